@@ -1,0 +1,159 @@
+package justoneapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+// Stat is a user's relation statistics.
+type Stat struct {
+	Followers int64 // users who follow this one; 0 to 2^53
+	Following int64 // users whom this one follows; 0 to 2^53
+}
+
+// maxCount is the largest count that a float64, and so a sample, holds exactly.
+const maxCount = 1 << 53
+
+// decode reads the answer to a call for the user wmid:
+//
+//	{"code":0,"message":…,"requestId":…,"data":{"code":0,"message":…,"data":{"mid":…,"follower":…,"following":…}}}
+//
+// The envelope counts at any HTTP status; only an answer without one is judged
+// by its status. Keys compare exactly and must not repeat, numbers must be
+// plain integers: a number that is not certain is no number.
+func decode(status int, body []byte, wmid int64) (Stat, *Error) {
+	if len(body) > maxBody {
+		return Stat{}, noEnvelope(status, fmt.Errorf("longer than %d bytes", maxBody))
+	}
+	envelope, err := object(body)
+	if err != nil {
+		return Stat{}, noEnvelope(status, err)
+	}
+	code, err := integer(envelope, "code")
+	if err != nil {
+		return Stat{}, noEnvelope(status, err)
+	}
+	fail := func(kind Kind, message string, detail error) (Stat, *Error) {
+		e := &Error{Kind: kind, Message: message, RequestID: text(envelope, "requestId")}
+		if detail != nil {
+			e.Detail = detail.Error()
+		}
+		return Stat{}, e
+	}
+	if code != 0 {
+		return fail(apiKind(code), text(envelope, "message"), nil)
+	}
+
+	malformed := kindMalformed
+	malformed.Billing = Billed // code 0 is, whatever follows
+	answer, err := object(envelope["data"])
+	if err != nil {
+		return fail(malformed, "", fmt.Errorf("data: %w", err))
+	}
+	switch code, err := integer(answer, "code"); {
+	case err != nil:
+		return fail(malformed, "", fmt.Errorf("data: %w", err))
+	case code != 0:
+		return fail(bilibiliKind(code), text(answer, "message"), nil)
+	}
+	data, err := object(answer["data"])
+	if err != nil {
+		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
+	}
+	switch mid, err := integer(data, "mid"); {
+	case err != nil:
+		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
+	case mid != wmid:
+		return fail(kindMismatch, "", fmt.Errorf("asked for %d, got %d", wmid, mid))
+	}
+	followers, err := count(data, "follower")
+	if err != nil {
+		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
+	}
+	following, err := count(data, "following")
+	if err != nil {
+		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
+	}
+	return Stat{Followers: followers, Following: following}, nil
+}
+
+func noEnvelope(status int, err error) *Error {
+	if status != http.StatusOK {
+		return &Error{Kind: httpKind(status)}
+	}
+	return &Error{Kind: kindMalformed, Detail: err.Error()}
+}
+
+// object splits a JSON object into its members. It is stricter than
+// [json.Unmarshal]: keys keep their case, and a repeated key is an error.
+func object(data []byte) (map[string]json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("want a JSON object")
+	}
+	members := make(map[string]json.RawMessage)
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("reading JSON: %w", err)
+		}
+		key, ok := token.(string)
+		if !ok {
+			return nil, errors.New("want a JSON object")
+		}
+		if _, repeated := members[key]; repeated {
+			return nil, fmt.Errorf("key %q is repeated", key)
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, fmt.Errorf("reading JSON: %w", err)
+		}
+		members[key] = value
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("reading JSON: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("text after the JSON object")
+	}
+	return members, nil
+}
+
+// integer returns a member that is a plain JSON integer within 64 bits.
+func integer(members map[string]json.RawMessage, key string) (int64, error) {
+	raw, ok := members[key]
+	if !ok {
+		return 0, fmt.Errorf("%s is missing", key)
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not an integer: %s", key, raw)
+	}
+	return n, nil
+}
+
+// count returns a member that is an integer from 0 to maxCount.
+func count(members map[string]json.RawMessage, key string) (int64, error) {
+	n, err := integer(members, key)
+	if err != nil {
+		return 0, err
+	}
+	if n < 0 || n > maxCount {
+		return 0, fmt.Errorf("%s is out of range: %d", key, n)
+	}
+	return n, nil
+}
+
+// text returns a member that is a string, and "" for anything else.
+func text(members map[string]json.RawMessage, key string) string {
+	var s string
+	if json.Unmarshal(members[key], &s) != nil {
+		return ""
+	}
+	return s
+}

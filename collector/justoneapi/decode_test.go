@@ -1,0 +1,119 @@
+package justoneapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+const example = `{"code":0,"message":null,"recordTime":"2026-07-14T12:00:00+08:00","requestId":"r-1","data":
+	{"code":0,"message":"0","ttl":1,"data":{"mid":472747194,"following":11,"whisper":0,"black":0,
+	"follower":4153991,"fans_medal_toast":null,"fans_effect":null}}}`
+
+func TestDecode(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int
+		body   string
+		want   string // the error, or "followers following"
+	}{
+		{"the vendor's example", 200, `{"code":0,"data":{"code":0,"message":"0","ttl":1,"data":{"mid":472747194,"following":11,"whisper":0,"black":0,"follower":4153991,"fans_medal_toast":null,"fans_effect":null}}}`, "4153991 11"},
+		{"with all of the envelope", 200, example, "4153991 11"},
+		{"at another status", 500, example, "4153991 11"},
+		{"zero", 200, swap(`4153991`, `0`), "0 11"},
+		{"the largest exact number", 200, swap(`4153991`, `9007199254740992`), "9007199254740992 11"},
+		{"one more", 200, swap(`4153991`, `9007199254740993`), `malformed: the answer is not what the API documents: data.data: follower is out of range: 9007199254740993 (request ID "r-1")`},
+		{"beyond 64 bits", 200, swap(`4153991`, `99999999999999999999`), `malformed: the answer is not what the API documents: data.data: follower is not an integer: 99999999999999999999 (request ID "r-1")`},
+		{"text", 200, swap(`4153991`, `"4153991"`), `malformed: the answer is not what the API documents: data.data: follower is not an integer: "4153991" (request ID "r-1")`},
+		{"exponent", 200, swap(`4153991`, `1e3`), `malformed: the answer is not what the API documents: data.data: follower is not an integer: 1e3 (request ID "r-1")`},
+		{"another case", 200, swap(`"follower"`, `"FOLLOWER"`), `malformed: the answer is not what the API documents: data.data: follower is missing (request ID "r-1")`},
+		{"nearly the same user", 200, swap(`472747194`, `472747195`), `mismatch: the answer is about another user: asked for 472747194, got 472747195 (request ID "r-1")`},
+		{"message and request ID", 200, `{"code":301,"message":"采集失败","requestId":"r-2"}`, `301: the vendor could not collect the data (message "采集失败") (request ID "r-2")`},
+		{"odd message and request ID", 200, `{"code":301,"message":{"a":1},"requestId":7}`, `301: the vendor could not collect the data`},
+		{"Bilibili's message", 200, `{"code":0,"message":"ok","data":{"code":-404,"message":"啥都木有"}}`, `-404: Bilibili: no such user (message "啥都木有")`},
+		{"no envelope", 502, `<html>`, `http_502: an HTTP error in place of an answer`},
+		{"an envelope without code", 404, `{"error":"x"}`, `http_404: an HTTP error in place of an answer`},
+		{"empty", 200, ``, `malformed: the answer is not what the API documents: want a JSON object`},
+		{"spaces for ever", 200, example + strings.Repeat(" ", maxBody), `malformed: the answer is not what the API documents: longer than 1048576 bytes`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			stat, err := decode(test.status, []byte(test.body), 472747194)
+			got := fmt.Sprint(stat.Followers, stat.Following)
+			if err != nil {
+				got = err.Error()
+			}
+			if got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+func swap(old, text string) string { return strings.Replace(example, old, text, 1) }
+
+func TestScrub(t *testing.T) {
+	secret := NewToken("s3cret/+ &")
+	long := strings.Repeat("长", 190) + "s3cret/+ &" + strings.Repeat("x", 1000)
+	for _, text := range []string{long, "a\x00\x1b[31m s3cret/+ & s3cret%2F%2B+%26 s3cret%2F+%20&"} {
+		e := (&Error{Kind: kindNetwork, Message: text, RequestID: text, Detail: text}).scrub(secret)
+		got := e.Error()
+		if strings.Contains(got, "s3cr") {
+			t.Errorf("shows the token: %s", got)
+		}
+		if strings.ContainsAny(got, "\x00\x1b") || utf8.RuneCountInString(e.Message) > maxText {
+			t.Errorf("is not fit to print: %q", got)
+		}
+	}
+}
+
+func TestKnownCodes(t *testing.T) {
+	got := strings.Join(KnownCodes(), " ")
+	want := "timeout network malformed mismatch 100 101 201 202 300 301 302 303 400 404 500 503 600 601 602 -799 -412 -404 -400 -352 22115"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// FuzzDecode proves that no error means a count that the answer really held
+// for that user, read by other means.
+func FuzzDecode(f *testing.F) {
+	f.Add(200, []byte(example), int64(472747194))
+	f.Add(502, []byte("<html>"), int64(1))
+	f.Add(200, []byte(`{"code":0,"data":{"code":-404,"message":"啥都木有"}}`), int64(2))
+	f.Add(200, []byte(swap("4153991", "-1")), int64(472747194))
+	f.Add(200, []byte(swap("472747194", "47274719.4e1")), int64(472747194))
+	f.Fuzz(func(t *testing.T, status int, body []byte, wmid int64) {
+		stat, failure := decode(status, body, wmid)
+		if failure != nil {
+			if failure.Code == "" || failure.Meaning == "" || stat != (Stat{}) {
+				t.Fatalf("got %+v and %+v", stat, failure)
+			}
+			return
+		}
+		var tree any
+		dec := json.NewDecoder(bytes.NewReader(body))
+		dec.UseNumber()
+		if err := dec.Decode(&tree); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]int64{
+			"code": 0, "data.code": 0, "data.data.mid": wmid,
+			"data.data.follower": stat.Followers, "data.data.following": stat.Following,
+		} {
+			at := tree
+			for key := range strings.SplitSeq(path, ".") {
+				at = at.(map[string]any)[key]
+			}
+			if got, err := at.(json.Number).Int64(); err != nil || got != want {
+				t.Errorf("%s: the answer holds %v, want %d", path, at, want)
+			}
+		}
+		if stat.Followers < 0 || stat.Followers > maxCount || stat.Following < 0 || stat.Following > maxCount {
+			t.Errorf("out of range: %+v", stat)
+		}
+	})
+}

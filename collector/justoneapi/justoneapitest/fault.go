@@ -1,0 +1,75 @@
+package justoneapitest
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+)
+
+// Fault is a way in which the API can fail.
+type Fault struct {
+	Name   string
+	Answer Answer
+	Code   string // the label value of upstream_error_code that it must cause
+	Slow   bool   // whether it lasts until the client gives up
+}
+
+// Faults returns every fault that the stand-in knows, for tests that want them
+// all. Messages hold the token, as those of a careless server may.
+func Faults() []Fault {
+	message := "token=" + Token + " refused"
+	faults := []Fault{
+		{Name: "hang", Answer: Hang(), Code: justoneapi.CodeTimeout, Slow: true},
+		{Name: "trickle", Answer: Trickle(10 * time.Millisecond), Code: justoneapi.CodeTimeout, Slow: true},
+		{Name: "cut before the answer", Answer: CutBefore(), Code: justoneapi.CodeNetwork},
+		{Name: "reset", Answer: Reset(), Code: justoneapi.CodeNetwork},
+		{Name: "cut in the middle", Answer: CutMiddle(), Code: justoneapi.CodeNetwork},
+		{Name: "huge header", Answer: HugeHeader(11 << 20), Code: justoneapi.CodeNetwork},
+		{Name: "endless body", Answer: Endless(), Code: justoneapi.CodeMalformed},
+		{Name: "answer for another user", Answer: OtherUser(999), Code: justoneapi.CodeMismatch},
+		{Name: "redirect", Answer: Redirect("http://127.0.0.1:1/?token=" + Token), Code: "http_302"},
+		{Name: "unknown code", Answer: Code(777, message), Code: "777"},
+		{Name: "unknown Bilibili code", Answer: BilibiliCode(-777, message), Code: "-777"},
+		{Name: "envelope at HTTP 429", Answer: StatusCode(429, 302, message), Code: "302"},
+		{Name: "envelope at HTTP 500", Answer: StatusCode(500, 301, message), Code: "301"},
+	}
+	for _, code := range []int{100, 101, 201, 202, 300, 301, 302, 303, 400, 404, 500, 503, 600, 601, 602} {
+		faults = append(faults, Fault{Name: "code " + strconv.Itoa(code), Answer: Code(code, message), Code: strconv.Itoa(code)})
+	}
+	for _, code := range []int{-400, -404, -412, -352, -799, 22115} {
+		faults = append(faults, Fault{Name: "Bilibili code " + strconv.Itoa(code), Answer: BilibiliCode(code, message), Code: strconv.Itoa(code)})
+	}
+	for _, status := range []int{400, 401, 403, 404, 429, 500, 502, 503, 504} {
+		faults = append(faults, Fault{
+			Name:   "HTTP " + strconv.Itoa(status),
+			Answer: Body(status, "text/html", "<html><h1>"+message+"</h1></html>"),
+			Code:   "http_" + strconv.Itoa(status),
+		})
+	}
+	for name, body := range map[string]string{
+		"empty body": "", "no JSON": message, "half JSON": `{"code":0,"da`, "JSON array": "[]", "JSON null": "null",
+		"HTML": "<html>" + message + "</html>", "binary": "\x00\xff\xfe\x1f\x8b", "no code": `{"data":{}}`,
+		"code as text": `{"code":"0"}`, "code in another case": `{"Code":0}`, "two codes": `{"code":301,"code":0}`,
+		"text behind": `{"code":0} {"code":0}`, "deep": strings.Repeat(`{"code":`, 20000),
+	} {
+		faults = append(faults, Fault{Name: name, Answer: Body(200, "application/json", body), Code: justoneapi.CodeMalformed})
+	}
+	for name, data := range map[string]string{
+		"no data": `null`, "data as text": `"` + message + `"`, "no inner data": `{"code":0}`,
+		"no mid":               `{"code":0,"data":{"follower":1,"following":1}}`,
+		"no follower":          `{"code":0,"data":{"mid":{wmid},"following":1}}`,
+		"null follower":        `{"code":0,"data":{"mid":{wmid},"follower":null,"following":1}}`,
+		"follower as text":     `{"code":0,"data":{"mid":{wmid},"follower":"12","following":1}}`,
+		"negative follower":    `{"code":0,"data":{"mid":{wmid},"follower":-1,"following":1}}`,
+		"fractional follower":  `{"code":0,"data":{"mid":{wmid},"follower":1.5,"following":1}}`,
+		"over-large follower":  `{"code":0,"data":{"mid":{wmid},"follower":9007199254740993,"following":1}}`,
+		"follower, other case": `{"code":0,"data":{"mid":{wmid},"Follower":1,"following":1}}`,
+		"two followers":        `{"code":0,"data":{"mid":{wmid},"follower":1,"follower":2,"following":1}}`,
+		"no following":         `{"code":0,"data":{"mid":{wmid},"follower":1}}`,
+	} {
+		faults = append(faults, Fault{Name: name, Answer: Data(data), Code: justoneapi.CodeMalformed})
+	}
+	return faults
+}

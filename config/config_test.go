@@ -1,0 +1,352 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	promconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+)
+
+const secret = "s3cret-t0ken"
+
+func parse(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	return Parse("dir/b.yml", strings.NewReader(text))
+}
+
+func TestParseDefaults(t *testing.T) {
+	t.Setenv(TokenVariable, " "+secret+"\n")
+	got, err := parse(t, "users: [2]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		API: API{
+			Environment: "prod-global", Token: secret, Timeout: model.Duration(time.Minute),
+			MaxConcurrency: 4, MaxRequestsPerSecond: 5,
+			HTTPClient: promconfig.HTTPClientConfig{ProxyConfig: promconfig.ProxyConfig{ProxyFromEnvironment: true}},
+		},
+		Quota:  Quota{MinInterval: model.Duration(15 * time.Minute), RetryInterval: model.Duration(time.Minute), TimeZone: "Asia/Shanghai"},
+		MaxAge: model.Duration(24 * time.Hour),
+		Users:  []User{{WMID: 2, Name: "2", MinInterval: model.Duration(15 * time.Minute)}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	byFlag, err := FromWMIDs([]string{"2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(byFlag, want) {
+		t.Errorf("--wmid: got  %+v\nwant %+v", byFlag, want)
+	}
+}
+
+func TestParseEverything(t *testing.T) {
+	got, err := parse(t, `
+api:
+  base_url: https://api.example.com/v2
+  token_file: secrets/token
+  timeout: 30s
+  max_concurrency: 64
+  max_requests_per_second: 0.5
+  http_client:
+    proxy_url: http://user:pw@proxy.example.com:3128
+    no_proxy: localhost
+    proxy_connect_header: {X-Key: [abc]}
+    tls_config: {ca_file: ca.pem, server_name: x, min_version: TLS12}
+    http_headers: {X-Team: {values: [a]}}
+quota: {min_interval: 1h30m, retry_interval: 2m, daily_limit: 1000, time_zone: America/Havana}
+max_age: 2d
+users:
+  - 3546564939877816
+  - {wmid: 2, name: 碧诗, labels: &none {agency: none}, min_interval: 1d}
+  - wmid: 3
+    labels: *none
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprintln(got.API.HTTPClient.ProxyURL.Host, got.API.HTTPClient.ProxyFromEnvironment, got.API.HTTPClient.TLSConfig.CAFile, got.API.TokenFile, len(got.API.HTTPClient.HTTPHeaders.Headers)); got != "proxy.example.com:3128 false dir/ca.pem dir/secrets/token 1\n" {
+		t.Errorf("http_client: got %s", got)
+	}
+	got.API.HTTPClient = promconfig.HTTPClientConfig{}
+	want := &Config{
+		API: API{
+			BaseURL: "https://api.example.com/v2", TokenFile: filepath.Join("dir", "secrets", "token"), Timeout: model.Duration(30 * time.Second),
+			MaxConcurrency: 64, MaxRequestsPerSecond: 0.5,
+		},
+		Quota:  Quota{MinInterval: model.Duration(90 * time.Minute), RetryInterval: model.Duration(2 * time.Minute), DailyLimit: 1000, TimeZone: "America/Havana"},
+		MaxAge: model.Duration(48 * time.Hour),
+		Users: []User{
+			{WMID: 3546564939877816, Name: "3546564939877816", MinInterval: model.Duration(90 * time.Minute)},
+			{WMID: 2, Name: "碧诗", Labels: map[string]string{"agency": "none"}, MinInterval: model.Duration(24 * time.Hour)},
+			{WMID: 3, Name: "3", Labels: map[string]string{"agency": "none"}, MinInterval: model.Duration(90 * time.Minute)},
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestParseErrors has a case for every rule. None of the errors may show what
+// could be a secret.
+func TestParseErrors(t *testing.T) {
+	const user = "users: [2]\n"
+	tests := []struct{ name, text, want string }{
+		{"empty", "", `dir/b.yml:1: the file is empty: want at least users`},
+		{"only a comment", "# nothing\n", `dir/b.yml:1: the file is empty: want at least users`},
+		{"not YAML", "users: [2]\napi: }{", `dir/b.yml:2: this is not YAML: did not find expected node content`},
+		{"not YAML, on its first line", "users: ]", `dir/b.yml:1: this is not YAML: did not find expected node content`},
+		{"not YAML, in a scalar", "users: [2]\nmax_age: @x\n", `dir/b.yml:2: this is not YAML: found character that cannot start any token`},
+		{"a list", "- 1\n", `dir/b.yml:1: want keys and values, got a list`},
+		{"null", "null\n", `dir/b.yml:1: api.token: is not set: set it, or token_file, or the environment variable JUSTONEAPI_TOKEN`},
+		{"a second document", "api: {token: x}\n" + user + "---\nusers: [3]\n", `dir/b.yml:3: a second document begins: want only one`},
+		{"broken second document", "api: {token: x}\n" + user + "---\n}\n", `dir/b.yml:4: this is not YAML: did not find expected node content`},
+		{"unknown key", "api: {token: x}\n" + user + "usres: []\n", `dir/b.yml:3: usres: is not known; the keys here are api, max_age, quota, users`},
+		{"unknown key below", user + "api:\n  token: x\n  tokn: y\n", `dir/b.yml:4: api.tokn: is not known; the keys here are base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, token_file`},
+		{"merge key", "x: &x {token: y}\napi: {<<: *x}\n" + user, `dir/b.yml:2: api.token: is not set: set it, or token_file, or the environment variable JUSTONEAPI_TOKEN`},
+		{"repeated key", user + "max_age: 1h\nmax_age: 2h\n", `dir/b.yml:3: max_age: is given twice, first in line 2`},
+		{"repeated section", user + "api: {}\napi: {}\n", `dir/b.yml:3: api: is given twice, first in line 2`},
+		{"section of a wrong type", "api: 7\n" + user, `dir/b.yml:1: api: want keys and values, got a whole number`},
+
+		{"no token", user + "api:\n  timeout: 60s\n", `dir/b.yml:3: api.token: is not set: set it, or token_file, or the environment variable JUSTONEAPI_TOKEN`},
+		{"two tokens", user + "api:\n  token: s3cret-t0ken\n  token_file: x\n", `dir/b.yml:4: api.token_file: replaces token (line 3): remove one of the two`},
+		{"token of a wrong type", user + "api:\n  token: 31337\n", `dir/b.yml:3: api.token: want a string (in quotes if it looks like something else), got a whole number`},
+		{"token in a list", user + "api:\n  token: [s3cret-t0ken]\n", `dir/b.yml:3: api.token: want a string (in quotes if it looks like something else), got a list`},
+		{"token with a space", user + "api:\n  token: s3cret-t0ken x\n", `dir/b.yml:3: api.token: holds a character that no token has: white space within it, say`},
+		{"token as an alias", user + "api:\n  token: *s3cret-t0ken\n", `dir/b.yml:1: this is not YAML: a value that begins with * must stand in quotes`},
+		{"environment", user + "api: {token: x, environment: prod-de}\n", `dir/b.yml:2: api.environment: want prod-cn or prod-global, got "prod-de"`},
+		{"environment of a wrong type", user + "api: {token: x, environment: true}\n", `dir/b.yml:2: api.environment: want a string (in quotes if it looks like something else), got true or false`},
+		{"environment and base URL", user + "api:\n  token: x\n  environment: prod-cn\n  base_url: http://x\n", `dir/b.yml:5: api.base_url: replaces environment (line 4): remove one of the two`},
+		{"base URL without scheme", user + "api: {token: x, base_url: api.example.com}\n", `dir/b.yml:2: api.base_url: must begin with http:// or https://`},
+		{"base URL of another scheme", user + "api: {token: x, base_url: 'ftp://x'}\n", `dir/b.yml:2: api.base_url: must begin with http:// or https://`},
+		{"base URL without host", user + "api: {token: x, base_url: 'http://:80'}\n", `dir/b.yml:2: api.base_url: names no host`},
+		{"base URL with password", user + "api: {token: x, base_url: 'http://u:s3cret-t0ken@x'}\n", `dir/b.yml:2: api.base_url: must not hold a user or password`},
+		{"base URL with query", user + "api: {token: x, base_url: 'http://x?token=s3cret-t0ken'}\n", `dir/b.yml:2: api.base_url: must not hold a query or fragment`},
+		{"base URL, broken", user + "api: {token: x, base_url: 'http://[s3cret-t0ken'}\n", `dir/b.yml:2: api.base_url: is not a URL`},
+		{"base URL, port", user + "api: {token: x, base_url: 'http://x:99999'}\n", `dir/b.yml:2: api.base_url: has a bad port`},
+		{"timeout", user + "api: {token: x, timeout: 0s}\n", `dir/b.yml:2: api.timeout: want a duration above 0 and of at most 1y, got "0s"`},
+		{"timeout without unit", user + "api: {token: x, timeout: 60}\n", `dir/b.yml:2: api.timeout: want a duration such as 15m or 1d, got "60"`},
+		{"timeout without value", user + "api:\n  token: x\n  timeout:\n", `dir/b.yml:4: api.timeout: want a duration such as 15m or 1d, got nothing`},
+		{"concurrency", user + "api: {token: x, max_concurrency: 0}\n", `dir/b.yml:2: api.max_concurrency: want a whole number of at least 1, got 0`},
+		{"concurrency, a fraction", user + "api: {token: x, max_concurrency: 1.5}\n", `dir/b.yml:2: api.max_concurrency: want a whole number of at least 1, got a number`},
+		{"concurrency, vast", user + "api: {token: x, max_concurrency: 99999999999}\n", `dir/b.yml:2: api.max_concurrency: want a whole number of at least 1, got 99999999999`},
+		{"rate", user + "api: {token: x, max_requests_per_second: 0}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got 0`},
+		{"rate, infinite", user + "api: {token: x, max_requests_per_second: .inf}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got .inf`},
+		{"rate, no number", user + "api: {token: x, max_requests_per_second: .nan}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got .nan`},
+		{"rate of a wrong type", user + "api: {token: x, max_requests_per_second: fast}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got a string`},
+
+		{"client with a password", user + "api:\n  token: x\n  http_client:\n    basic_auth: {password: s3cret-t0ken}\n", `dir/b.yml:5: api.http_client.basic_auth: is not supported: the API takes its token as api.token only`},
+		{"client with redirects", user + "api: {token: x, http_client: {follow_redirects: false}}\n", `dir/b.yml:2: api.http_client.follow_redirects: is not supported: redirects are refused, since they would show the token to another server`},
+		{"client with HTTP/2", user + "api: {token: x, http_client: {enable_http2: true}}\n", `dir/b.yml:2: api.http_client.enable_http2: is not supported: HTTP/1.1 alone is used, since HTTP/2 may send a request twice, which would be paid twice`},
+		{"client, unknown key", user + "api: {token: x, http_client: {proxy: x}}\n", `dir/b.yml:2: api.http_client.proxy: is not known; the keys here are http_headers, no_proxy, proxy_connect_header, proxy_from_environment, proxy_url, tls_config`},
+		{"client, unknown key below", user + "api:\n  token: x\n  http_client:\n    tls_config:\n      cafile: x\n", `dir/b.yml:6: api.http_client.tls_config.cafile: is not known; the keys here are ca, ca_file, cert, cert_file, insecure_skip_verify, key, key_file, max_version, min_version, server_name`},
+		{"client, proxy URL", user + "api: {token: x, http_client: {proxy_url: 'http://u:s3cret-t0ken@[x'}}\n", `dir/b.yml:2: api.http_client.proxy_url: is not a URL`},
+		{"client, two proxies", user + "api: {token: x, http_client: {proxy_url: 'http://x', proxy_from_environment: true}}\n", `dir/b.yml:2: api.http_client: if proxy_from_environment is configured, proxy_url must not be configured`},
+		{"client, wrong type", user + "api:\n  token: x\n  http_client:\n    proxy_connect_header:\n      Proxy-Authorization: s3cret-t0ken\n", `dir/b.yml:6: api.http_client.proxy_connect_header: cannot unmarshal !!str into []config.Secret`},
+		{"client, TLS version", user + "api: {token: x, http_client: {tls_config: {min_version: SSL3}}}\n", `dir/b.yml:2: api.http_client.tls_config: unknown TLS version: SSL3`},
+		{"client, two CAs", user + "api: {token: x, http_client: {tls_config: {ca: a, ca_file: b}}}\n", `dir/b.yml:2: api.http_client.tls_config: at most one of ca, ca_file & ca_ref must be configured`},
+		{"client, reserved header", user + "api: {token: x, http_client: {http_headers: {Host: {values: [s3cret-t0ken]}}}}\n", `dir/b.yml:2: api.http_client: setting header "Host" is not allowed`},
+		{"client, header", user + "api: {token: x, http_client: {http_headers: {X: {value: s3cret-t0ken}}}}\n", `dir/b.yml:2: api.http_client.http_headers.X.value: is not known; the keys here are files, secrets, values`},
+
+		{"interval", "api: {token: x}\nquota: {min_interval: -1m}\n" + user, `dir/b.yml:2: quota.min_interval: want a duration such as 15m or 1d, got "-1m"`},
+		{"interval, vast", "api: {token: x}\nquota: {min_interval: 2y}\n" + user, `dir/b.yml:2: quota.min_interval: want a duration above 0 and of at most 1y, got "2y"`},
+		{"retry interval", "api: {token: x}\nquota: {retry_interval: soon}\n" + user, `dir/b.yml:2: quota.retry_interval: want a duration such as 15m or 1d, got "soon"`},
+		{"daily limit", "api: {token: x}\nquota: {daily_limit: -1}\n" + user, `dir/b.yml:2: quota.daily_limit: want a whole number of at least 0, got -1`},
+		{"daily limit as text", "api: {token: x}\nquota: {daily_limit: '7'}\n" + user, `dir/b.yml:2: quota.daily_limit: want a whole number of at least 0, got a string`},
+		{"time zone", "api: {token: x}\nquota: {time_zone: Asia/Bejing}\n" + user, `dir/b.yml:2: quota.time_zone: want the name of a time zone such as Asia/Shanghai or UTC, got "Asia/Bejing"`},
+		{"time zone of the machine", "api: {token: x}\nquota: {time_zone: Local}\n" + user, `dir/b.yml:2: quota.time_zone: want the name of a time zone such as Asia/Shanghai or UTC, got "Local"`},
+		{"max age", "api: {token: x}\nmax_age: [1h]\n" + user, `dir/b.yml:2: max_age: want a duration such as 15m or 1d, got a list`},
+
+		{"no users", "api: {token: x}\n", `dir/b.yml:1: users: want at least one user: the number in https://space.bilibili.com/<wmid>`},
+		{"no users in the list", "api: {token: x}\nusers: []\n", `dir/b.yml:2: users: want at least one user: the number in https://space.bilibili.com/<wmid>`},
+		{"users of a wrong type", "api: {token: x}\nusers: {2: x}\n", `dir/b.yml:2: users: want a list, got keys and values`},
+		{"WMID as text", "api: {token: x}\nusers:\n  - '2'\n", `dir/b.yml:3: users[0].wmid: want a WMID, a whole number, got a string`},
+		{"WMID 0", "api: {token: x}\nusers: [0]\n", `dir/b.yml:2: users[0].wmid: "0" is not a WMID: want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID below 0", "api: {token: x}\nusers: [-2]\n", `dir/b.yml:2: users[0].wmid: "-2" is not a WMID: want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID in octal", "api: {token: x}\nusers: [0123]\n", `dir/b.yml:2: users[0].wmid: "0123" is not a WMID: want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID beyond 64 bits", "api: {token: x}\nusers: [9223372036854775808]\n", `dir/b.yml:2: users[0].wmid: "9223372036854775808" is not a WMID: want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID missing", "api: {token: x}\nusers:\n  - 2\n  - name: x\n", `dir/b.yml:4: users[1].wmid: is missing: want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID without value", "api: {token: x}\nusers:\n  -\n", `dir/b.yml:3: users[0].wmid: want a WMID, a whole number, got nothing`},
+		{"WMID twice", "api: {token: x}\nusers:\n  - 2\n  - {wmid: 2}\n", `dir/b.yml:4: users[1]: user 2 is given twice, first in line 3`},
+		{"a user that is a list", "api: {token: x}\nusers: [[2]]\n", `dir/b.yml:2: users[0]: want keys and values, got a list`},
+		{"name", "api: {token: x}\nusers: [{wmid: 2, name: ' '}]\n", `dir/b.yml:2: users[0].name: is empty: remove it to show the WMID`},
+		{"name of a wrong type", "api: {token: x}\nusers: [{wmid: 2, name: 007}]\n", `dir/b.yml:2: users[0].name: want a string (in quotes if it looks like something else), got a whole number`},
+		{"user's key", "api: {token: x}\nusers: [{wmid: 2, nmae: x}]\n", `dir/b.yml:2: users[0].nmae: is not known; the keys here are labels, min_interval, name, wmid`},
+		{"user's interval", "api: {token: x}\nusers: [{wmid: 2, min_interval: 0s}]\n", `dir/b.yml:2: users[0].min_interval: want a duration above 0 and of at most 1y, got "0s"`},
+		{"label name", "api: {token: x}\nusers:\n  - wmid: 2\n    labels: {a-b: x}\n", `dir/b.yml:4: users[0].labels.a-b: is not a label name: want letters, digits and _, not beginning with a digit`},
+		{"label wmid", "api: {token: x}\nusers: [{wmid: 2, labels: {wmid: x}}]\n", `dir/b.yml:2: users[0].labels.wmid: is a label name of the exporter or of Prometheus: choose another`},
+		{"label name", "api: {token: x}\nusers: [{wmid: 2, labels: {name: x}}]\n", `dir/b.yml:2: users[0].labels.name: is a label name of the exporter or of Prometheus: choose another`},
+		{"label of Prometheus", "api: {token: x}\nusers: [{wmid: 2, labels: {__x: x}}]\n", `dir/b.yml:2: users[0].labels.__x: is a label name of the exporter or of Prometheus: choose another`},
+		{"label value", "api: {token: x}\nusers: [{wmid: 2, labels: {tier: 1}}]\n", `dir/b.yml:2: users[0].labels.tier: want a string (in quotes if it looks like something else), got a whole number`},
+		{"label twice", "api: {token: x}\nusers: [{wmid: 2, labels: {a: x, a: y}}]\n", `dir/b.yml:2: users[0].labels.a: is given twice, first in line 2`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv(TokenVariable, "")
+			_, err := parse(t, test.text)
+			if err == nil {
+				t.Fatalf("got no error, want %s", test.want)
+			}
+			if got := err.Error(); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("shows a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestFromWMIDsErrors(t *testing.T) {
+	t.Setenv(TokenVariable, secret)
+	for wmids, want := range map[string]string{
+		"2,x":  `--wmid: "x" is not a WMID: want the number in https://space.bilibili.com/<wmid>`,
+		"2,02": `--wmid: "02" is not a WMID: want the number in https://space.bilibili.com/<wmid>`,
+		"2,2":  `--wmid: 2 is given twice`,
+	} {
+		if _, err := FromWMIDs(strings.Split(wmids, ",")); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", wmids, err, want)
+		}
+	}
+	t.Setenv(TokenVariable, "")
+	want := "--wmid: no token: set the environment variable JUSTONEAPI_TOKEN"
+	if _, err := FromWMIDs([]string{"2"}); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestReadToken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	api := API{TokenFile: path}
+	for _, test := range []struct{ content, want, err string }{
+		{secret + "\n", secret, ""},
+		{"", "", "reading the token: " + path + " is empty"},
+		{secret + "\nx", "", "reading the token: " + path + " holds a character that no token has: white space within it, say"},
+		{"rotated", "rotated", ""},
+	} {
+		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := api.ReadToken()
+		if string(got) != test.want || (err != nil || test.err != "") && fmt.Sprint(err) != test.err {
+			t.Errorf("%q: got %q, %v; want %q, %s", test.content, string(got), err, test.want, test.err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.ReadToken(); err == nil || !strings.HasPrefix(err.Error(), "reading the token: open ") {
+		t.Errorf("without the file: got %v", err)
+	}
+}
+
+func TestConfigPrintsNoSecret(t *testing.T) {
+	c, err := parse(t, "users: [2]\napi: {token: s3cret-t0ken, http_client: {proxy_url: 'http://u:s3cret-t0ken@x', proxy_connect_header: {A: [s3cret-t0ken]}, tls_config: {key: s3cret-t0ken, cert: x}}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+		for _, value := range []any{c, *c, c.API, &c.API} {
+			if text := fmt.Sprintf(verb, value); strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) {
+				t.Errorf("%s of %T shows the token: %s", verb, value, text)
+			}
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for text, want := range map[string]string{
+		"token: x": "",
+		"token: x, base_url: 'http://127.0.0.1:80'": "",
+		"token: x, base_url: 'http://[::1]:80'":     "",
+		"token: x, base_url: 'http://localhost'":    "",
+		"token: x, timeout: 59s":                    "api.timeout is 59s, less than the 1m that the vendor asks for: an answer that was not waited for can be billed all the same.",
+		"token: x, environment: prod-cn":            "the token crosses the network in clear: http://47.117.133.51:30015 is plain HTTP. Use https (environment prod-global) where the network is not yours.",
+		"token: x, base_url: 'http://x'":            "the token crosses the network in clear: http://x is plain HTTP. Use https (environment prod-global) where the network is not yours.",
+		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}": "api.http_client.tls_config.insecure_skip_verify is set: whoever stands in for the API can read the token.",
+	} {
+		c, err := parse(t, "users: [2]\napi: {"+text+"}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(c.Warnings(), "\n"); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestCallsPerDay(t *testing.T) {
+	c, err := parse(t, "users: [2, {wmid: 3, min_interval: 1h}]\napi: {token: x}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.CallsPerDay(); got != 96+24 {
+		t.Errorf("got %v, want 120", got)
+	}
+}
+
+// TestExample loads the example file, which names every key with its default.
+func TestExample(t *testing.T) {
+	t.Setenv(TokenVariable, secret)
+	got, err := Load("../examples/bilibili_exporter.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaults()
+	want.API.Token = secret
+	want.Users = []User{
+		{WMID: 472747194, Name: "472747194", MinInterval: want.Quota.MinInterval},
+		{WMID: 2, Name: "碧诗", Labels: map[string]string{"agency": "none"}, MinInterval: model.Duration(time.Hour)},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	text, err := os.ReadFile("../examples/bilibili_exporter.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{
+		"environment", "base_url", "token", "token_file", "timeout", "max_concurrency", "max_requests_per_second", "http_client",
+		"min_interval", "retry_interval", "daily_limit", "time_zone", "max_age", "users", "wmid", "name", "labels",
+	} {
+		if !strings.Contains(string(text), key+":") {
+			t.Errorf("the example does not name %s", key)
+		}
+	}
+}
+
+// FuzzParse looks for panics, and for files that are taken and yet not valid.
+func FuzzParse(f *testing.F) {
+	f.Add("users: [2, {wmid: 3, name: x, labels: {a: b}, min_interval: 1h}]\napi: {token: x}\nquota: {daily_limit: 3}")
+	f.Add("a: &a [*a]\nusers: *a")
+	f.Add("---\n---\n")
+	f.Add("users: [2]\napi: {token: x, http_client: {tls_config: {ca: a}, proxy_url: 'http://x', http_headers: {a: {values: [b]}}}}")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := Parse("b.yml", strings.NewReader(text))
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "b.yml:") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error names no line or has several: %v", err)
+			}
+			return
+		}
+		if len(c.Users) == 0 || c.Quota.MinInterval <= 0 || c.API.Timeout <= 0 || c.API.MaxConcurrency < 1 || !(c.API.MaxRequestsPerSecond > 0) {
+			t.Errorf("not valid: %+v", c)
+		}
+		for _, user := range c.Users {
+			if user.WMID <= 0 || user.Name == "" || user.MinInterval <= 0 {
+				t.Errorf("not valid: %+v", user)
+			}
+		}
+		if _, err := c.API.URL(); err != nil {
+			t.Error(err)
+		}
+	})
+}

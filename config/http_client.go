@@ -1,0 +1,98 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	promconfig "github.com/prometheus/common/config"
+	"gopkg.in/yaml.v3"
+)
+
+// refusedKeys are the keys of Prometheus' HTTP client configuration that have
+// no place here, each with the reason.
+var refusedKeys = map[string]string{
+	"basic_auth":        "the API takes its token as api.token only",
+	"authorization":     "the API takes its token as api.token only",
+	"oauth2":            "the API takes its token as api.token only",
+	"bearer_token":      "the API takes its token as api.token only",
+	"bearer_token_file": "the API takes its token as api.token_file only",
+	"follow_redirects":  "redirects are refused, since they would show the token to another server",
+	"enable_http2":      "HTTP/1.1 alone is used, since HTTP/2 may send a request twice, which would be paid twice",
+}
+
+// decodeHTTPClient reads Prometheus' HTTP client configuration, less
+// authentication, redirects and HTTP/2.
+func decodeHTTPClient(s *section, to *promconfig.HTTPClientConfig) {
+	for _, key := range slices.Sorted(maps.Keys(refusedKeys)) {
+		if s.has(key) {
+			s.bad(key, "is not supported: %s", refusedKeys[key])
+		}
+	}
+	if s.has("proxy_url") || s.has("no_proxy") {
+		to.ProxyFromEnvironment = false
+	}
+	s.boolean("proxy_from_environment", &to.ProxyFromEnvironment)
+	s.text("no_proxy", &to.NoProxy)
+	s.foreign("proxy_url", &to.ProxyURL)
+	s.foreign("proxy_connect_header", &to.ProxyConnectHeader)
+
+	tls := s.sub("tls_config")
+	tls.only(reflect.TypeFor[promconfig.TLSConfig]())
+	s.foreign("tls_config", &to.TLSConfig)
+
+	headers := s.sub("http_headers")
+	for name := range headers.nodes {
+		headers.sub(name).only(reflect.TypeFor[promconfig.Header]())
+	}
+	if s.has("http_headers") {
+		s.foreign("http_headers", &to.HTTPHeaders)
+	}
+	s.done()
+	if err := to.Validate(); err != nil {
+		s.fail(s.line, s.path, "%v", err)
+	}
+}
+
+// only refuses keys that the YAML form of a foreign struct does not have.
+func (s *section) only(form reflect.Type) {
+	for i := range form.NumField() {
+		key, _, _ := strings.Cut(form.Field(i).Tag.Get("yaml"), ",")
+		if key != "" && !strings.HasSuffix(key, "_ref") { // references need a secret manager, which there is not
+			s.value(key)
+		}
+	}
+	s.done()
+}
+
+var (
+	foreignLine  = regexp.MustCompile(`line (\d+): (.*)`)
+	foreignValue = regexp.MustCompile("`[^`]*` ")
+)
+
+// foreign reads the value of a key into a type that decodes itself. What the
+// value holds may be secret: it is not shown.
+func (s *section) foreign(key string, to any) {
+	node := s.value(key)
+	if node == nil || s.err != nil {
+		return
+	}
+	err := node.Decode(to)
+	if err == nil {
+		return
+	}
+	line, text := node.Line, err.Error()
+	if parts := foreignLine.FindStringSubmatch(text); parts != nil {
+		text = parts[2]
+		if n, err := strconv.Atoi(parts[1]); err == nil {
+			line = n
+		}
+	}
+	if _, isURL := to.(*promconfig.URL); isURL && node.Kind == yaml.ScalarNode {
+		text = "is not a URL"
+	}
+	s.fail(line, s.key(key), "%s", foreignValue.ReplaceAllString(text, ""))
+}

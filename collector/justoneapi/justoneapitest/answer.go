@@ -32,13 +32,13 @@ type relation struct {
 }
 
 type relationData struct {
-	MID           int64 `json:"mid"`
-	Following     int64 `json:"following"`
-	Whisper       int64 `json:"whisper"`
-	Black         int64 `json:"black"`
-	Follower      int64 `json:"follower"`
-	FansMedal     any   `json:"fans_medal_toast"`
-	FansEffect    any   `json:"fans_effect"`
+	MID        int64 `json:"mid"`
+	Following  int64 `json:"following"`
+	Whisper    int64 `json:"whisper"`
+	Black      int64 `json:"black"`
+	Follower   int64 `json:"follower"`
+	FansMedal  any   `json:"fans_medal_toast"`
+	FansEffect any   `json:"fans_effect"`
 }
 
 // Stat is the successful answer: the followers at the time of the call, and

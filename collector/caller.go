@@ -1,0 +1,91 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// caller makes single calls: it measures them, tells the guard how they ended
+// and logs what an operator needs to know.
+type caller struct {
+	api      API
+	guard    *quota.Guard
+	timeout  time.Duration
+	requests *requestMetrics
+	logger   log.Logger
+	names    map[int64]string
+	base     context.Context //nolint:containedctx // of calls, which belong to no scrape
+}
+
+func newCaller(base context.Context, config Config, requests *requestMetrics) *caller {
+	c := &caller{
+		api: config.API, guard: config.Guard, timeout: config.CallTimeout,
+		requests: requests, logger: config.Logger, names: make(map[int64]string), base: base,
+	}
+	for _, user := range config.Users {
+		c.names[user.WMID] = user.Name
+	}
+	return c
+}
+
+// call makes a call that the guard has allowed.
+func (c *caller) call(token justoneapi.Token, wmid int64) {
+	ctx, cancel := context.WithTimeout(c.base, c.timeout)
+	defer cancel()
+	end := c.requests.begin()
+	stat, err := c.api.RelationStat(ctx, token, wmid)
+	failure := failureOf(err)
+	end(failure)
+	result := resultOf(stat, failure)
+	before, after := c.guard.End(wmid, result)
+	c.log(before, after, failure)
+}
+
+// failureOf returns what is known of an error, nil for none.
+func failureOf(err error) *justoneapi.Error {
+	var failure *justoneapi.Error
+	if err == nil || errors.As(err, &failure) {
+		return failure
+	}
+	return &justoneapi.Error{Kind: justoneapi.Kind{Code: justoneapi.CodeNetwork}, Detail: err.Error()}
+}
+
+// resultOf says what the end of a call means to the guard.
+func resultOf(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
+	if failure == nil {
+		return quota.Result{Verdict: quota.Success, Followers: stat.Followers, Following: stat.Following}
+	}
+	result := quota.Result{Verdict: quota.Wait, Code: failure.Code, TimedOut: failure.Code == justoneapi.CodeTimeout}
+	switch {
+	case failure.Scope == justoneapi.ScopeUser:
+		result.Verdict = quota.BackOff
+	case failure.Scope == justoneapi.ScopeCall && failure.Billing == justoneapi.NotBilled:
+		result.Verdict = quota.Retry
+	}
+	return result
+}
+
+// log tells of a failure when it begins, when it changes and when it ends;
+// all else is for debugging.
+func (c *caller) log(before, after quota.State, failure *justoneapi.Error) {
+	logger := log.With(c.logger, "wmid", after.WMID, "name", c.names[after.WMID])
+	switch {
+	case failure == nil && before.Last.Code != "":
+		level.Info(logger).Log("msg", "Fetching user works again", "followers", after.Value.Followers, "following", after.Value.Following, "last_code", before.Last.Code)
+	case failure == nil:
+		level.Debug(logger).Log("msg", "Fetched user", "followers", after.Value.Followers, "following", after.Value.Following)
+	default:
+		at := level.Debug(logger)
+		if failure.Code != before.Last.Code {
+			at = level.Warn(logger)
+		}
+		at.Log("msg", "Fetching user failed", "code", failure.Code, "billed", failure.Billing, "err", failure, "next_call", after.Due.UTC().Format(time.RFC3339))
+	}
+}

@@ -1,0 +1,189 @@
+package quota_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// clock is a clock that stands still until it is moved.
+type clock struct{ now time.Time }
+
+func newClock() *clock { return &clock{time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) add(d time.Duration) { c.now = c.now.Add(d) }
+
+func newGuard(c *clock, users ...quota.User) *quota.Guard {
+	return quota.New(quota.Config{Users: users, RetryInterval: time.Minute, Now: func() time.Time { return c.now }})
+}
+
+func every(interval time.Duration, wmids ...int64) []quota.User {
+	var users []quota.User
+	for _, wmid := range wmids {
+		users = append(users, quota.User{WMID: wmid, MinInterval: interval})
+	}
+	return users
+}
+
+// due returns the WMIDs of the turns that the guard hands out.
+func due(g *quota.Guard, ahead int) string {
+	var wmids []string
+	for _, turn := range g.Due(ahead) {
+		wmids = append(wmids, fmt.Sprint(turn.WMID))
+	}
+	return strings.Join(wmids, " ")
+}
+
+// TestIntervals runs a user through ends of calls and looks at the interval
+// after each: not due a moment before it is over, due when it is.
+func TestIntervals(t *testing.T) {
+	const minute, hour = time.Minute, time.Hour
+	const ok, retry, wait, backOff = quota.Success, quota.Retry, quota.Wait, quota.BackOff
+	tests := []struct {
+		name        string
+		minInterval time.Duration
+		verdicts    []quota.Verdict
+		want        []time.Duration
+	}{
+		{"success", 15 * minute, []quota.Verdict{ok, ok}, []time.Duration{15 * minute, 15 * minute}},
+		{"perhaps billed", 15 * minute, []quota.Verdict{wait, wait}, []time.Duration{15 * minute, 15 * minute}},
+		{"not billed", 15 * minute, []quota.Verdict{retry, retry, retry, retry, retry, retry, ok, retry},
+			[]time.Duration{minute, 2 * minute, 4 * minute, 8 * minute, 15 * minute, 15 * minute, 15 * minute, minute}},
+		{"not billed, short interval", 30 * time.Second, []quota.Verdict{retry, retry}, []time.Duration{30 * time.Second, 30 * time.Second}},
+		{"perhaps billed between", 15 * minute, []quota.Verdict{retry, retry, wait, retry}, []time.Duration{minute, 2 * minute, 15 * minute, minute}},
+		{"the user's own", 15 * minute, []quota.Verdict{backOff, backOff, backOff, backOff, backOff, backOff, backOff, backOff, ok, backOff},
+			[]time.Duration{30 * minute, hour, 2 * hour, 4 * hour, 8 * hour, 16 * hour, 24 * hour, 24 * hour, 15 * minute, 30 * minute}},
+		{"the user's own, long interval", 48 * hour, []quota.Verdict{backOff, backOff}, []time.Duration{48 * hour, 48 * hour}},
+		{"the user's own, nearly a day", 20 * hour, []quota.Verdict{backOff, backOff}, []time.Duration{24 * hour, 24 * hour}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := newClock()
+			g := newGuard(c, quota.User{WMID: 1, MinInterval: test.minInterval})
+			for i, verdict := range test.verdicts {
+				if !g.Begin(1) {
+					t.Fatalf("call %d: refused when due", i)
+				}
+				c.add(3 * time.Second) // the call takes a while, which does not count
+				g.End(1, quota.Result{Verdict: verdict})
+				if got := g.Users()[0].Interval; got != test.want[i] {
+					t.Errorf("call %d: got interval %v, want %v", i, got, test.want[i])
+				}
+				c.add(test.want[i] - 3*time.Second - time.Nanosecond)
+				if g.Begin(1) {
+					t.Fatalf("call %d: allowed a moment too early", i)
+				}
+				c.add(time.Nanosecond)
+			}
+		})
+	}
+}
+
+func TestDueOrder(t *testing.T) {
+	c := newClock()
+	g := newGuard(c, every(15*time.Minute, 1, 2, 3, 4, 5)...)
+	if got, want := due(g, 4), "1 2 3 4 5"; got != want {
+		t.Errorf("at first: got %s, want %s", got, want)
+	}
+	for _, wmid := range []int64{3, 1, 5} {
+		g.Begin(wmid)
+		g.End(wmid, quota.Result{})
+		c.add(time.Minute)
+	}
+	c.add(20 * time.Minute)
+	if got, want := due(g, 4), "2 4 3 1 5"; got != want {
+		t.Errorf("later: got %s, want those never asked about, then the most overdue: %s", got, want)
+	}
+	g.Begin(2)
+	if got, want := due(g, 4), "4 3 1 5"; got != want {
+		t.Errorf("with one running: got %s, want %s", got, want)
+	}
+}
+
+func TestDueAhead(t *testing.T) {
+	c := newClock()
+	g := newGuard(c, every(15*time.Minute, 1, 2, 3, 4)...)
+	for wmid := range int64(4) {
+		g.Begin(wmid + 1)
+		g.End(wmid+1, quota.Result{})
+		c.add(300 * time.Millisecond)
+	}
+	start := c.now
+	c.add(15*time.Minute - 1200*time.Millisecond - time.Second - time.Nanosecond)
+	for _, step := range []struct {
+		add   time.Duration
+		ahead int
+		want  string
+	}{
+		{0, 4, ""},
+		{time.Nanosecond, 4, "1"},
+		{600 * time.Millisecond, 4, "1 2 3"},
+		{0, 2, "1 2"},
+		{0, 0, ""},
+		{400 * time.Millisecond, 4, "1 2 3 4"},
+		{0, 1, "1 2"}, // 1 is due now, 2 is ahead
+	} {
+		c.add(step.add)
+		if got := due(g, step.ahead); got != step.want {
+			t.Errorf("%v after the last call, %d ahead: got %q, want %q", c.now.Sub(start), step.ahead, got, step.want)
+		}
+	}
+	if g.Begin(2) {
+		t.Error("a call ahead of its moment was allowed")
+	}
+	if !g.Allows(2) || g.Allows(7) {
+		t.Error("Allows: want a known user allowed, an unknown one not")
+	}
+}
+
+func TestBeginOnce(t *testing.T) {
+	c := newClock()
+	g := newGuard(c, every(time.Minute, 1)...)
+	if !g.Begin(1) || g.Begin(1) || g.Allows(1) {
+		t.Error("want one call at a time")
+	}
+	c.add(time.Hour)
+	if g.Begin(1) || len(g.Due(1)) > 0 {
+		t.Error("want no second call while one runs, however long")
+	}
+	g.End(1, quota.Result{Verdict: quota.Wait, TimedOut: true})
+	if turns := g.Due(1); len(turns) != 1 || !turns[0].Hanging {
+		t.Errorf("got %+v, want the user to be due and hanging", turns)
+	}
+	if g.Begin(2) {
+		t.Error("a call for an unknown user was allowed")
+	}
+}
+
+func TestUsers(t *testing.T) {
+	c := newClock()
+	g := newGuard(c, every(15*time.Minute, 7, 8)...)
+	start := c.now
+	g.Begin(7)
+	c.add(time.Second)
+	if before, after := g.End(7, quota.Result{Followers: 10, Following: 1}); before.Ended || !after.Ended {
+		t.Errorf("the first call: got %+v before, %+v after", before, after)
+	}
+	c.add(15 * time.Minute)
+	g.Begin(7)
+	c.add(time.Second)
+	if before, after := g.End(7, quota.Result{Verdict: quota.BackOff, Code: "-404"}); before.Last.Code != "" || after.Last.Code != "-404" {
+		t.Errorf("got %+v before, %+v after", before, after)
+	}
+	got := g.Users()
+	want := []quota.State{
+		{
+			WMID: 7, Value: quota.Value{Followers: 10, Following: 1, At: start.Add(time.Second)},
+			Last: quota.Result{Verdict: quota.BackOff, Code: "-404"}, Ended: true,
+			Interval: 30 * time.Minute, Due: start.Add(45*time.Minute + time.Second),
+		},
+		{WMID: 8, Interval: 15 * time.Minute},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}

@@ -1,0 +1,209 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+)
+
+// patience is how long after the last scrape users still wait for their turn.
+const patience = 5 * time.Minute
+
+// refresher runs refreshes, one at a time. A refresh calls the API for every
+// user that is due; it belongs to no scrape, and ends when all its calls have.
+type refresher struct {
+	config  Config
+	limiter *rate.Limiter
+	calls   *caller
+
+	stopping chan struct{} // closed by close
+	cut      func()        // ends the calls that run
+	running  sync.WaitGroup
+
+	mu      sync.Mutex // protects the following fields
+	current *refresh   // nil while none runs
+	closed  bool
+}
+
+// refresh is a running refresh. Its fields but the channels are protected by
+// the refresher's lock.
+type refresh struct {
+	wake      chan struct{} // has room for one: scraped was set
+	done      chan struct{} // closed at the end
+	scraped   bool          // a scrape has come since the guard was last asked who is due
+	abandoned bool          // a scrape has waited for it in vain
+}
+
+func newRefresher(config Config, requests *requestMetrics) *refresher {
+	ctx, cancel := context.WithCancel(context.Background())
+	burst := max(1, int(config.MaxRequestsPerSecond/10))
+	return &refresher{
+		config:   config,
+		limiter:  rate.NewLimiter(rate.Limit(config.MaxRequestsPerSecond), burst),
+		calls:    newCaller(ctx, config, requests),
+		stopping: make(chan struct{}),
+		cut:      cancel,
+	}
+}
+
+// refresh starts a refresh, or joins the one that runs, and waits for its end
+// or for ctx's. One that an earlier caller has waited for in vain is not
+// waited for: a slow answer makes one slow scrape, not every one.
+func (r *refresher) refresh(ctx context.Context) {
+	f := r.join()
+	if f == nil {
+		return
+	}
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			r.abandon(f)
+		}
+	}
+}
+
+// join returns the refresh to wait for, nil if there is nothing to wait for.
+func (r *refresher) join() *refresh {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
+	f := r.current
+	if f == nil {
+		f = &refresh{wake: make(chan struct{}, 1), done: make(chan struct{})}
+		r.current = f
+		r.running.Go(func() { r.run(f) })
+	}
+	f.scraped = true
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+	if f.abandoned {
+		return nil
+	}
+	return f
+}
+
+func (r *refresher) abandon(f *refresh) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.abandoned = true
+}
+
+// takeScrape reports whether a scrape has come since it was last asked.
+func (r *refresher) takeScrape(f *refresh) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	scraped := f.scraped
+	f.scraped = false
+	return scraped
+}
+
+// finish ends a refresh that has nothing left to do, unless a scrape has come.
+func (r *refresher) finish(f *refresh) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.scraped {
+		return false
+	}
+	r.current = nil
+	close(f.done)
+	return true
+}
+
+// run is a refresh from its beginning to its end.
+func (r *refresher) run(f *refresh) {
+	var (
+		token    justoneapi.Token
+		patient  time.Time // when the queue is given up
+		queue    = newQueue(r.config.MaxConcurrency)
+		ended    = make(chan *lane)
+		stopping = r.stopping
+	)
+	for {
+		if r.takeScrape(f) {
+			token = r.config.Token()
+			patient = time.Now().Add(patience)
+			queue.fill(r.config.Guard.Due(r.config.MaxConcurrency))
+		}
+		if !time.Now().Before(patient) {
+			queue.clear()
+		}
+		wait := r.start(queue, token, ended)
+		if !queue.waiting() && queue.running() == 0 && r.finish(f) {
+			return
+		}
+		var timer <-chan time.Time
+		if queue.waiting() {
+			timer = time.After(min(wait, time.Until(patient)))
+		}
+		select {
+		case l := <-ended:
+			l.running--
+		case <-f.wake:
+		case <-timer:
+		case <-stopping:
+			queue.clear()
+			stopping = nil
+		}
+	}
+}
+
+// start begins every call whose turn has come. It returns how long it is to
+// the next turn, and patience if that waits for more than time.
+func (r *refresher) start(q *queue, token justoneapi.Token, ended chan<- *lane) time.Duration {
+	for {
+		l := q.next(r.config.Guard.Allows)
+		if l == nil {
+			return patience
+		}
+		if wait := l.until(); wait > 0 {
+			return wait
+		}
+		if wait := r.delay(); wait > 0 {
+			return wait
+		}
+		wmid := l.pop()
+		if !r.config.Guard.Begin(wmid) {
+			continue
+		}
+		l.running++
+		r.running.Go(func() {
+			r.calls.call(token, wmid)
+			ended <- l
+		})
+	}
+}
+
+// delay takes a call's share of the rate, or returns how long there is none.
+func (r *refresher) delay() time.Duration {
+	share := r.limiter.Reserve()
+	wait := share.Delay()
+	if wait > 0 {
+		share.Cancel()
+	}
+	return wait
+}
+
+// close keeps calls from beginning and waits for those that run; when ctx
+// ends, it cuts them.
+func (r *refresher) close(ctx context.Context) {
+	r.mu.Lock()
+	first := !r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if first {
+		close(r.stopping)
+	}
+	stop := context.AfterFunc(ctx, r.cut)
+	defer stop()
+	r.running.Wait()
+}

@@ -265,12 +265,12 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	for text, want := range map[string]string{
 		"token: x": "",
-		"token: x, base_url: 'http://127.0.0.1:80'": "",
-		"token: x, base_url: 'http://[::1]:80'":     "",
-		"token: x, base_url: 'http://localhost'":    "",
-		"token: x, timeout: 59s":                    "api.timeout is 59s, less than the 1m that the vendor asks for: an answer that was not waited for can be billed all the same.",
-		"token: x, environment: prod-cn":            "the token crosses the network in clear: http://47.117.133.51:30015 is plain HTTP. Use https (environment prod-global) where the network is not yours.",
-		"token: x, base_url: 'http://x'":            "the token crosses the network in clear: http://x is plain HTTP. Use https (environment prod-global) where the network is not yours.",
+		"token: x, base_url: 'http://127.0.0.1:80'":                         "",
+		"token: x, base_url: 'http://[::1]:80'":                             "",
+		"token: x, base_url: 'http://localhost'":                            "",
+		"token: x, timeout: 59s":                                            "api.timeout is 59s, less than the 1m that the vendor asks for: an answer that was not waited for can be billed all the same.",
+		"token: x, environment: prod-cn":                                    "the token crosses the network in clear: http://47.117.133.51:30015 is plain HTTP. Use https (environment prod-global) where the network is not yours.",
+		"token: x, base_url: 'http://x'":                                    "the token crosses the network in clear: http://x is plain HTTP. Use https (environment prod-global) where the network is not yours.",
 		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}": "api.http_client.tls_config.insecure_skip_verify is set: whoever stands in for the API can read the token.",
 	} {
 		c, err := parse(t, "users: [2]\napi: {"+text+"}")

@@ -1,0 +1,122 @@
+// Package exporter puts the parts together: from a configuration it makes the
+// HTTP handler of the whole exporter.
+package exporter
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	promconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/common/version"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+	"github.com/bilibili-exporter/bilibili_exporter/config"
+)
+
+// idleConnTimeout is how long a connection to the API is kept: long enough for
+// the calls of one refresh, and shorter than servers and firewalls keep
+// theirs. A call on a connection that the other side has given up fails, and
+// must not be repeated.
+const idleConnTimeout = 5 * time.Second
+
+// Options are the settings that do not come from the configuration.
+type Options struct {
+	Logger                 log.Logger
+	TelemetryPath          string        // of the metrics, beginning with a slash
+	TimeoutOffset          time.Duration // taken off the scrape timeout that Prometheus tells; at least 0
+	MaxRequests            int           // scrapes at a time; 0 = no limit
+	DisableExporterMetrics bool          // leave out go_*, process_* and promhttp_*
+}
+
+// Exporter is the [http.Handler] of the exporter. [New] makes one;
+// [Exporter.Close] ends it.
+type Exporter struct {
+	http.Handler
+
+	collector *collector.Collector
+	transport http.RoundTripper
+	closing   atomic.Bool
+}
+
+// New returns an exporter for a valid configuration. It calls nobody.
+func New(cfg *config.Config, options Options) (*Exporter, error) {
+	transport, err := promconfig.NewRoundTripperFromConfig(cfg.API.HTTPClient, "justoneapi",
+		promconfig.WithHTTP2Disabled(),
+		promconfig.WithIdleConnTimeout(idleConnTimeout),
+		promconfig.WithUserAgent(version.ComponentUserAgent("bilibili_exporter")))
+	if err != nil {
+		return nil, fmt.Errorf("api.http_client: %w", err)
+	}
+	base, err := cfg.API.URL()
+	if err != nil {
+		return nil, fmt.Errorf("api.base_url: %w", err)
+	}
+	token, err := newTokenSource(cfg.API.ReadToken, options.Logger)
+	if err != nil {
+		return nil, err
+	}
+	e := &Exporter{transport: transport}
+	e.collector = collector.New(collector.Config{
+		API:                  justoneapi.New(base, transport),
+		Token:                token.read,
+		Guard:                quota.New(guardConfig(cfg)),
+		Users:                users(cfg),
+		Logger:               options.Logger,
+		MaxAge:               time.Duration(cfg.MaxAge),
+		CallTimeout:          time.Duration(cfg.API.Timeout),
+		CollectTimeout:       defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
+		MaxConcurrency:       cfg.API.MaxConcurrency,
+		MaxRequestsPerSecond: cfg.API.MaxRequestsPerSecond,
+	})
+	e.Handler, err = e.newMux(e.newRegistry(options), options)
+	return e, err
+}
+
+func guardConfig(cfg *config.Config) quota.Config {
+	guard := quota.Config{RetryInterval: time.Duration(cfg.Quota.RetryInterval)}
+	for _, user := range cfg.Users {
+		guard.Users = append(guard.Users, quota.User{WMID: user.WMID, MinInterval: time.Duration(user.MinInterval)})
+	}
+	return guard
+}
+
+func users(cfg *config.Config) []collector.User {
+	var users []collector.User
+	for _, user := range cfg.Users {
+		users = append(users, collector.User{WMID: user.WMID, Name: user.Name, Labels: user.Labels})
+	}
+	return users
+}
+
+// newRegistry returns the registry of all that is exposed. It gathers without
+// calling the API: the handler has refreshed before.
+func (e *Exporter) newRegistry(options Options) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(e.collector.Cached(), versioncollector.NewCollector("bilibili_exporter"))
+	if !options.DisableExporterMetrics {
+		registry.MustRegister(
+			collectors.NewGoCollector(),
+			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		)
+	}
+	return registry
+}
+
+// Close ends the exporter: scrapes are answered with what is at hand, calls
+// that run are waited for until ctx ends, and then cut.
+func (e *Exporter) Close(ctx context.Context) {
+	e.closing.Store(true)
+	e.collector.Close(ctx)
+	if transport, ok := e.transport.(interface{ CloseIdleConnections() }); ok {
+		transport.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,448 @@
+package exporter_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"go.uber.org/goleak"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/config"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// buffer is a log's destination that may be read meanwhile.
+type buffer struct {
+	mu   sync.Mutex // protects the following field
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func newServer(t *testing.T) *justoneapitest.Server {
+	t.Helper()
+	server := justoneapitest.NewServer()
+	t.Cleanup(server.Close)
+	server.SetAll(justoneapitest.Stat(justoneapitest.Constant(4153991), 11))
+	return server
+}
+
+// configFor returns a configuration for three users of the API at base, with
+// more lines for its section api.
+func configFor(base string, apiLines ...string) string {
+	return "api:\n  base_url: " + base + "\n  token: " + justoneapitest.Token + "\n" +
+		"  max_requests_per_second: 1000\n" + strings.Join(apiLines, "") + "users: [1, 2, 3]\n"
+}
+
+// newExporter returns an exporter and its log.
+func newExporter(t *testing.T, text string, change ...func(*exporter.Options)) (*exporter.Exporter, *buffer) {
+	t.Helper()
+	cfg, err := config.Parse(filepath.Join(t.TempDir(), "b.yml"), strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := &buffer{}
+	options := exporter.Options{Logger: log.NewLogfmtLogger(logged), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond}
+	for _, change := range change {
+		change(&options)
+	}
+	e, err := exporter.New(cfg, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		e.Close(ctx)
+	})
+	return e, logged
+}
+
+// ask sends one request to a handler; headers come as key, value, ….
+func ask(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(context.Background(), method, target, nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
+
+func TestScrape(t *testing.T) {
+	server := newServer(t)
+	e, _ := newExporter(t, configFor(server.URL))
+	w := ask(e, http.MethodGet, "/metrics")
+	for _, want := range []string{
+		`bilibili_followers{wmid="2"} 4.153991e+06`, `bilibili_following{wmid="2"} 11`, `bilibili_up{wmid="3"} 1`,
+		`upstream_error_code{code="301"} 0`, "bilibili_api_requests_total 3", "bilibili_exporter_build_info{", "go_goroutines ",
+		"process_start_time_seconds ", `promhttp_metric_handler_requests_total{code="200"} `,
+	} {
+		if !strings.Contains(w.Body.String(), "\n"+want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Errorf("got status %d, header %v", w.Code, w.Header())
+	}
+	ask(e, http.MethodGet, "/metrics")
+	if got := server.Total(); got != (justoneapitest.Tally{Requests: 3, Billed: 3}) {
+		t.Errorf("got %+v for two scrapes of three users", got)
+	}
+}
+
+// TestOnlyGetCalls asks for all that must not cost.
+func TestOnlyGetCalls(t *testing.T) {
+	server := newServer(t)
+	e, _ := newExporter(t, configFor(server.URL))
+	for _, request := range []struct {
+		method, target string
+		status         int
+	}{
+		{"HEAD", "/metrics", 200}, {"POST", "/metrics", 405}, {"PUT", "/metrics", 405}, {"OPTIONS", "/metrics", 405},
+		{"GET", "/", 200}, {"HEAD", "/", 200}, {"POST", "/", 405}, {"GET", "/-/healthy", 200}, {"GET", "/-/ready", 200},
+		{"GET", "/metrics/", 404}, {"GET", "/metric", 404}, {"GET", "/favicon.ico", 404}, {"GET", "/debug/pprof/", 404},
+		{"GET", "/debug/vars", 404}, {"GET", "/debug/requests", 404}, {"GET", "/-/reload", 404}, {"GET", "/-/quit", 404}, {"GET", "/index.html", 404},
+	} {
+		w := ask(e, request.method, request.target)
+		if w.Code != request.status {
+			t.Errorf("%s %s: got status %d, want %d", request.method, request.target, w.Code, request.status)
+		}
+	}
+	if got := server.Total().Requests; got != 0 {
+		t.Errorf("got %d calls", got)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	e, _ := newExporter(t, configFor(newServer(t).URL))
+	for accept, want := range map[string]string{
+		"": "text/plain; version=0.0.4",
+		"application/openmetrics-text; version=1.0.0":                                                          "text/plain; version=0.0.4",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited":           "application/vnd.google.protobuf",
+		"application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.5,*/*;q=0.1":            "text/plain; version=0.0.4",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,*/*": "application/vnd.google.protobuf",
+	} {
+		if got := ask(e, http.MethodGet, "/metrics", "Accept", accept).Header().Get("Content-Type"); !strings.HasPrefix(got, want) {
+			t.Errorf("Accept %q: got %s, want %s", accept, got, want)
+		}
+	}
+}
+
+// TestDeadline has an API that never answers, and scrapers with little time.
+func TestDeadline(t *testing.T) {
+	server := newServer(t)
+	server.SetAll(justoneapitest.Hang())
+	e, _ := newExporter(t, configFor(server.URL))
+	for i, timeout := range []float64{0.6, 0.6, 0.2} {
+		start := time.Now()
+		w := ask(e, http.MethodGet, "/metrics", timeoutHeader, fmt.Sprint(timeout))
+		took := time.Since(start).Seconds()
+		if w.Code != http.StatusOK || took > timeout {
+			t.Errorf("scrape %d: got status %d after %.3f s, want 200 within %v s", i, w.Code, took, timeout)
+		}
+		if i == 0 && took < 0.3 {
+			t.Errorf("the first scrape did not wait: %.3f s", took)
+		}
+	}
+}
+
+func TestMaxRequests(t *testing.T) {
+	server := newServer(t)
+	server.SetAll(justoneapitest.Hang())
+	e, _ := newExporter(t, configFor(server.URL), func(o *exporter.Options) { o.MaxRequests = 1 })
+	var first sync.WaitGroup
+	first.Go(func() { ask(e, http.MethodGet, "/metrics", timeoutHeader, "2") })
+	defer first.Wait()
+	for server.Total().Requests == 0 { // until the first has taken the only slot
+		time.Sleep(time.Millisecond)
+	}
+	w := ask(e, http.MethodGet, "/metrics")
+	if want := "Too many scrapes at a time (--web.max-requests=1), try again later.\n"; w.Code != http.StatusServiceUnavailable || w.Body.String() != want {
+		t.Errorf("got status %d and %q, want 503 and %q", w.Code, w.Body.String(), want)
+	}
+}
+
+func TestDisableExporterMetrics(t *testing.T) {
+	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *exporter.Options) { o.DisableExporterMetrics = true })
+	body := ask(e, http.MethodGet, "/metrics").Body.String()
+	for line := range strings.Lines(body) {
+		if !regexp.MustCompile(`^(# (HELP|TYPE) )?(bilibili_|upstream_error_code[ {])`).MatchString(line) {
+			t.Errorf("unexpected: %s", line)
+		}
+	}
+	if !strings.Contains(body, "bilibili_exporter_build_info") {
+		t.Error("bilibili_exporter_build_info is missing")
+	}
+}
+
+func TestTelemetryPath(t *testing.T) {
+	cfg, err := config.Parse("b.yml", strings.NewReader(configFor("http://127.0.0.1:1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/":          `--web.telemetry-path: "/" is in use by another page: choose another path`,
+		"/config":    `--web.telemetry-path: "/config" is in use by another page: choose another path`,
+		"/-/ready":   `--web.telemetry-path: "/-/ready" is in use by another page: choose another path`,
+		"/-":         `--web.telemetry-path: "/-" is in use by another page: choose another path`,
+		"metrics":    `--web.telemetry-path: "metrics" is not a plain path such as /metrics`,
+		"":           `--web.telemetry-path: "" is not a plain path such as /metrics`,
+		"/metrics/":  `--web.telemetry-path: "/metrics/" is not a plain path such as /metrics`,
+		"/{x}":       `--web.telemetry-path: "/{x}" is not a plain path such as /metrics`,
+		"/a/../b":    `--web.telemetry-path: "/a/../b" is not a plain path such as /metrics`,
+		"/deep/down": "",
+	} {
+		e, err := exporter.New(cfg, exporter.Options{Logger: log.NewNopLogger(), TelemetryPath: path})
+		if got := fmt.Sprint(err); got != want && (err != nil || want != "") {
+			t.Errorf("%q: got %s, want %s", path, got, want)
+		}
+		if err == nil && !strings.Contains(ask(e, http.MethodGet, "/").Body.String(), `href="deep/down"`) {
+			t.Error("the landing page lacks a relative link to the metrics")
+		}
+	}
+}
+
+// TestLandingPage follows its links, which must be relative.
+func TestLandingPage(t *testing.T) {
+	e, _ := newExporter(t, configFor(newServer(t).URL))
+	body := ask(e, http.MethodGet, "/").Body.String()
+	links := regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(body, -1)
+	if len(links) != 3 {
+		t.Errorf("got %d links, want 3", len(links))
+	}
+	for _, link := range links {
+		if strings.HasPrefix(link[1], "/") || strings.Contains(link[1], ":") {
+			t.Errorf("link %s is not relative", link[1])
+		}
+		if w := ask(e, http.MethodHead, "/"+link[1]); w.Code != http.StatusOK {
+			t.Errorf("link %s: got status %d", link[1], w.Code)
+		}
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	server := newServer(t)
+	server.SetAll(justoneapitest.Code(500, "")) // the API's health does not count
+	e, _ := newExporter(t, configFor(server.URL))
+	ask(e, http.MethodGet, "/metrics")
+	if w := ask(e, http.MethodGet, "/-/ready"); w.Code != http.StatusOK {
+		t.Errorf("got status %d, want 200", w.Code)
+	}
+	e.Close(t.Context())
+	if w := ask(e, http.MethodGet, "/-/ready"); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("when closed: got status %d, want 503", w.Code)
+	}
+	if w := ask(e, http.MethodGet, "/-/healthy"); w.Code != http.StatusOK {
+		t.Errorf("when closed: /-/healthy: got status %d, want 200", w.Code)
+	}
+}
+
+// surfaces are all that a client can see. A new page must be added here.
+var surfaces = []string{"/metrics", "/", "/-/healthy", "/-/ready", "/config", "/-/reload", "/nothing-here"}
+
+// TestNoTokenLeaks drives every failure that the stand-in knows, and those of
+// the network, and looks for the token in every page, header and log line.
+func TestNoTokenLeaks(t *testing.T) {
+	type scenario struct{ name, config string }
+	server := func(answer justoneapitest.Answer) string {
+		s := newServer(t)
+		s.SetAll(answer)
+		return configFor(s.URL, "  timeout: 300ms\n")
+	}
+	closed := justoneapitest.NewServer()
+	closed.Close()
+	tlsServer := httptest.NewTLSServer(http.NotFoundHandler())
+	defer tlsServer.Close()
+	scenarios := []scenario{
+		{"connection refused", configFor(closed.URL)},
+		{"no such host", configFor("http://host.invalid")},
+		{"untrusted certificate", configFor(tlsServer.URL)},
+		{"proxy down", configFor("http://host.invalid", "  http_client: {proxy_url: '"+closed.URL+"'}\n")},
+		{"proxy down, https", configFor("https://host.invalid", "  http_client: {proxy_url: '"+closed.URL+"'}\n")},
+	}
+	for _, fault := range justoneapitest.Faults() {
+		scenarios = append(scenarios, scenario{fault.Name, server(fault.Answer)})
+	}
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			e, logged := newExporter(t, s.config)
+			for _, surface := range surfaces {
+				w := ask(e, http.MethodGet, surface)
+				if text := fmt.Sprint(w.Header(), w.Body); strings.Contains(text, justoneapitest.Token) {
+					t.Errorf("%s shows the token:\n%s", surface, text)
+				}
+			}
+			if text := logged.String(); strings.Contains(text, justoneapitest.Token) {
+				t.Errorf("the log shows the token:\n%s", text)
+			}
+			if !strings.Contains(logged.String(), "Fetching user failed") {
+				t.Errorf("the log does not tell of the failure:\n%s", logged)
+			}
+		})
+	}
+}
+
+// TestTokenFile rotates the token, takes it away and brings it back.
+func TestTokenFile(t *testing.T) {
+	server := newServer(t)
+	path := filepath.Join(t.TempDir(), "token")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old-token\n")
+	e, logged := newExporter(t, "api: {base_url: '"+server.URL+"', token_file: "+path+"}\nquota: {min_interval: 1ms}\nusers: [1]\n")
+	scrape := func(want string) {
+		t.Helper()
+		time.Sleep(2 * time.Millisecond)
+		if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	scrape(`bilibili_last_error_info{code="100",wmid="1"} 1`)
+	write(justoneapitest.Token)
+	scrape(`bilibili_up{wmid="1"} 1`)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	scrape(`bilibili_up{wmid="1"} 1`)
+	scrape(`bilibili_up{wmid="1"} 1`)
+	write(justoneapitest.Token)
+	scrape(`bilibili_up{wmid="1"} 1`)
+	for message, want := range map[string]int{"The token has changed": 1, "The token cannot be read": 1, "The token can be read again": 1} {
+		if got := strings.Count(logged.String(), message); got != want {
+			t.Errorf("the log says %q %d times, want %d:\n%s", message, got, want, logged)
+		}
+	}
+}
+
+func TestNoTokenFile(t *testing.T) {
+	cfg, err := config.Parse("b.yml", strings.NewReader("api: {token_file: /does/not/exist}\nusers: [1]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = exporter.New(cfg, exporter.Options{Logger: log.NewNopLogger(), TelemetryPath: "/metrics"})
+	if want := "reading the token: open /does/not/exist: no such file or directory"; fmt.Sprint(err) != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestProxies reaches the API through a proxy, of the configuration and of the
+// environment, with plain HTTP and with TLS.
+func TestProxies(t *testing.T) {
+	server := newServer(t)
+	target, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked sync.Map
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.Host, true)
+		(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }}).ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+
+	t.Run("configuration", func(t *testing.T) {
+		e, _ := newExporter(t, configFor("http://one.test", "  http_client: {proxy_url: '"+proxy.URL+"'}\n"))
+		if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
+			t.Error("no value came through the proxy")
+		}
+		if _, ok := asked.Load("one.test"); !ok {
+			t.Error("the proxy was not asked")
+		}
+	})
+	t.Run("environment", func(t *testing.T) {
+		t.Setenv("HTTP_PROXY", proxy.URL)
+		e, _ := newExporter(t, configFor("http://two.test"))
+		if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
+			t.Error("no value came through the proxy")
+		}
+		if _, ok := asked.Load("two.test"); !ok {
+			t.Error("the proxy was not asked")
+		}
+	})
+}
+
+// TestTLS reaches the API with the certificate authority of the configuration.
+func TestTLS(t *testing.T) {
+	api := justoneapitest.NewAPI()
+	api.SetAll(justoneapitest.Stat(justoneapitest.Constant(1), 1))
+	server := httptest.NewTLSServer(api)
+	defer server.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, logged := newExporter(t, configFor(server.URL, "  http_client: {tls_config: {ca_file: "+ca+"}}\n"))
+	if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
+		t.Errorf("no value came:\n%s", logged)
+	}
+}
+
+// TestUserAgent names the exporter to the vendor, and sends no Referer.
+func TestUserAgent(t *testing.T) {
+	var header http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header = r.Header
+		io.WriteString(w, "{}") //nolint:errcheck // the answer does not matter
+	}))
+	defer server.Close()
+	e, _ := newExporter(t, strings.Replace(configFor(server.URL), "[1, 2, 3]", "[1]", 1))
+	ask(e, http.MethodGet, "/metrics")
+	if got := header.Get("User-Agent"); !strings.HasPrefix(got, "bilibili_exporter/") || header.Get("Referer") != "" {
+		t.Errorf("got header %v", header)
+	}
+}
+
+func TestLogCost(t *testing.T) {
+	for text, want := range map[string]string{
+		"users: [1, 2]": `level=info msg="What this set-up costs" users=2 calls_per_day=192 daily_limit=none stretch=1.00 most_calls_per_day=115200`,
+		"users: [1]\nquota: {daily_limit: 48}": `level=info msg="What this set-up costs" users=1 calls_per_day=96 daily_limit=48 stretch=2.00 most_calls_per_day=115200`,
+		"users: [{wmid: 1, min_interval: 100ms}]": `level=info msg="What this set-up costs" users=1 calls_per_day=864000 daily_limit=none stretch=1.00 most_calls_per_day=115200
+level=warn msg="Users will be asked about less often than their intervals say: raise api.max_concurrency or api.max_requests_per_second, or the intervals" calls_per_day=864000 most_calls_per_day=115200 at_seconds_per_call=3`,
+	} {
+		cfg, err := config.Parse("b.yml", strings.NewReader("api: {token: x}\n"+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		logged := &buffer{}
+		exporter.LogCost(cfg, log.NewLogfmtLogger(logged))
+		if got := strings.TrimSpace(logged.String()); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package collector_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+	"go.uber.org/goleak"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// fakeAPI answers by a function and counts calls.
+type fakeAPI struct {
+	answer func(ctx context.Context, wmid int64) (justoneapi.Stat, error)
+
+	mu      sync.Mutex // protects the following fields
+	started map[int64][]time.Time
+	order   []int64 // of the calls since takeOrder
+	running int
+	most    int // calls at a time
+}
+
+func newFakeAPI(answer func(ctx context.Context, wmid int64) (justoneapi.Stat, error)) *fakeAPI {
+	return &fakeAPI{answer: answer, started: make(map[int64][]time.Time)}
+}
+
+func (f *fakeAPI) RelationStat(ctx context.Context, _ justoneapi.Token, wmid int64) (justoneapi.Stat, error) {
+	f.mu.Lock()
+	f.started[wmid] = append(f.started[wmid], time.Now())
+	f.order = append(f.order, wmid)
+	f.running++
+	f.most = max(f.most, f.running)
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.running--
+		f.mu.Unlock()
+	}()
+	return f.answer(ctx, wmid)
+}
+
+// calls returns the number of calls for a user, or for all if wmid is 0.
+func (f *fakeAPI) calls(wmid int64) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if wmid != 0 {
+		return len(f.started[wmid])
+	}
+	var calls int
+	for _, starts := range f.started {
+		calls += len(starts)
+	}
+	return calls
+}
+
+// takeOrder returns the users of the calls since it was last asked.
+func (f *fakeAPI) takeOrder() []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	order := f.order
+	f.order = nil
+	return order
+}
+
+// instant answers at once: a user's followers are 10 times the WMID.
+func instant(_ context.Context, wmid int64) (justoneapi.Stat, error) {
+	return justoneapi.Stat{Followers: 10 * wmid, Following: wmid}, nil
+}
+
+// after answers like instant after a while.
+func after(d time.Duration) func(context.Context, int64) (justoneapi.Stat, error) {
+	return func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
+		select {
+		case <-time.After(d):
+			return instant(ctx, wmid)
+		case <-ctx.Done():
+			return justoneapi.Stat{}, timeoutError()
+		}
+	}
+}
+
+func timeoutError() error {
+	return &justoneapi.Error{Kind: justoneapi.Kind{Code: justoneapi.CodeTimeout}}
+}
+
+// users returns users with the WMIDs 1 to n.
+func users(n int64) []collector.User {
+	var users []collector.User
+	for wmid := range n {
+		users = append(users, collector.User{WMID: wmid + 1, Name: "user"})
+	}
+	return users
+}
+
+// newCollector returns a collector with the usual settings, which change may change.
+func newCollector(t *testing.T, api collector.API, users []collector.User, change ...func(*collector.Config)) *collector.Collector {
+	t.Helper()
+	guard := quota.Config{RetryInterval: time.Minute}
+	for _, user := range users {
+		guard.Users = append(guard.Users, quota.User{WMID: user.WMID, MinInterval: 15 * time.Minute})
+	}
+	config := collector.Config{
+		API: api, Token: func() justoneapi.Token { return justoneapi.NewToken(justoneapitest.Token) },
+		Guard: quota.New(guard), Users: users, Logger: log.NewNopLogger(),
+		MaxAge: 24 * time.Hour, CallTimeout: time.Minute, CollectTimeout: 9500 * time.Millisecond,
+		MaxConcurrency: 4, MaxRequestsPerSecond: 1000,
+	}
+	for _, change := range change {
+		change(&config)
+	}
+	c := collector.New(config)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		c.Close(ctx)
+	})
+	return c
+}
+
+// scrape refreshes for at most the timeout and returns how long it took.
+func scrape(c *collector.Collector, timeout time.Duration) time.Duration {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	c.Refresh(ctx)
+	return time.Since(start)
+}
+
+// gather returns the exposition of a collector, of the named metrics or of all.
+func gather(t *testing.T, c prometheus.Collector, names ...string) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(c)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := make(map[string]bool)
+	for _, name := range names {
+		wanted[name] = true
+	}
+	var text strings.Builder
+	for _, family := range families {
+		if len(names) > 0 && !wanted[family.GetName()] {
+			continue
+		}
+		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return text.String()
+}
+
+// expectMetrics compares the exposition with a golden file and lints it.
+func expectMetrics(t *testing.T, c prometheus.Collector, fixture string) {
+	t.Helper()
+	got := gather(t, c)
+	path := filepath.Join("testdata", fixture)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; got:\n%s", path, got)
+	}
+	problems, err := testutil.CollectAndLint(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		if problem.Metric != "upstream_error_code" || problem.Text != `counter metrics should have "_total" suffix` {
+			t.Errorf("promlint: %s: %s", problem.Metric, problem.Text)
+		}
+	}
+}

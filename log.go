@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	sloggokit "github.com/tjhop/slog-gokit"
+)
+
+// newLoggers returns two loggers that write to w: the base, whose lines name
+// no caller, and the one to use, whose lines do.
+func newLoggers(w io.Writer, lowest, format string) (base, logger log.Logger) {
+	w = log.NewSyncWriter(w)
+	if format == "json" {
+		base = log.NewJSONLogger(w)
+	} else {
+		base = log.NewLogfmtLogger(w)
+	}
+	base = level.NewFilter(base, level.Allow(level.ParseDefault(lowest, level.InfoValue())))
+	base = log.With(base, "ts", log.DefaultTimestampUTC)
+	return base, log.With(base, "caller", log.DefaultCaller)
+}
+
+// newSlog returns the base logger in the form that exporter-toolkit wants. It
+// adds the caller by itself.
+func newSlog(base log.Logger) *slog.Logger {
+	return slog.New(untimed{sloggokit.NewGoKitHandler(base, slog.LevelDebug)})
+}
+
+// untimed takes the time off records: the base logger adds its own.
+type untimed struct{ slog.Handler }
+
+func (h untimed) Handle(ctx context.Context, record slog.Record) error {
+	record.Time = time.Time{}
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h untimed) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return untimed{h.Handler.WithAttrs(attrs)}
+}
+
+func (h untimed) WithGroup(name string) slog.Handler {
+	return untimed{h.Handler.WithGroup(name)}
+}

@@ -1,0 +1,180 @@
+// Command bilibili_exporter exposes follower counts of Bilibili users to
+// Prometheus. It asks Just One API for them, a paid service, when it is
+// scraped, and as rarely as configured.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
+	"github.com/bilibili-exporter/bilibili_exporter/config"
+)
+
+const (
+	program = "bilibili_exporter"
+
+	// drainTimeout is how long a shutdown waits for calls that run: they may
+	// be billed, so their answers are worth waiting for.
+	drainTimeout = 25 * time.Second
+	// hangUpTimeout is how long it then waits for scrapes to be answered.
+	hangUpTimeout = 2 * time.Second
+)
+
+// flags is the command line.
+type flags struct {
+	configFile    string
+	configFileSet bool
+	configCheck   bool
+	wmids         []string
+	telemetryPath string
+	timeoutOffset float64
+	maxRequests   int
+	noMetrics     bool
+	logLevel      string
+	logFormat     string
+	web           *web.FlagConfig
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program. It returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	setVersion()
+	flags, err := parseFlags(args, stdout)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v; try --help\n", program, err)
+		return 1
+	}
+	base, logger := newLoggers(stderr, flags.logLevel, flags.logFormat)
+	if err := serve(flags, base, logger); err != nil {
+		level.Error(logger).Log("msg", "Giving up", "err", err)
+		return 1
+	}
+	return 0
+}
+
+// setVersion fills in the version of a binary that was built without ldflags.
+func setVersion() {
+	if info, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
+		version.Version = info.Main.Version
+	}
+}
+
+func parseFlags(args []string, stdout io.Writer) (*flags, error) {
+	f := &flags{}
+	app := kingpin.New(program, "Exposes follower counts of Bilibili users to Prometheus.")
+	app.UsageWriter(stdout)
+	app.HelpFlag.Short('h')
+	app.Version(version.Print(program))
+	app.Flag("config.file", "Configuration file.").Default("bilibili_exporter.yml").IsSetByUser(&f.configFileSet).StringVar(&f.configFile)
+	app.Flag("config.check", "Check the configuration and exit: status 0 if it is good, 1 if not. Calls nobody.").BoolVar(&f.configCheck)
+	app.Flag("wmid", "Bilibili user to watch, in place of a configuration file: the number in https://space.bilibili.com/<wmid>. Repeatable. The token comes from $"+config.TokenVariable+".").StringsVar(&f.wmids)
+	app.Flag("timeout-offset", "Seconds to take off the scrape timeout that Prometheus tells.").Default("0.5").Float64Var(&f.timeoutOffset)
+	app.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
+	app.Flag("web.max-requests", "Scrapes that are answered at a time; more get status 503. 0 is no limit.").Default("40").IntVar(&f.maxRequests)
+	app.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (go_*, process_*, promhttp_*).").BoolVar(&f.noMetrics)
+	f.web = kingpinflag.AddFlags(app, ":12233")
+	app.Flag("log.level", "Only log messages of this severity or above: debug, info, warn, error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	app.Flag("log.format", "Format of log messages: logfmt, json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+	if _, err := app.Parse(args); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.configFileSet && len(f.wmids) > 0:
+		return nil, errors.New("--wmid and --config.file exclude each other: list the users in the file")
+	case !(f.timeoutOffset >= 0 && f.timeoutOffset <= 3600):
+		return nil, fmt.Errorf("--timeout-offset: want seconds from 0 to 3600, got %v", f.timeoutOffset)
+	case f.maxRequests < 0:
+		return nil, fmt.Errorf("--web.max-requests: want a number of at least 0, got %d", f.maxRequests)
+	}
+	return f, nil
+}
+
+// load returns the configuration that the command line asks for.
+func (f *flags) load() (*config.Config, error) {
+	if len(f.wmids) > 0 {
+		return config.FromWMIDs(f.wmids)
+	}
+	cfg, err := config.Load(f.configFile)
+	if errors.Is(err, os.ErrNotExist) && !f.configFileSet {
+		return nil, fmt.Errorf("%w: write one, see examples/bilibili_exporter.yml, or name users with --wmid", err)
+	}
+	return cfg, err
+}
+
+// serve runs the exporter until a signal ends it.
+func serve(f *flags, base, logger log.Logger) error {
+	cfg, err := f.load()
+	if err != nil {
+		return err
+	}
+	exp, err := exporter.New(cfg, exporter.Options{
+		Logger:                 logger,
+		TelemetryPath:          f.telemetryPath,
+		TimeoutOffset:          time.Duration(f.timeoutOffset * float64(time.Second)),
+		MaxRequests:            f.maxRequests,
+		DisableExporterMetrics: f.noMetrics,
+	})
+	if err != nil {
+		return err
+	}
+	if err := web.Validate(*f.web.WebConfigFile); err != nil {
+		return fmt.Errorf("--web.config.file: %w", err)
+	}
+	exporter.LogCost(cfg, logger)
+	if f.configCheck {
+		level.Info(logger).Log("msg", "The configuration is good")
+		return nil
+	}
+	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "build_context", version.BuildContext())
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	server := &http.Server{
+		Handler:           exp,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       5 * time.Minute,
+		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(base), log.MessageKey("err")), "", 0),
+	}
+	served := make(chan error, 1)
+	go func() { served <- web.ListenAndServe(server, f.web, newSlog(base)) }()
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		level.Info(logger).Log("msg", "Shutting down: waiting for running calls, whose answers may be billed", "at_most", drainTimeout)
+	}
+	stop() // a second signal ends the process at once
+	shutDown(exp, server)
+	return err
+}
+
+// shutDown ends the exporter, which answers scrapes meanwhile, and then the server.
+func shutDown(exp *exporter.Exporter, server *http.Server) {
+	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	exp.Close(drain)
+	hangUp, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
+	defer cancel()
+	if server.Shutdown(hangUp) != nil {
+		server.Close() //nolint:errcheck // the process ends
+	}
+}

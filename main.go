@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -58,7 +57,7 @@ func main() {
 
 // run is the whole program. It returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	setVersion()
+	exporter.FillVersion()
 	flags, err := parseFlags(args, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v; try --help\n", program, err)
@@ -70,13 +69,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
-}
-
-// setVersion fills in the version of a binary that was built without ldflags.
-func setVersion() {
-	if info, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
-		version.Version = info.Main.Version
-	}
 }
 
 func parseFlags(args []string, stdout io.Writer) (*flags, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,14 @@ import (
 // theirs. A call on a connection that the other side has given up fails, and
 // must not be repeated.
 const idleConnTimeout = 5 * time.Second
+
+// FillVersion fills in the version of a binary that was built without ldflags,
+// from what the Go toolchain has noted in it. A command calls it first.
+func FillVersion() {
+	if info, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
+		version.Version = info.Main.Version
+	}
+}
 
 // Options are the settings that do not come from the configuration.
 type Options struct {

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/config"
+)
+
+// newAPI returns a stand-in API and a configuration file for it.
+func newAPI(t *testing.T, answer justoneapitest.Answer) (*justoneapitest.Server, string) {
+	t.Helper()
+	server := justoneapitest.NewServer()
+	t.Cleanup(server.Close)
+	server.SetAll(answer)
+	return server, writeFile(t, "b.yml", "api: {base_url: '"+server.URL+"', token: "+justoneapitest.Token+"}\nusers: [472747194]\n")
+}
+
+var steady = justoneapitest.Stat(justoneapitest.Constant(4153991), 11)
+
+func TestServe(t *testing.T) {
+	api, file := newAPI(t, steady)
+	_, address := startExporter(t, "--config.file="+file)
+	body := get(t, http.DefaultClient, "http://"+address+"/metrics")
+	if want := "\nbilibili_followers{wmid=\"472747194\"} 4.153991e+06\n"; !strings.Contains(body, want) {
+		t.Errorf("/metrics lacks %s", want)
+	}
+	if got := api.Total().Requests; got != 1 {
+		t.Errorf("got %d requests, want 1", got)
+	}
+}
+
+// TestFailedStarts looks at the status and the message of every way to fail:
+// one clear line.
+func TestFailedStarts(t *testing.T) {
+	t.Setenv(config.TokenVariable, "x")
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	bad := writeFile(t, "bad.yml", "users:\n  - wmid: 2\n    nmae: x\n")
+	good := writeFile(t, "good.yml", "users: [2]\n")
+	noCA := writeFile(t, "no-ca.yml", "users: [2]\napi: {http_client: {tls_config: {ca_file: none.pem}}}\n")
+	badWeb := writeFile(t, "web.yml", "tls_server_config: {cert: x}\n")
+
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no configuration":    {nil, `err="reading the configuration: open bilibili_exporter.yml: no such file or directory: write one, see examples/bilibili_exporter.yml, or name users with --wmid"`},
+		"no such file":        {[]string{"--config.file=none.yml"}, `err="reading the configuration: open none.yml: no such file or directory"`},
+		"bad file":            {[]string{"--config.file=" + bad}, `err="` + bad + `:3: users[0].nmae: is not known; the keys here are labels, min_interval, name, wmid"`},
+		"bad file, checked":   {[]string{"--config.check", "--config.file=" + bad}, `:3: users[0].nmae: is not known`},
+		"bad WMID":            {[]string{"--wmid=abc"}, `err="--wmid: \"abc\" is not a WMID: want the number in https://space.bilibili.com/<wmid>"`},
+		"file and WMID":       {[]string{"--wmid=2", "--config.file=" + good}, `bilibili_exporter: --wmid and --config.file exclude each other: list the users in the file; try --help`},
+		"unknown flag":        {[]string{"--wmids=2"}, `bilibili_exporter: unknown long flag '--wmids'; try --help`},
+		"argument":            {[]string{"2"}, `bilibili_exporter: unexpected 2; try --help`},
+		"timeout offset":      {[]string{"--wmid=2", "--timeout-offset=NaN"}, `--timeout-offset: want seconds from 0 to 3600, got NaN`},
+		"max requests":        {[]string{"--wmid=2", "--web.max-requests=-1"}, `--web.max-requests: want a number of at least 0, got -1`},
+		"log level":           {[]string{"--wmid=2", "--log.level=loud"}, `bilibili_exporter: enum value must be one of debug,info,warn,error, got 'loud'; try --help`},
+		"telemetry path":      {[]string{"--wmid=2", "--web.telemetry-path=/-/healthy"}, `err="--web.telemetry-path: \"/-/healthy\" is in use by another page: choose another path"`},
+		"certificate missing": {[]string{"--config.file=" + noCA}, `none.pem: no such file or directory`},
+		"web configuration":   {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: `},
+		"no token":            {[]string{"--config.file=" + writeFile(t, "t.yml", "users: [2]\napi:\n  token_file: none\n")}, `reading the token: open `},
+		"address in use":      {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()}, `bind: address already in use"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, stdout, stderr := runExporter(t, append(test.args, "--log.level=error")...)
+			if name == "log level" {
+				status, stdout, stderr = runExporter(t, test.args...)
+			}
+			if status != 1 || stdout != "" || !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("got status %d, output %q and errors\n%s\nwant status 1 and one line with\n%s", status, stdout, stderr, test.want)
+			}
+		})
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	t.Setenv(config.TokenVariable, "x")
+	example, err := filepath.Abs("examples/bilibili_exporter.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr := runExporter(t, "--config.check", "--config.file="+example)
+	if status != 0 || !strings.Contains(stderr, `msg="The configuration is good"`) || !strings.Contains(stderr, "calls_per_day=120 ") {
+		t.Errorf("got status %d and\n%s", status, stderr)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if status, stdout, _ := runExporter(t, "--version"); status != 0 || !strings.HasPrefix(stdout, "bilibili_exporter, version ") || strings.Contains(stdout, "version  ") {
+		t.Errorf("got status %d and %q", status, stdout)
+	}
+	stamped := filepath.Join(t.TempDir(), program)
+	const flags = "-X github.com/prometheus/common/version.Version=1.2.3 -X github.com/prometheus/common/version.Revision=abc"
+	if out, err := exec.Command("go", "build", "-o", stamped, "-ldflags", flags, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(stamped, "--version").Output()
+	if want := "bilibili_exporter, version 1.2.3 (branch: , revision: abc)"; err != nil || !strings.HasPrefix(string(out), want) {
+		t.Errorf("got %s, %v; want %s", out, err, want)
+	}
+}
+
+// TestShutdown ends the process while a call runs that its scrape has given up
+// on: the call is waited for, and the status is 0.
+func TestShutdown(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			api, file := newAPI(t, justoneapitest.Latency(2*time.Second, steady))
+			p, address := startExporter(t, "--config.file="+file, "--log.level=debug")
+			req, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "0.5")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			status, took := p.end(signal)
+			if status != 0 || took < 500*time.Millisecond || took > 10*time.Second {
+				t.Errorf("got status %d after %v", status, took)
+			}
+			if got := api.Total(); got != (justoneapitest.Tally{Requests: 1, Billed: 1}) || !strings.Contains(p.log(), `msg="Fetched user" followers=4153991`) {
+				t.Errorf("got %+v, and the answer was not recorded", got)
+			}
+		})
+	}
+}
+
+// TestLogLines looks at the form of every line: one ts, one level, one caller,
+// one msg, those of the web toolkit included.
+func TestLogLines(t *testing.T) {
+	_, file := newAPI(t, steady)
+	p, address := startExporter(t, "--config.file="+file, "--log.level=debug")
+	get(t, http.DefaultClient, "http://"+address+"/metrics")
+	p.end(syscall.SIGTERM)
+	for line := range strings.Lines(p.log()) {
+		for _, key := range []string{"ts=20", "level=", "caller=", "msg="} {
+			if strings.Count(line, key) != 1 || strings.Contains(line, " time=") {
+				t.Errorf("want one %s and no time= in %s", key, line)
+			}
+		}
+	}
+	for _, caller := range []string{"caller=cost.go:", "caller=main.go:", "caller=tls_config.go:", "caller=caller.go:"} {
+		if !strings.Contains(p.log(), caller) {
+			t.Errorf("no line with %s in\n%s", caller, p.log())
+		}
+	}
+
+	j := start(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--config.file="+file, "--log.format=json"))
+	j.await(`"msg":"(Listening on)"`)
+	j.end(syscall.SIGTERM)
+	for line := range strings.Lines(j.log()) {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["ts"] == nil || fields["caller"] == nil || fields["level"] == nil || fields["msg"] == nil {
+			t.Errorf("%v: %s", err, line)
+		}
+	}
+}
+
+// TestWebConfig serves TLS and asks for a password.
+func TestWebConfig(t *testing.T) {
+	_, file := newAPI(t, steady)
+	certificate := writeCertificate(t)
+	// The password is "test".
+	web := filepath.Join(filepath.Dir(certificate), "web.yml")
+	text := "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
+		"basic_auth_users: {prometheus: $2a$04$l1Do3.lwMGeri8Yb14V2vuiQ897z4v9dw8viEOzOfLPF/XcN3HLnq}\n"
+	if err := os.WriteFile(web, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, address := startExporter(t, "--config.file="+file, "--web.config.file="+web)
+
+	pool := x509.NewCertPool()
+	root, err := os.ReadFile(certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.AppendCertsFromPEM(root)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	defer client.CloseIdleConnections()
+	if body := get(t, client, "https://prometheus:test@"+address+"/metrics"); !strings.Contains(body, "bilibili_followers{") {
+		t.Error("/metrics lacks bilibili_followers")
+	}
+	resp, err := client.Get("https://" + address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without a password: got status %d, want 401", resp.StatusCode)
+	}
+}
+
+// writeCertificate writes cert.pem and key.pem for 127.0.0.1 and returns the
+// path of the first.
+func writeCertificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyBytes, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := writeFile(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})))
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyBytes})
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "key.pem"), keyPEM, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestSocketActivation hands a listening socket over, as systemd does.
+func TestSocketActivation(t *testing.T) {
+	_, file := newAPI(t, steady)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	socket, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	cmd := exec.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, binary, "--web.systemd-socket", "--config.file="+file)
+	cmd.ExtraFiles = []*os.File{socket}
+	start(t, cmd).await(`msg="Listening on" address=(\S+)`)
+	if body := get(t, http.DefaultClient, "http://"+listener.Addr().String()+"/metrics"); !strings.Contains(body, "bilibili_followers{") {
+		t.Error("/metrics lacks bilibili_followers")
+	}
+}

@@ -55,7 +55,7 @@ func TestFailedStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Close()
-	bad := writeFile(t, "bad.yml", "users:\n  - wmid: 2\n    nmae: x\n")
+	bad := writeFile(t, "bad.yml", "users:\n  - wmid: 2\n    nickname: x\n")
 	good := writeFile(t, "good.yml", "users: [2]\n")
 	noCA := writeFile(t, "no-ca.yml", "users: [2]\napi: {http_client: {tls_config: {ca_file: none.pem}}}\n")
 	badWeb := writeFile(t, "web.yml", "tls_server_config: {cert: x}\n")
@@ -66,8 +66,8 @@ func TestFailedStarts(t *testing.T) {
 	}{
 		"no configuration":    {nil, `err="reading the configuration: open bilibili_exporter.yml: no such file or directory: write one, see examples/bilibili_exporter.yml, or name users with --wmid"`},
 		"no such file":        {[]string{"--config.file=none.yml"}, `err="reading the configuration: open none.yml: no such file or directory"`},
-		"bad file":            {[]string{"--config.file=" + bad}, `err="` + bad + `:3: users[0].nmae: is not known; the keys here are labels, min_interval, name, wmid"`},
-		"bad file, checked":   {[]string{"--config.check", "--config.file=" + bad}, `:3: users[0].nmae: is not known`},
+		"bad file":            {[]string{"--config.file=" + bad}, `err="` + bad + `:3: users[0].nickname: is not known; the keys here are labels, min_interval, name, wmid"`},
+		"bad file, checked":   {[]string{"--config.check", "--config.file=" + bad}, `:3: users[0].nickname: is not known`},
 		"bad WMID":            {[]string{"--wmid=abc"}, `err="--wmid: \"abc\" is not a WMID: want the number in https://space.bilibili.com/<wmid>"`},
 		"file and WMID":       {[]string{"--wmid=2", "--config.file=" + good}, `bilibili_exporter: --wmid and --config.file exclude each other: list the users in the file; try --help`},
 		"unknown flag":        {[]string{"--wmids=2"}, `bilibili_exporter: unknown long flag '--wmids'; try --help`},

@@ -102,13 +102,18 @@ func (p *process) await(pattern string) string {
 	return ""
 }
 
+func (p *process) signal(signal syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // end sends a signal and returns the exit status and how long the end took.
 func (p *process) end(signal syscall.Signal) (int, time.Duration) {
 	p.t.Helper()
 	begin := time.Now()
-	if err := p.cmd.Process.Signal(signal); err != nil {
-		p.t.Fatal(err)
-	}
+	p.signal(signal)
 	select {
 	case <-p.exited:
 	case <-time.After(30 * time.Second):

@@ -5,7 +5,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -240,7 +239,7 @@ func checkBaseURL(text string) error {
 		return fmt.Errorf("must not hold a query or fragment")
 	}
 	if port := base.Port(); port != "" {
-		if _, err := net.LookupPort("tcp", port); err != nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 			return fmt.Errorf("has a bad port")
 		}
 	}

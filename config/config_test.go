@@ -179,7 +179,7 @@ func TestParseErrors(t *testing.T) {
 		{"a user that is a list", "api: {token: x}\nusers: [[2]]\n", `dir/b.yml:2: users[0]: want keys and values, got a list`},
 		{"name", "api: {token: x}\nusers: [{wmid: 2, name: ' '}]\n", `dir/b.yml:2: users[0].name: is empty: remove it to show the WMID`},
 		{"name of a wrong type", "api: {token: x}\nusers: [{wmid: 2, name: 007}]\n", `dir/b.yml:2: users[0].name: want a string (in quotes if it looks like something else), got a whole number`},
-		{"user's key", "api: {token: x}\nusers: [{wmid: 2, nmae: x}]\n", `dir/b.yml:2: users[0].nmae: is not known; the keys here are labels, min_interval, name, wmid`},
+		{"user's key", "api: {token: x}\nusers: [{wmid: 2, nickname: x}]\n", `dir/b.yml:2: users[0].nickname: is not known; the keys here are labels, min_interval, name, wmid`},
 		{"user's interval", "api: {token: x}\nusers: [{wmid: 2, min_interval: 0s}]\n", `dir/b.yml:2: users[0].min_interval: want a duration above 0 and of at most 1y, got "0s"`},
 		{"label name", "api: {token: x}\nusers:\n  - wmid: 2\n    labels: {a-b: x}\n", `dir/b.yml:4: users[0].labels.a-b: is not a label name: want letters, digits and _, not beginning with a digit`},
 		{"label wmid", "api: {token: x}\nusers: [{wmid: 2, labels: {wmid: x}}]\n", `dir/b.yml:2: users[0].labels.wmid: is a label name of the exporter or of Prometheus: choose another`},

@@ -59,8 +59,8 @@ func decodeHTTPClient(s *section, to *promconfig.HTTPClientConfig) {
 
 // only refuses keys that the YAML form of a foreign struct does not have.
 func (s *section) only(form reflect.Type) {
-	for i := range form.NumField() {
-		key, _, _ := strings.Cut(form.Field(i).Tag.Get("yaml"), ",")
+	for field := range form.Fields() {
+		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		if key != "" && !strings.HasSuffix(key, "_ref") { // references need a secret manager, which there is not
 			s.value(key)
 		}

@@ -430,7 +430,7 @@ func TestUserAgent(t *testing.T) {
 
 func TestLogCost(t *testing.T) {
 	for text, want := range map[string]string{
-		"users: [1, 2]": `level=info msg="What this set-up costs" users=2 calls_per_day=192 daily_limit=none stretch=1.00 most_calls_per_day=115200`,
+		"users: [1, 2]":                        `level=info msg="What this set-up costs" users=2 calls_per_day=192 daily_limit=none stretch=1.00 most_calls_per_day=115200`,
 		"users: [1]\nquota: {daily_limit: 48}": `level=info msg="What this set-up costs" users=1 calls_per_day=96 daily_limit=48 stretch=2.00 most_calls_per_day=115200`,
 		"users: [{wmid: 1, min_interval: 100ms}]": `level=info msg="What this set-up costs" users=1 calls_per_day=864000 daily_limit=none stretch=1.00 most_calls_per_day=115200
 level=warn msg="Users will be asked about less often than their intervals say: raise api.max_concurrency or api.max_requests_per_second, or the intervals" calls_per_day=864000 most_calls_per_day=115200 at_seconds_per_call=3`,

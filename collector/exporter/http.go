@@ -62,7 +62,7 @@ func (e *Exporter) newMux(registry *prometheus.Registry, options Options) (http.
 func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	fmt.Fprintln(w, text) //nolint:errcheck // the client may have left
+	fmt.Fprintln(w, text)
 }
 
 // metricsHandler returns the handler that refreshes within the deadline of the

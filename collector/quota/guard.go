@@ -203,10 +203,10 @@ func (g *Guard) dueLocked(r *record) time.Time {
 // intervalLocked returns the user's interval in force, from the start of the
 // latest call.
 func (g *Guard) intervalLocked(r *record) time.Duration {
-	switch {
-	case r.last.Verdict == Retry:
+	switch r.last.Verdict {
+	case Retry:
 		return doubled(g.retryInterval, r.streak-1, r.MinInterval)
-	case r.last.Verdict == BackOff:
+	case BackOff:
 		return doubled(r.MinInterval, r.streak, max(maxBackOff, r.MinInterval))
 	default:
 		return r.MinInterval

@@ -192,7 +192,7 @@ func HugeHeader(bytes int) Answer {
 func (x *Exchange) Header() http.Header { return x.ResponseWriter.Header() }
 
 func (x *Exchange) write(text string) {
-	fmt.Fprint(x.ResponseWriter, text) //nolint:errcheck // the client may have left
+	fmt.Fprint(x.ResponseWriter, text)
 }
 
 func (x *Exchange) stat(mid, followers, following int64) {

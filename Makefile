@@ -1,0 +1,39 @@
+GO       ?= go
+GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME ?= 1m
+
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+VERSIONPKG := github.com/prometheus/common/version
+LDFLAGS    := -s -w \
+	-X $(VERSIONPKG).Version=$(VERSION) \
+	-X $(VERSIONPKG).Revision=$(shell git rev-parse HEAD 2>/dev/null) \
+	-X $(VERSIONPKG).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null) \
+	-X $(VERSIONPKG).BuildUser=$(shell id -un)@$(shell hostname) \
+	-X $(VERSIONPKG).BuildDate=$(shell date -u +%Y%m%d-%H:%M:%S)
+
+.PHONY: all build test race e2e fuzz lint fmt
+all: build test lint
+
+build: ## the static, stripped binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bilibili_exporter .
+
+test: ## all that needs nothing but Go
+	$(GO) test ./...
+
+race:
+	$(GO) test -race -shuffle=on ./...
+
+e2e: ## with a real Prometheus, installed from Debian's packages when missing
+	.ci/install prometheus
+	$(GO) test -tags e2e -run 'TestPrometheus|TestDemo' -count=1 .
+
+fuzz:
+	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./collector/justoneapi
+	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) ./config
+
+lint:
+	$(GO) mod tidy -diff
+	$(GOLANGCI) run --build-tags e2e
+
+fmt:
+	$(GOLANGCI) fmt

@@ -1,0 +1,164 @@
+//go:build e2e
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+)
+
+// prometheus is a running Prometheus server that scrapes a target every second.
+type prometheus struct {
+	*process
+	url string
+}
+
+func startPrometheus(t *testing.T, target string) *prometheus {
+	t.Helper()
+	program, err := exec.LookPath("prometheus")
+	if err != nil {
+		t.Fatalf("%v: make e2e installs it", err)
+	}
+	file := writeFile(t, "prometheus.yml", `
+global: {scrape_interval: 1s, scrape_timeout: 1s}
+scrape_configs:
+  - job_name: bilibili
+    static_configs: [{targets: ["`+target+`"]}]
+`)
+	address := freeAddress(t)
+	p := start(t, exec.Command(program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(filepath.Dir(file), "data"),
+		"--web.listen-address="+address))
+	p.await(`(Server is ready to receive web requests)`)
+	return &prometheus{process: p, url: "http://" + address}
+}
+
+// freeAddress returns an address of the loopback interface that is free now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// query returns the value of the only sample that an expression gives, and
+// whether there is one.
+func (p *prometheus) query(expression string) (float64, bool) {
+	p.t.Helper()
+	var answer struct {
+		Status string
+		Data   struct{ Result []struct{ Value [2]any } }
+	}
+	body := get(p.t, http.DefaultClient, p.url+"/api/v1/query?query="+url.QueryEscape(expression))
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Status != "success" || len(answer.Data.Result) > 1 {
+		p.t.Fatalf("%s: got %s, %v", expression, body, err)
+	}
+	if len(answer.Data.Result) == 0 {
+		return 0, false
+	}
+	value, err := strconv.ParseFloat(fmt.Sprint(answer.Data.Result[0].Value[1]), 64)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return value, true
+}
+
+// expect waits until an expression has the wanted value.
+func (p *prometheus) expect(expression string, want float64) {
+	p.t.Helper()
+	var got float64
+	var ok bool
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if got, ok = p.query(expression); ok && got == want {
+			return
+		}
+	}
+	p.t.Errorf("%s: got %v (%v), want %v", expression, got, ok, want)
+}
+
+// TestPrometheus is the main job on real input: Prometheus scrapes the binary,
+// which calls the stand-in API.
+func TestPrometheus(t *testing.T) {
+	api := justoneapitest.NewServer()
+	defer api.Close()
+	api.Set(472747194, justoneapitest.Stat(justoneapitest.Constant(4153991), 11))
+	api.Set(3, justoneapitest.Hang())
+	file := writeFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_requests_per_second: 50}\n"+
+		"quota: {min_interval: 5s}\nusers: [{wmid: 472747194, name: 碧诗}, 2, 3]\n")
+	_, address := startExporter(t, "--config.file="+file)
+	p := startPrometheus(t, address)
+
+	p.expect(`bilibili_followers{wmid="472747194"}`, 4153991)
+	p.expect(`bilibili_following{wmid="472747194"}`, 11)
+	p.expect(`bilibili_up{wmid="472747194"}`, 1)
+	p.expect(`bilibili_up{wmid="2"}`, 0) // there is no such user
+	p.expect(`bilibili_last_error_info{wmid="2", code="-404"}`, 1)
+	p.expect(`bilibili_followers * on (wmid) group_left (name) bilibili_user_info{name="碧诗"}`, 4153991)
+	p.expect(`bilibili_api_requests_in_flight`, 1) // user 3 hangs, and costs nobody a scrape:
+	time.Sleep(10 * time.Second)
+	p.expect(`min_over_time(up[10s])`, 1)
+	p.expect(`max_over_time(scrape_duration_seconds[10s]) < bool 0.9`, 1)
+
+	// The requests that the exporter counts are those that the API has had.
+	for range 50 {
+		before := api.Total().Requests
+		counted, _ := p.query(`bilibili_api_requests_total`)
+		if got := api.Total().Requests; got == before && int(counted) == got {
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	t.Errorf("the API has had %d requests, and Prometheus does not say so", api.Total().Requests)
+}
+
+// TestDemo lets Prometheus scrape the demo for a while: the creator who loses
+// followers after a minute does, and the sums agree.
+func TestDemo(t *testing.T) {
+	demo := filepath.Join(t.TempDir(), "demo")
+	if out, err := exec.Command("go", "build", "-o", demo, "./examples/demo").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	d := start(t, exec.Command(demo, "-web.listen-address=127.0.0.1:0"))
+	address := d.await(`bilibili_exporter runs at http://(\S+),`)
+	p := startPrometheus(t, address)
+
+	p.expect(`up`, 1)
+	p.expect(`count(bilibili_followers)`, 7)
+	p.expect(`count(bilibili_user_info)`, 8)
+	p.expect(`bilibili_followers{wmid="100006"}`, 12)
+	p.expect(`bilibili_followers{wmid="100001"} > bool 4e6`, 1)
+	p.expect(`bilibili_up{wmid="100007"}`, 0)
+	p.expect(`upstream_error_code{code="-404"} > bool 0`, 1)
+	time.Sleep(time.Minute)
+	p.expect(`max_over_time(bilibili_followers{wmid="100005"}[2m]) - bilibili_followers{wmid="100005"} > bool 80000`, 1)
+	p.expect(`min_over_time(up[30s])`, 1)
+
+	// Hold Prometheus back while the demo ends, so that it misses no scrape.
+	p.signal(syscall.SIGSTOP)
+	time.Sleep(300 * time.Millisecond) // a scrape that runs is answered
+	status, _ := d.end(syscall.SIGINT)
+	p.signal(syscall.SIGCONT)
+	if status != 0 {
+		t.Errorf("the demo ended with status %d", status)
+	}
+	var requests, billed float64
+	last := d.await(`(The stand-in API had .* of them)`)
+	if _, err := fmt.Sscanf(last, "The stand-in API had %f requests and would have billed %f of them", &requests, &billed); err != nil {
+		t.Fatalf("%s: %v", last, err)
+	}
+	p.expect(`last_over_time(bilibili_api_requests_total[1m])`, requests)
+	p.expect(`last_over_time(bilibili_api_billed_requests_total[1m])`, billed)
+}

@@ -115,15 +115,23 @@ func FromWMIDs(wmids []string) (*Config, error) {
 		seen[wmid] = true
 		c.Users = append(c.Users, User{WMID: wmid, Name: text, MinInterval: c.Quota.MinInterval})
 	}
-	c.API.Token = environmentToken()
-	if c.API.Token == "" {
-		return nil, fmt.Errorf("--wmid: no token: set the environment variable %s", TokenVariable)
+	var err error
+	if c.API.Token, err = environmentToken(); err != nil {
+		return nil, fmt.Errorf("--wmid: %w", err)
 	}
 	return c, nil
 }
 
-func environmentToken() promconfig.Secret {
-	return promconfig.Secret(strings.TrimSpace(os.Getenv(TokenVariable)))
+// environmentToken returns the token of the environment.
+func environmentToken() (promconfig.Secret, error) {
+	token := strings.TrimSpace(os.Getenv(TokenVariable))
+	if token == "" {
+		return "", fmt.Errorf("the environment variable %s is not set: it holds the token", TokenVariable)
+	}
+	if err := checkToken(token); err != nil {
+		return "", fmt.Errorf("the environment variable %s %w", TokenVariable, err)
+	}
+	return promconfig.Secret(token), nil
 }
 
 // parseWMID accepts a WMID as the vendor writes it: decimal digits only.
@@ -150,15 +158,29 @@ func (a *API) ReadToken() (promconfig.Secret, error) {
 	if a.TokenFile == "" {
 		return a.Token, nil
 	}
-	content, err := os.ReadFile(a.TokenFile)
+	content, err := readSmallFile(a.TokenFile)
 	if err != nil {
-		return "", fmt.Errorf("reading the token: %w", err)
+		return "", fmt.Errorf("api.token_file: %w", err)
 	}
 	token := strings.TrimSpace(string(content))
 	if err := checkToken(token); err != nil {
-		return "", fmt.Errorf("reading the token: %s %w", a.TokenFile, err)
+		return "", fmt.Errorf("api.token_file: %s %w", a.TokenFile, err)
 	}
 	return promconfig.Secret(token), nil
+}
+
+// readSmallFile reads a file that cannot keep its reader waiting or fill its
+// memory: a regular one of at most 64 KiB.
+func readSmallFile(path string) ([]byte, error) {
+	const most = 64 << 10
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", path, most)
+	}
+	return os.ReadFile(path)
 }
 
 // checkToken refuses what cannot be a token, without showing it.
@@ -198,13 +220,21 @@ func (c *Config) Warnings() []string {
 	if time.Duration(c.API.Timeout) < VendorTimeout {
 		warnings = append(warnings, fmt.Sprintf("api.timeout is %s, less than the %s that the vendor asks for: an answer that was not waited for can be billed all the same.", c.API.Timeout, model.Duration(VendorTimeout)))
 	}
-	if base, err := c.API.URL(); err == nil && base.Scheme == "http" && !isLoopback(base.Hostname()) {
+	if base, err := c.API.URL(); err == nil && base.Scheme == "http" && !isLoopback(c.API.nextHop(base)) {
 		warnings = append(warnings, fmt.Sprintf("the token crosses the network in clear: %s is plain HTTP. Use https (environment prod-global) where the network is not yours.", base))
 	}
 	if c.API.HTTPClient.TLSConfig.InsecureSkipVerify {
 		warnings = append(warnings, "api.http_client.tls_config.insecure_skip_verify is set: whoever stands in for the API can read the token.")
 	}
 	return warnings
+}
+
+// nextHop returns the host that requests for base are sent to.
+func (a *API) nextHop(base *url.URL) string {
+	if proxy := a.HTTPClient.ProxyURL.URL; proxy != nil {
+		return proxy.Hostname()
+	}
+	return base.Hostname()
 }
 
 func isLoopback(host string) bool {

@@ -106,17 +106,20 @@ func TestParseErrors(t *testing.T) {
 		{"not YAML, on its first line", "users: ]", `dir/b.yml:1: this is not YAML: did not find expected node content`},
 		{"not YAML, in a scalar", "users: [2]\nmax_age: @x\n", `dir/b.yml:2: this is not YAML: found character that cannot start any token`},
 		{"a list", "- 1\n", `dir/b.yml:1: want keys and values, got a list`},
-		{"null", "null\n", `dir/b.yml:1: api.token: is not set: set it, or token_file, or the environment variable JUSTONEAPI_TOKEN`},
+		{"null", "null\n", `dir/b.yml:1: api.token: is not set, nor is token_file: the environment variable JUSTONEAPI_TOKEN is not set: it holds the token`},
 		{"a second document", "api: {token: x}\n" + user + "---\nusers: [3]\n", `dir/b.yml:3: a second document begins: want only one`},
 		{"broken second document", "api: {token: x}\n" + user + "---\n}\n", `dir/b.yml:4: this is not YAML: did not find expected node content`},
 		{"unknown key", "api: {token: x}\n" + user + "usres: []\n", `dir/b.yml:3: usres: is not known; the keys here are api, max_age, quota, users`},
+		{"no space after the colon", user + "api: {token:s3cret-t0ken}\n", `dir/b.yml:2: api.token:…: is not known; the keys here are base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, token_file`},
+		{"unknown section", user + "quotas:\n  # comment\n\n  daily_limit: 3\n", `dir/b.yml:2: quotas: is not known; the keys here are api, max_age, quota, users`},
+		{"repeated block", user + "max_age: 1h\nquota:\n  daily_limit: 3\nquota:\n  daily_limit: 4\n", `dir/b.yml:5: quota: is given twice, first in line 3`},
 		{"unknown key below", user + "api:\n  token: x\n  tokn: y\n", `dir/b.yml:4: api.tokn: is not known; the keys here are base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, token_file`},
-		{"merge key", "x: &x {token: y}\napi: {<<: *x}\n" + user, `dir/b.yml:2: api.token: is not set: set it, or token_file, or the environment variable JUSTONEAPI_TOKEN`},
+		{"merge key", "api: &x {token: y}\nquota: {<<: *x}\n" + user, `dir/b.yml:2: quota.<<: is not known; the keys here are daily_limit, min_interval, retry_interval, time_zone`},
 		{"repeated key", user + "max_age: 1h\nmax_age: 2h\n", `dir/b.yml:3: max_age: is given twice, first in line 2`},
 		{"repeated section", user + "api: {}\napi: {}\n", `dir/b.yml:3: api: is given twice, first in line 2`},
 		{"section of a wrong type", "api: 7\n" + user, `dir/b.yml:1: api: want keys and values, got a whole number`},
 
-		{"no token", user + "api:\n  timeout: 60s\n", `dir/b.yml:3: api.token: is not set: set it, or token_file, or the environment variable JUSTONEAPI_TOKEN`},
+		{"no token", user + "api:\n  timeout: 60s\n", `dir/b.yml:2: api.token: is not set, nor is token_file: the environment variable JUSTONEAPI_TOKEN is not set: it holds the token`},
 		{"two tokens", user + "api:\n  token: s3cret-t0ken\n  token_file: x\n", `dir/b.yml:4: api.token_file: replaces token (line 3): remove one of the two`},
 		{"token of a wrong type", user + "api:\n  token: 31337\n", `dir/b.yml:3: api.token: want a string (in quotes if it looks like something else), got a whole number`},
 		{"token in a list", user + "api:\n  token: [s3cret-t0ken]\n", `dir/b.yml:3: api.token: want a string (in quotes if it looks like something else), got a list`},
@@ -145,10 +148,15 @@ func TestParseErrors(t *testing.T) {
 
 		{"client with a password", user + "api:\n  token: x\n  http_client:\n    basic_auth: {password: s3cret-t0ken}\n", `dir/b.yml:5: api.http_client.basic_auth: is not supported: the API takes its token as api.token only`},
 		{"client with redirects", user + "api: {token: x, http_client: {follow_redirects: false}}\n", `dir/b.yml:2: api.http_client.follow_redirects: is not supported: redirects are refused, since they would show the token to another server`},
-		{"client with HTTP/2", user + "api: {token: x, http_client: {enable_http2: true}}\n", `dir/b.yml:2: api.http_client.enable_http2: is not supported: HTTP/1.1 alone is used, since HTTP/2 may send a request twice, which would be paid twice`},
-		{"client, unknown key", user + "api: {token: x, http_client: {proxy: x}}\n", `dir/b.yml:2: api.http_client.proxy: is not known; the keys here are http_headers, no_proxy, proxy_connect_header, proxy_from_environment, proxy_url, tls_config`},
+		{"client with HTTP/2", user + "api: {token: x, http_client: {enable_http2: true}}\n", `dir/b.yml:2: api.http_client.enable_http2: is not supported: HTTP/2 may send a request twice, which would be paid twice`},
+		{"client, unknown key", user + "api: {token: x, http_client: {proxy: x}}\n", `dir/b.yml:2: api.http_client.proxy: is not known; the keys here are enable_http2, http_headers, no_proxy, proxy_connect_header, proxy_from_environment, proxy_url, tls_config`},
 		{"client, unknown key below", user + "api:\n  token: x\n  http_client:\n    tls_config:\n      cafile: x\n", `dir/b.yml:6: api.http_client.tls_config.cafile: is not known; the keys here are ca, ca_file, cert, cert_file, insecure_skip_verify, key, key_file, max_version, min_version, server_name`},
 		{"client, proxy URL", user + "api: {token: x, http_client: {proxy_url: 'http://u:s3cret-t0ken@[x'}}\n", `dir/b.yml:2: api.http_client.proxy_url: is not a URL`},
+		{"client, proxy URL without scheme", user + "api: {token: x, http_client: {proxy_url: 'proxy.example.com:3128'}}\n", `dir/b.yml:2: api.http_client.proxy_url: want http://, https:// or socks5://, and a host`},
+		{"client, proxy URL without host", user + "api: {token: x, http_client: {proxy_url: 'http://:3128'}}\n", `dir/b.yml:2: api.http_client.proxy_url: want http://, https:// or socks5://, and a host`},
+		{"client, header name", user + "api: {token: x, http_client: {http_headers: {'bad header': {values: [x]}}}}\n", `dir/b.yml:2: api.http_client.http_headers: bad header is not the name of an HTTP header`},
+		{"client, proxy header name", user + "api: {token: x, http_client: {proxy_url: 'http://x', proxy_connect_header: {'bad header': [x]}}}\n", `dir/b.yml:2: api.http_client.proxy_connect_header: bad header is not the name of an HTTP header`},
+		{"client, header value", user + "api: {token: x, http_client: {http_headers: {X: {values: [\"a\\nb\"]}}}}\n", `dir/b.yml:2: api.http_client.http_headers: X has a value that no HTTP header can have`},
 		{"client, two proxies", user + "api: {token: x, http_client: {proxy_url: 'http://x', proxy_from_environment: true}}\n", `dir/b.yml:2: api.http_client: if proxy_from_environment is configured, proxy_url must not be configured`},
 		{"client, wrong type", user + "api:\n  token: x\n  http_client:\n    proxy_connect_header:\n      Proxy-Authorization: s3cret-t0ken\n", `dir/b.yml:6: api.http_client.proxy_connect_header: cannot unmarshal !!str into []config.Secret`},
 		{"client, TLS version", user + "api: {token: x, http_client: {tls_config: {min_version: SSL3}}}\n", `dir/b.yml:2: api.http_client.tls_config: unknown TLS version: SSL3`},
@@ -191,6 +199,9 @@ func TestParseErrors(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv(TokenVariable, "")
+			if strings.Contains(test.text, "token:s3cret") {
+				t.Setenv(TokenVariable, "x") // else its absence is the first error
+			}
 			_, err := parse(t, test.text)
 			if err == nil {
 				t.Fatalf("got no error, want %s", test.want)
@@ -216,8 +227,15 @@ func TestFromWMIDsErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", wmids, err, want)
 		}
 	}
+	for _, bad := range []string{"…", "s3cret t0ken"} {
+		t.Setenv(TokenVariable, bad)
+		want := "--wmid: the environment variable JUSTONEAPI_TOKEN holds a character that no token has: white space within it, say"
+		if _, err := FromWMIDs([]string{"2"}); err == nil || err.Error() != want {
+			t.Errorf("token %q: got %v, want %s", bad, err, want)
+		}
+	}
 	t.Setenv(TokenVariable, "")
-	want := "--wmid: no token: set the environment variable JUSTONEAPI_TOKEN"
+	want := "--wmid: the environment variable JUSTONEAPI_TOKEN is not set: it holds the token"
 	if _, err := FromWMIDs([]string{"2"}); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -228,9 +246,10 @@ func TestReadToken(t *testing.T) {
 	api := API{TokenFile: path}
 	for _, test := range []struct{ content, want, err string }{
 		{secret + "\n", secret, ""},
-		{"", "", "reading the token: " + path + " is empty"},
-		{secret + "\nx", "", "reading the token: " + path + " holds a character that no token has: white space within it, say"},
+		{"", "", "api.token_file: " + path + " is empty"},
+		{secret + "\nx", "", "api.token_file: " + path + " holds a character that no token has: white space within it, say"},
 		{"rotated", "rotated", ""},
+		{strings.Repeat("x", 1<<17), "", "api.token_file: " + path + " is not a regular file of at most 65536 bytes"},
 	} {
 		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
 			t.Fatal(err)
@@ -243,7 +262,7 @@ func TestReadToken(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.ReadToken(); err == nil || !strings.HasPrefix(err.Error(), "reading the token: open ") {
+	if _, err := api.ReadToken(); err == nil || !strings.HasPrefix(err.Error(), "api.token_file: stat ") {
 		t.Errorf("without the file: got %v", err)
 	}
 }
@@ -265,13 +284,14 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	for text, want := range map[string]string{
 		"token: x": "",
-		"token: x, base_url: 'http://127.0.0.1:80'":                         "",
-		"token: x, base_url: 'http://[::1]:80'":                             "",
-		"token: x, base_url: 'http://localhost'":                            "",
-		"token: x, timeout: 59s":                                            "api.timeout is 59s, less than the 1m that the vendor asks for: an answer that was not waited for can be billed all the same.",
-		"token: x, environment: prod-cn":                                    "the token crosses the network in clear: http://47.117.133.51:30015 is plain HTTP. Use https (environment prod-global) where the network is not yours.",
-		"token: x, base_url: 'http://x'":                                    "the token crosses the network in clear: http://x is plain HTTP. Use https (environment prod-global) where the network is not yours.",
-		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}": "api.http_client.tls_config.insecure_skip_verify is set: whoever stands in for the API can read the token.",
+		"token: x, base_url: 'http://127.0.0.1:80'":                                    "",
+		"token: x, base_url: 'http://[::1]:80'":                                        "",
+		"token: x, base_url: 'http://localhost', http_client: {proxy_url: 'http://x'}": "the token crosses the network in clear: http://localhost is plain HTTP. Use https (environment prod-global) where the network is not yours.",
+		"token: x, base_url: 'http://localhost'":                                       "",
+		"token: x, timeout: 59s":                                                       "api.timeout is 59s, less than the 1m that the vendor asks for: an answer that was not waited for can be billed all the same.",
+		"token: x, environment: prod-cn":                                               "the token crosses the network in clear: http://47.117.133.51:30015 is plain HTTP. Use https (environment prod-global) where the network is not yours.",
+		"token: x, base_url: 'http://x'":                                               "the token crosses the network in clear: http://x is plain HTTP. Use https (environment prod-global) where the network is not yours.",
+		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}":            "api.http_client.tls_config.insecure_skip_verify is set: whoever stands in for the API can read the token.",
 	} {
 		c, err := parse(t, "users: [2]\napi: {"+text+"}")
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	promconfig "github.com/prometheus/common/config"
+	"golang.org/x/net/http/httpguts"
 	"gopkg.in/yaml.v3"
 )
 
@@ -21,7 +22,6 @@ var refusedKeys = map[string]string{
 	"bearer_token":      "the API takes its token as api.token only",
 	"bearer_token_file": "the API takes its token as api.token_file only",
 	"follow_redirects":  "redirects are refused, since they would show the token to another server",
-	"enable_http2":      "HTTP/1.1 alone is used, since HTTP/2 may send a request twice, which would be paid twice",
 }
 
 // decodeHTTPClient reads Prometheus' HTTP client configuration, less
@@ -32,40 +32,68 @@ func decodeHTTPClient(s *section, to *promconfig.HTTPClientConfig) {
 			s.bad(key, "is not supported: %s", refusedKeys[key])
 		}
 	}
+	s.known("proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "tls_config", "http_headers", "enable_http2")
 	if s.has("proxy_url") || s.has("no_proxy") {
 		to.ProxyFromEnvironment = false
 	}
 	s.boolean("proxy_from_environment", &to.ProxyFromEnvironment)
 	s.text("no_proxy", &to.NoProxy)
 	s.foreign("proxy_url", &to.ProxyURL)
+	if proxy := to.ProxyURL.URL; proxy != nil && (proxy.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme)) {
+		s.bad("proxy_url", "want http://, https:// or socks5://, and a host")
+	}
 	s.foreign("proxy_connect_header", &to.ProxyConnectHeader)
+	for name, values := range to.ProxyConnectHeader {
+		checkHeader(s, "proxy_connect_header", name, values)
+	}
+	s.boolean("enable_http2", &to.EnableHTTP2)
+	if to.EnableHTTP2 {
+		s.bad("enable_http2", "is not supported: HTTP/2 may send a request twice, which would be paid twice")
+	}
 
-	tls := s.sub("tls_config")
-	tls.only(reflect.TypeFor[promconfig.TLSConfig]())
+	s.sub("tls_config").known(keysOf(reflect.TypeFor[promconfig.TLSConfig]())...)
 	s.foreign("tls_config", &to.TLSConfig)
 
 	headers := s.sub("http_headers")
 	for name := range headers.nodes {
-		headers.sub(name).only(reflect.TypeFor[promconfig.Header]())
+		headers.sub(name).known(keysOf(reflect.TypeFor[promconfig.Header]())...)
 	}
 	if s.has("http_headers") {
 		s.foreign("http_headers", &to.HTTPHeaders)
 	}
-	s.done()
+	if to.HTTPHeaders != nil {
+		for name, header := range to.HTTPHeaders.Headers {
+			checkHeader(s, "http_headers", name, header.Secrets)
+			checkHeader(s, "http_headers", name, header.Values)
+		}
+	}
 	if err := to.Validate(); err != nil {
 		s.fail(s.line, s.path, "%v", err)
 	}
 }
 
-// only refuses keys that the YAML form of a foreign struct does not have.
-func (s *section) only(form reflect.Type) {
+// checkHeader refuses a name and values that no request can be sent with.
+func checkHeader[T ~string](s *section, key, name string, values []T) {
+	if !httpguts.ValidHeaderFieldName(name) {
+		s.bad(key, "%s is not the name of an HTTP header", name)
+	}
+	for _, value := range values {
+		if !httpguts.ValidHeaderFieldValue(string(value)) {
+			s.bad(key, "%s has a value that no HTTP header can have", name)
+		}
+	}
+}
+
+// keysOf returns the keys that the YAML form of a foreign struct has.
+func keysOf(form reflect.Type) []string {
+	var keys []string
 	for field := range form.Fields() {
 		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		if key != "" && !strings.HasSuffix(key, "_ref") { // references need a secret manager, which there is not
-			s.value(key)
+			keys = append(keys, key)
 		}
 	}
-	s.done()
+	return keys
 }
 
 var (
@@ -76,7 +104,7 @@ var (
 // foreign reads the value of a key into a type that decodes itself. What the
 // value holds may be secret: it is not shown.
 func (s *section) foreign(key string, to any) {
-	node := s.value(key)
+	node := s.nodes[key]
 	if node == nil || s.err != nil {
 		return
 	}

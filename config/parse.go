@@ -23,7 +23,7 @@ func Parse(name string, r io.Reader) (*Config, error) {
 	d := &decoder{file: name}
 	c := defaults()
 	if root := d.document(r); d.err == nil {
-		c.decode(d.section(root, ""))
+		c.decode(d.section(root, 1, ""))
 	}
 	if d.err != nil {
 		return nil, d.err
@@ -62,6 +62,10 @@ func (d *decoder) syntax(err error) {
 		d.fail(1, "", "reading the file: %v", err)
 		return
 	}
+	if problem, ok := strings.CutPrefix(parts[2], "input error: "); ok {
+		d.err = fmt.Errorf("reading the configuration: %s", problem)
+		return
+	}
 	line, err := strconv.Atoi(parts[1])
 	if err != nil {
 		line = 1
@@ -76,14 +80,15 @@ func (d *decoder) syntax(err error) {
 }
 
 func (c *Config) decode(s *section) {
+	s.known("api", "quota", "max_age", "users")
 	c.API.decode(s.sub("api"))
 	c.Quota.decode(s.sub("quota"))
 	s.duration("max_age", &c.MaxAge)
 	c.decodeUsers(s)
-	s.done()
 }
 
 func (a *API) decode(s *section) {
+	s.known("environment", "base_url", "token", "token_file", "timeout", "max_concurrency", "max_requests_per_second", "http_client")
 	s.text("environment", &a.Environment)
 	if _, ok := environments[a.Environment]; !ok {
 		s.bad("environment", "want %s, got %q", strings.Join(slices.Sorted(maps.Keys(environments)), " or "), a.Environment)
@@ -94,7 +99,6 @@ func (a *API) decode(s *section) {
 	s.integer("max_concurrency", 1, &a.MaxConcurrency)
 	s.positive("max_requests_per_second", &a.MaxRequestsPerSecond)
 	decodeHTTPClient(s.sub("http_client"), &a.HTTPClient)
-	s.done()
 }
 
 func (a *API) decodeBaseURL(s *section) {
@@ -124,14 +128,15 @@ func (a *API) decodeToken(s *section) {
 		}
 		a.Token = promconfig.Secret(token)
 	case a.TokenFile == "":
-		a.Token = environmentToken()
-		if a.Token == "" {
-			s.bad("token", "is not set: set it, or token_file, or the environment variable %s", TokenVariable)
+		var err error
+		if a.Token, err = environmentToken(); err != nil {
+			s.bad("token", "is not set, nor is token_file: %v", err)
 		}
 	}
 }
 
 func (q *Quota) decode(s *section) {
+	s.known("min_interval", "retry_interval", "daily_limit", "time_zone")
 	s.duration("min_interval", &q.MinInterval)
 	s.duration("retry_interval", &q.RetryInterval)
 	s.integer("daily_limit", 0, &q.DailyLimit)
@@ -139,7 +144,6 @@ func (q *Quota) decode(s *section) {
 	if _, err := q.Location(); err != nil {
 		s.bad("time_zone", "want the name of a time zone such as Asia/Shanghai or UTC, got %q", q.TimeZone)
 	}
-	s.done()
 }
 
 // Location returns the time zone of the quota day.
@@ -174,7 +178,8 @@ func (u *User) decode(d *decoder, node *yaml.Node, path string) {
 			{Kind: yaml.ScalarNode, Value: "wmid", Line: node.Line}, resolved,
 		}}
 	}
-	s := d.section(node, path)
+	s := d.section(node, node.Line, path)
+	s.known("wmid", "name", "labels", "min_interval")
 	if text, ok := s.scalar("wmid", "a WMID, a whole number", "!!int"); ok {
 		var err error
 		if u.WMID, err = parseWMID(text); err != nil {
@@ -190,7 +195,6 @@ func (u *User) decode(d *decoder, node *yaml.Node, path string) {
 	}
 	s.duration("min_interval", &u.MinInterval)
 	u.decodeLabels(s.sub("labels"))
-	s.done()
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)

@@ -32,19 +32,22 @@ func (d *decoder) fail(line int, path, format string, args ...any) {
 }
 
 // section is a mapping of the file, read key by key: each reading method
-// leaves its target alone if the key is absent, and done refuses what was not
-// asked for.
+// leaves its target alone if the key is absent.
 type section struct {
 	*decoder
-	path  string // of the mapping, "" for the file itself
-	line  int
+	path  string                // of the mapping, "" for the file itself
+	line  int                   // of its key
 	nodes map[string]*yaml.Node // the values, by key
-	asked map[string]bool
+	lines map[string]int        // of the keys
 }
 
-// section opens the mapping at node; null is an empty one.
-func (d *decoder) section(node *yaml.Node, path string) *section {
-	s := &section{decoder: d, path: path, line: node.Line, nodes: make(map[string]*yaml.Node), asked: make(map[string]bool)}
+// section opens the mapping at node, whose key is at the given line; null is an
+// empty one.
+func (d *decoder) section(node *yaml.Node, line int, path string) *section {
+	s := &section{
+		decoder: d, path: path, line: line,
+		nodes: make(map[string]*yaml.Node), lines: make(map[string]int),
+	}
 	node = resolve(node)
 	if node.Tag == "!!null" {
 		return s
@@ -55,10 +58,10 @@ func (d *decoder) section(node *yaml.Node, path string) *section {
 	}
 	for i := 0; i < len(node.Content); i += 2 {
 		key := node.Content[i]
-		if first, repeated := s.nodes[key.Value]; repeated {
-			d.fail(key.Line, s.key(key.Value), "is given twice, first in line %d", first.Line)
+		if first, repeated := s.lines[key.Value]; repeated {
+			d.fail(key.Line, s.key(key.Value), "is given twice, first in line %d", first)
 		}
-		s.nodes[key.Value] = node.Content[i+1]
+		s.nodes[key.Value], s.lines[key.Value] = node.Content[i+1], key.Line
 	}
 	return s
 }
@@ -89,17 +92,16 @@ func kindName(node *yaml.Node) string {
 	return "a value tagged " + node.ShortTag()
 }
 
+// key returns the path of a key. What follows a colon in it is not shown: it is
+// a value, perhaps a secret one, that lacks a space before it.
 func (s *section) key(key string) string {
+	if name, _, ok := strings.Cut(key, ":"); ok {
+		key = name + ":…"
+	}
 	if s.path == "" {
 		return key
 	}
 	return s.path + "." + key
-}
-
-// value returns the value of a key, nil if it is absent.
-func (s *section) value(key string) *yaml.Node {
-	s.asked[key] = true
-	return s.nodes[key]
 }
 
 // has reports whether the mapping has the key.
@@ -107,8 +109,8 @@ func (s *section) has(key string) bool { return s.nodes[key] != nil }
 
 // lineOf returns the line of a key, the section's if it is absent.
 func (s *section) lineOf(key string) int {
-	if node := s.nodes[key]; node != nil {
-		return node.Line
+	if line, ok := s.lines[key]; ok {
+		return line
 	}
 	return s.line
 }
@@ -120,7 +122,7 @@ func (s *section) bad(key, format string, args ...any) {
 
 // scalar returns the text of a key whose value has one of the given tags.
 func (s *section) scalar(key, want string, tags ...string) (string, bool) {
-	node := s.value(key)
+	node := s.nodes[key]
 	if node == nil {
 		return "", false
 	}
@@ -194,7 +196,7 @@ func (s *section) duration(key string, to *model.Duration) {
 
 // list returns the items of a key whose value is a list.
 func (s *section) list(key string) []*yaml.Node {
-	node := s.value(key)
+	node := s.nodes[key]
 	if node == nil {
 		return nil
 	}
@@ -207,18 +209,20 @@ func (s *section) list(key string) []*yaml.Node {
 
 // sub opens the mapping that is the value of a key, an empty one if it is absent.
 func (s *section) sub(key string) *section {
-	if node := s.value(key); node != nil {
-		return s.section(node, s.key(key))
+	node := s.nodes[key]
+	if node == nil {
+		node = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 	}
-	return s.section(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: s.line}, s.key(key))
+	return s.section(node, s.lineOf(key), s.key(key))
 }
 
-// done refuses keys that were not asked for.
-func (s *section) done() {
-	unknown := slices.DeleteFunc(slices.Collect(maps.Keys(s.nodes)), func(key string) bool { return s.asked[key] })
+// known refuses all other keys.
+func (s *section) known(keys ...string) {
+	unknown := slices.DeleteFunc(slices.Collect(maps.Keys(s.nodes)), func(key string) bool { return slices.Contains(keys, key) })
 	if len(unknown) == 0 {
 		return
 	}
-	slices.SortFunc(unknown, func(a, b string) int { return s.nodes[a].Line - s.nodes[b].Line })
-	s.bad(unknown[0], "is not known; the keys here are %s", strings.Join(slices.Sorted(maps.Keys(s.asked)), ", "))
+	slices.SortFunc(unknown, func(a, b string) int { return s.lines[a] - s.lines[b] })
+	slices.Sort(keys)
+	s.bad(unknown[0], "is not known; the keys here are %s", strings.Join(keys, ", "))
 }

@@ -14,11 +14,6 @@ import (
 )
 
 const (
-	// ProdGlobal is the base URL of the environment prod-global.
-	ProdGlobal = "https://api.justoneapi.com"
-	// ProdCN is the base URL of the environment prod-cn, which the vendor
-	// recommends inside mainland China. It is plain HTTP.
-	ProdCN = "http://47.117.133.51:30015"
 	// Path is the path of the endpoint below the base URL.
 	Path = "/api/bilibili/get-user-relation-stat/v1"
 
@@ -31,7 +26,8 @@ type Client struct {
 	transport http.RoundTripper
 }
 
-// New returns a client for the API at base, for example [ProdGlobal].
+// New returns a client for the API at base, https://api.justoneapi.com for
+// example.
 //
 // The client uses transport as it is, without an [http.Client] around it:
 // redirects are therefore not followed (one would carry the token in the
@@ -76,6 +72,9 @@ func (c *Client) get(ctx context.Context, token Token, wmid int64) (int, []byte,
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp.StatusCode, nil, nil // its body has no end, and does not heed ctx
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
 		return 0, nil, fmt.Errorf("reading the answer: %w", err)

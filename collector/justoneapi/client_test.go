@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -228,7 +229,9 @@ func TestRelationStatUnsent(t *testing.T) {
 		transport *http.Transport
 	}{
 		{"connection refused", closed.URL, &http.Transport{}},
-		{"no such host", "http://host.invalid", &http.Transport{}},
+		{"no such host", "http://host.test", &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "host.test", IsNotFound: true}}
+		}}},
 		{"plain HTTP behind https", strings.Replace(plainBehindTLS.URL, "http", "https", 1), &http.Transport{}},
 		{"untrusted certificate", untrusted.URL, &http.Transport{}},
 		{"proxy refused", "http://host.invalid", &http.Transport{Proxy: http.ProxyURL(mustParse(t, closed.URL))}},
@@ -246,6 +249,26 @@ func TestRelationStatUnsent(t *testing.T) {
 				t.Errorf("the error shows the token: %v", err)
 			}
 		})
+	}
+}
+
+// roundTripper is a transport that is a function.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestRelationStatForeignTransport has a transport that does not tell how far
+// it got, and whose errors hold URLs within URLs: nothing is certain of the
+// bill, and no URL is shown.
+func TestRelationStatForeignTransport(t *testing.T) {
+	transport := roundTripper(func(r *http.Request) (*http.Response, error) {
+		inner := &url.Error{Op: "Get", URL: r.URL.String() + "&inner", Err: errors.New("went wrong")}
+		return nil, &url.Error{Op: "Get", URL: r.URL.String(), Err: inner}
+	})
+	_, err := justoneapi.New(mustParse(t, "http://host.test"), transport).RelationStat(t.Context(), token, wmid)
+	var failure *justoneapi.Error
+	if !errors.As(err, &failure) || failure.Billing != justoneapi.BillingUnknown || failure.Detail != "went wrong" {
+		t.Errorf("got %#v, want one that went wrong, perhaps billed", err)
 	}
 }
 

@@ -132,9 +132,24 @@ func integer(members map[string]json.RawMessage, key string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(string(raw), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s is not an integer: %s", key, raw)
+		return 0, fmt.Errorf("%s is not an integer but %s", key, describe(raw))
 	}
 	return n, nil
+}
+
+// describe returns a number as it is, and only the kind of anything else, which
+// could hold anything.
+func describe(raw json.RawMessage) string {
+	switch raw[0] {
+	case '"':
+		return "text"
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	default:
+		return string(raw)
+	}
 }
 
 // count returns a member that is an integer from 0 to maxCount.

@@ -26,9 +26,9 @@ func TestDecode(t *testing.T) {
 		{"zero", 200, swap(`4153991`, `0`), "0 11"},
 		{"the largest exact number", 200, swap(`4153991`, `9007199254740992`), "9007199254740992 11"},
 		{"one more", 200, swap(`4153991`, `9007199254740993`), `malformed: the answer is not what the API documents: data.data: follower is out of range: 9007199254740993 (request ID "r-1")`},
-		{"beyond 64 bits", 200, swap(`4153991`, `99999999999999999999`), `malformed: the answer is not what the API documents: data.data: follower is not an integer: 99999999999999999999 (request ID "r-1")`},
-		{"text", 200, swap(`4153991`, `"4153991"`), `malformed: the answer is not what the API documents: data.data: follower is not an integer: "4153991" (request ID "r-1")`},
-		{"exponent", 200, swap(`4153991`, `1e3`), `malformed: the answer is not what the API documents: data.data: follower is not an integer: 1e3 (request ID "r-1")`},
+		{"beyond 64 bits", 200, swap(`4153991`, `99999999999999999999`), `malformed: the answer is not what the API documents: data.data: follower is not an integer but 99999999999999999999 (request ID "r-1")`},
+		{"text", 200, swap(`4153991`, `"4153991"`), `malformed: the answer is not what the API documents: data.data: follower is not an integer but text (request ID "r-1")`},
+		{"exponent", 200, swap(`4153991`, `1e3`), `malformed: the answer is not what the API documents: data.data: follower is not an integer but 1e3 (request ID "r-1")`},
 		{"another case", 200, swap(`"follower"`, `"FOLLOWER"`), `malformed: the answer is not what the API documents: data.data: follower is missing (request ID "r-1")`},
 		{"nearly the same user", 200, swap(`472747194`, `472747195`), `mismatch: the answer is about another user: asked for 472747194, got 472747195 (request ID "r-1")`},
 		{"message and request ID", 200, `{"code":301,"message":"采集失败","requestId":"r-2"}`, `301: the vendor could not collect the data (message "采集失败") (request ID "r-2")`},
@@ -58,7 +58,12 @@ func swap(old, text string) string { return strings.Replace(example, old, text, 
 func TestScrub(t *testing.T) {
 	secret := NewToken("s3cret/+ &")
 	long := strings.Repeat("长", 190) + "s3cret/+ &" + strings.Repeat("x", 1000)
-	for _, text := range []string{long, "a\x00\x1b[31m s3cret/+ & s3cret%2F%2B+%26 s3cret%2F+%20&"} {
+	for _, text := range []string{
+		long,
+		"a\x00\x1b[31m s3cret/+ & s3cret%2F%2B+%26 s3cret%2F+%20&", // Go
+		"s3cret/%2B%20%26", "s3cret%2f%2b%20%26", // Python, .NET
+		`s3cret\/+ \u0026`, `s3cret\/\u002B\u0020\u0026`, "s3cret/+ &amp;", "s3cret&#x2F;&#43; &#38;", // JSON, HTML
+	} {
 		e := (&Error{Kind: kindNetwork, Message: text, RequestID: text, Detail: text}).scrub(secret)
 		got := e.Error()
 		if strings.Contains(got, "s3cr") {

@@ -2,8 +2,10 @@ package justoneapi
 
 import (
 	"fmt"
+	"html"
 	"io"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -38,16 +40,20 @@ func (t Token) reveal() string {
 	return *t.value
 }
 
-// redact replaces the token in text, in the forms that it can take there: as
-// it is and escaped for a URL.
+// redact replaces the token in text, in the forms that it can take there: each
+// of its characters as it is, or escaped for a URL, for JSON or for HTML.
 func (t Token) redact(text string) string {
 	secret := t.reveal()
 	if secret == "" {
 		return text
 	}
-	return strings.NewReplacer(
-		secret, redacted,
-		url.QueryEscape(secret), redacted,
-		url.PathEscape(secret), redacted,
-	).Replace(text)
+	var pattern strings.Builder
+	for _, c := range secret {
+		fmt.Fprintf(&pattern, `(?:\\?%[1]s|(?i:%%%02[2]x|\\u%04[2]x|&#x0*%[2]x;|&#0*%[2]d;)`, regexp.QuoteMeta(string(c)), c)
+		for _, escaped := range []string{url.QueryEscape(string(c)), html.EscapeString(string(c))} {
+			pattern.WriteString("|" + regexp.QuoteMeta(escaped))
+		}
+		pattern.WriteString(")")
+	}
+	return regexp.MustCompile(pattern.String()).ReplaceAllLiteralString(text, redacted)
 }

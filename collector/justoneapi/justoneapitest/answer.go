@@ -131,6 +131,20 @@ func Reset() Answer {
 	}
 }
 
+// SwitchProtocols leaves HTTP, and keeps the connection open until the client
+// closes it.
+func SwitchProtocols() Answer {
+	return func(x *Exchange) {
+		conn, buffered, err := http.NewResponseController(x.ResponseWriter).Hijack()
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: none\r\n\r\n")
+		buffered.ReadByte() //nolint:errcheck // it ends when the client closes
+	}
+}
+
 // CutMiddle promises a whole answer, which is billed, and sends half of it.
 func CutMiddle() Answer {
 	return func(x *Exchange) {

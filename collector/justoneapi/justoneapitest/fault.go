@@ -30,6 +30,7 @@ func Faults() []Fault {
 		{Name: "endless body", Answer: Endless(), Code: justoneapi.CodeMalformed},
 		{Name: "answer for another user", Answer: OtherUser(999), Code: justoneapi.CodeMismatch},
 		{Name: "redirect", Answer: Redirect("http://127.0.0.1:1/?token=" + Token), Code: "http_302"},
+		{Name: "another protocol", Answer: SwitchProtocols(), Code: "http_101"},
 		{Name: "unknown code", Answer: Code(777, message), Code: "777"},
 		{Name: "unknown Bilibili code", Answer: BilibiliCode(-777, message), Code: "-777"},
 		{Name: "envelope at HTTP 429", Answer: StatusCode(429, 302, message), Code: "302"},

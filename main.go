@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -43,8 +44,8 @@ type flags struct {
 	configCheck   bool
 	wmids         []string
 	telemetryPath string
-	timeoutOffset float64
-	maxRequests   int
+	timeoutOffset string
+	maxRequests   string
 	noMetrics     bool
 	logLevel      string
 	logFormat     string
@@ -63,6 +64,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: %v; try --help\n", program, err)
 		return 1
 	}
+	stdlog.SetOutput(io.Discard)                   // net/http quotes there what servers send, perhaps the token
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE) // neither a terminal that closes nor a log that nobody reads ends a paid call
 	base, logger := newLoggers(stderr, flags.logLevel, flags.logFormat)
 	if err := serve(flags, base, logger); err != nil {
 		level.Error(logger).Log("msg", "Giving up", "err", err)
@@ -80,9 +83,9 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	app.Flag("config.file", "Configuration file.").Default("bilibili_exporter.yml").IsSetByUser(&f.configFileSet).StringVar(&f.configFile)
 	app.Flag("config.check", "Check the configuration and exit: status 0 if it is good, 1 if not. Calls nobody.").BoolVar(&f.configCheck)
 	app.Flag("wmid", "Bilibili user to watch, in place of a configuration file: the number in https://space.bilibili.com/<wmid>. Repeatable. The token comes from $"+config.TokenVariable+".").StringsVar(&f.wmids)
-	app.Flag("timeout-offset", "Seconds to take off the scrape timeout that Prometheus tells.").Default("0.5").Float64Var(&f.timeoutOffset)
+	app.Flag("timeout-offset", "Seconds to take off the scrape timeout that Prometheus tells.").Default("0.5").StringVar(&f.timeoutOffset)
 	app.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
-	app.Flag("web.max-requests", "Scrapes that are answered at a time; more get status 503. 0 is no limit.").Default("40").IntVar(&f.maxRequests)
+	app.Flag("web.max-requests", "Scrapes that are answered at a time; more get status 503. 0 is no limit.").Default("40").StringVar(&f.maxRequests)
 	app.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (go_*, process_*, promhttp_*).").BoolVar(&f.noMetrics)
 	f.web = kingpinflag.AddFlags(app, ":12233")
 	app.Flag("log.level", "Only log messages of this severity or above: debug, info, warn, error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
@@ -90,15 +93,25 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	if _, err := app.Parse(args); err != nil {
 		return nil, err
 	}
-	switch {
-	case f.configFileSet && len(f.wmids) > 0:
+	if f.configFileSet && len(f.wmids) > 0 {
 		return nil, errors.New("--wmid and --config.file exclude each other: list the users in the file")
-	case !(f.timeoutOffset >= 0 && f.timeoutOffset <= 3600):
-		return nil, fmt.Errorf("--timeout-offset: want seconds from 0 to 3600, got %v", f.timeoutOffset)
-	case f.maxRequests < 0:
-		return nil, fmt.Errorf("--web.max-requests: want a number of at least 0, got %d", f.maxRequests)
 	}
 	return f, nil
+}
+
+// options returns the exporter's options, and errors that name the flag.
+func (f *flags) options(logger log.Logger) (exporter.Options, error) {
+	options := exporter.Options{Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.noMetrics}
+	offset, err := strconv.ParseFloat(f.timeoutOffset, 64)
+	if err != nil || !(offset >= 0 && offset <= 3600) {
+		return options, fmt.Errorf("--timeout-offset: want seconds from 0 to 3600, got %q", f.timeoutOffset)
+	}
+	options.TimeoutOffset = time.Duration(offset * float64(time.Second))
+	options.MaxRequests, err = strconv.Atoi(f.maxRequests)
+	if err != nil || options.MaxRequests < 0 {
+		return options, fmt.Errorf("--web.max-requests: want a whole number of at least 0, got %q", f.maxRequests)
+	}
+	return options, nil
 }
 
 // load returns the configuration that the command line asks for.
@@ -115,17 +128,15 @@ func (f *flags) load() (*config.Config, error) {
 
 // serve runs the exporter until a signal ends it.
 func serve(f *flags, base, logger log.Logger) error {
+	options, err := f.options(logger)
+	if err != nil {
+		return err
+	}
 	cfg, err := f.load()
 	if err != nil {
 		return err
 	}
-	exp, err := exporter.New(cfg, exporter.Options{
-		Logger:                 logger,
-		TelemetryPath:          f.telemetryPath,
-		TimeoutOffset:          time.Duration(f.timeoutOffset * float64(time.Second)),
-		MaxRequests:            f.maxRequests,
-		DisableExporterMetrics: f.noMetrics,
-	})
+	exp, err := exporter.New(cfg, options)
 	if err != nil {
 		return err
 	}

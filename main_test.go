@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"net/http"
@@ -72,13 +73,13 @@ func TestFailedStarts(t *testing.T) {
 		"file and WMID":       {[]string{"--wmid=2", "--config.file=" + good}, `bilibili_exporter: --wmid and --config.file exclude each other: list the users in the file; try --help`},
 		"unknown flag":        {[]string{"--wmids=2"}, `bilibili_exporter: unknown long flag '--wmids'; try --help`},
 		"argument":            {[]string{"2"}, `bilibili_exporter: unexpected 2; try --help`},
-		"timeout offset":      {[]string{"--wmid=2", "--timeout-offset=NaN"}, `--timeout-offset: want seconds from 0 to 3600, got NaN`},
-		"max requests":        {[]string{"--wmid=2", "--web.max-requests=-1"}, `--web.max-requests: want a number of at least 0, got -1`},
+		"timeout offset":      {[]string{"--wmid=2", "--timeout-offset=NaN"}, `--timeout-offset: want seconds from 0 to 3600, got \"NaN\"`},
+		"max requests":        {[]string{"--wmid=2", "--web.max-requests=0.5"}, `--web.max-requests: want a whole number of at least 0, got \"0.5\"`},
 		"log level":           {[]string{"--wmid=2", "--log.level=loud"}, `bilibili_exporter: enum value must be one of debug,info,warn,error, got 'loud'; try --help`},
 		"telemetry path":      {[]string{"--wmid=2", "--web.telemetry-path=/-/healthy"}, `err="--web.telemetry-path: \"/-/healthy\" is in use by another page: choose another path"`},
 		"certificate missing": {[]string{"--config.file=" + noCA}, `none.pem: no such file or directory`},
 		"web configuration":   {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: `},
-		"no token":            {[]string{"--config.file=" + writeFile(t, "t.yml", "users: [2]\napi:\n  token_file: none\n")}, `reading the token: open `},
+		"no token":            {[]string{"--config.file=" + writeFile(t, "t.yml", "users: [2]\napi:\n  token_file: none\n")}, `api.token_file: stat `},
 		"address in use":      {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()}, `bind: address already in use"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,6 +150,48 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestUninvitedAnswer has a server that speaks before it is asked, and says the
+// token, which net/http would log by itself.
+func TestUninvitedAnswer(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(conn, "220 hello, token=%s\r\n", justoneapitest.Token)
+			time.Sleep(100 * time.Millisecond)
+			conn.Close()
+		}
+	}()
+	file := writeFile(t, "b.yml", "api: {base_url: 'http://"+listener.Addr().String()+"', token: "+justoneapitest.Token+"}\nusers: [1]\n")
+	p, address := startExporter(t, "--config.file="+file, "--log.level=debug")
+	if body := get(t, http.DefaultClient, "http://"+address+"/metrics"); !strings.Contains(body, `upstream_error_code{code="network"} 1`) {
+		t.Errorf("want a network error in\n%s", body)
+	}
+	p.end(syscall.SIGTERM)
+	if strings.Contains(p.log(), justoneapitest.Token) {
+		t.Errorf("the log shows the token:\n%s", p.log())
+	}
+}
+
+// TestHangup closes the terminal: that ends nothing.
+func TestHangup(t *testing.T) {
+	_, file := newAPI(t, steady)
+	p, address := startExporter(t, "--config.file="+file)
+	p.signal(syscall.SIGHUP)
+	p.signal(syscall.SIGPIPE)
+	get(t, http.DefaultClient, "http://"+address+"/metrics")
+	if status, _ := p.end(syscall.SIGTERM); status != 0 {
+		t.Errorf("got status %d", status)
+	}
+}
+
 // TestLogLines looks at the form of every line: one ts, one level, one caller,
 // one msg, those of the web toolkit included.
 func TestLogLines(t *testing.T) {
@@ -169,7 +212,7 @@ func TestLogLines(t *testing.T) {
 		}
 	}
 
-	j := start(t, exec.Command(binary, "--web.listen-address=127.0.0.1:0", "--config.file="+file, "--log.format=json"))
+	j := start(t, exporterCommand("--web.listen-address=127.0.0.1:0", "--config.file="+file, "--log.format=json"))
 	j.await(`"msg":"(Listening on)"`)
 	j.end(syscall.SIGTERM)
 	for line := range strings.Lines(j.log()) {
@@ -252,7 +295,9 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	cmd := exec.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, binary, "--web.systemd-socket", "--config.file="+file)
+	cmd := exporterCommand("--web.systemd-socket", "--config.file="+file)
+	cmd.Args = append([]string{"sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`}, cmd.Args...)
+	cmd.Path = "/bin/sh"
 	cmd.ExtraFiles = []*os.File{socket}
 	start(t, cmd).await(`msg="Listening on" address=(\S+)`)
 	if body := get(t, http.DefaultClient, "http://"+listener.Addr().String()+"/metrics"); !strings.Contains(body, "bilibili_followers{") {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -17,23 +16,23 @@ import (
 	"time"
 )
 
-// binary is the exporter as users run it, built by TestMain.
-var binary string
+// beExporter is the environment variable that makes the test binary be the
+// exporter: so the tests run what they were built with, the race detector
+// included, and go test sees when it changes.
+const beExporter = "BE_BILIBILI_EXPORTER"
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "bilibili_exporter")
-	if err != nil {
-		panic(err)
+	if os.Getenv(beExporter) != "" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	binary = filepath.Join(dir, program)
-	status := 1
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err == nil {
-		status = m.Run()
-	} else {
-		fmt.Printf("go build: %v\n%s", err, out)
-	}
-	os.RemoveAll(dir)
-	os.Exit(status)
+	os.Exit(m.Run())
+}
+
+// exporterCommand returns the command that runs the exporter.
+func exporterCommand(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), beExporter+"=yes")
+	return cmd
 }
 
 // process is a running program.
@@ -125,7 +124,7 @@ func (p *process) end(signal syscall.Signal) (int, time.Duration) {
 // startExporter starts the exporter on a free port and returns its address.
 func startExporter(t *testing.T, args ...string) (*process, string) {
 	t.Helper()
-	p := start(t, exec.Command(binary, append([]string{"--web.listen-address=127.0.0.1:0"}, args...)...))
+	p := start(t, exporterCommand(append([]string{"--web.listen-address=127.0.0.1:0"}, args...)...))
 	return p, p.await(`msg="Listening on" address=(\S+)`)
 }
 
@@ -133,7 +132,7 @@ func startExporter(t *testing.T, args ...string) (*process, string) {
 func runExporter(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
-	cmd := exec.Command(binary, args...)
+	cmd := exporterCommand(args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &errs, t.TempDir()
 	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
 		t.Fatal(err)

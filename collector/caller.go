@@ -42,6 +42,11 @@ func (c *caller) call(token justoneapi.Token, wmid int64) {
 	end := c.requests.begin()
 	stat, err := c.api.RelationStat(ctx, token, wmid)
 	failure := failureOf(err)
+	if failure != nil && c.base.Err() != nil {
+		// Nothing is known of it but that it began: that is what stays.
+		level.Warn(c.logger).Log("msg", "A running call was cut off: it may have been billed", "wmid", wmid, "name", c.names[wmid])
+		return
+	}
 	end(failure)
 	result := resultOf(stat, failure)
 	before, after := c.guard.End(wmid, result)

@@ -117,9 +117,10 @@ func (c *Collector) emit(ch chan<- prometheus.Metric) {
 	c.requests.Collect(ch)
 }
 
-// fresh reports whether a user's value is young enough to be shown.
+// fresh reports whether a user's value is young enough to be shown. An early
+// retry, which makes the interval shorter, does not make the value older.
 func (c *Collector) fresh(state quota.State, now time.Time) bool {
-	return !state.Value.At.IsZero() && now.Sub(state.Value.At) <= max(c.config.MaxAge, 3*state.Interval)
+	return !state.Value.At.IsZero() && now.Sub(state.Value.At) <= max(c.config.MaxAge, 3*state.Interval, 3*state.MinInterval)
 }
 
 func formatWMID(wmid int64) string { return strconv.FormatInt(wmid, 10) }

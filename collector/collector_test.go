@@ -142,10 +142,10 @@ func TestManyCodes(t *testing.T) {
 			time.Sleep(15 * time.Minute)
 		}
 		got := gather(t, c.Cached(), "upstream_error_code")
-		if series := strings.Count(got, "\nupstream_error_code{"); series != 100 {
-			t.Errorf("got %d series, want 100", series)
+		if series := strings.Count(got, "\nupstream_error_code{"); series != 101 {
+			t.Errorf("got %d series, want 100 and other", series)
 		}
-		if want := `upstream_error_code{code="other"} 126`; !strings.Contains(got, want) {
+		if want := `upstream_error_code{code="other"} 125`; !strings.Contains(got, want) {
 			t.Errorf("want %s in %s", want, got)
 		}
 		if got := gather(t, c.Cached(), "bilibili_last_error_info"); !strings.Contains(got, `code="1200"`) {

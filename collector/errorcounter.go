@@ -33,10 +33,11 @@ func newErrorCounter() *errorCounter {
 		}, []string{"code"}),
 		codes: make(map[string]bool),
 	}
-	for _, code := range append(justoneapi.KnownCodes(), otherCode) {
+	for _, code := range justoneapi.KnownCodes() {
 		c.codes[code] = true
 		c.WithLabelValues(code)
 	}
+	c.WithLabelValues(otherCode)
 	return c
 }
 

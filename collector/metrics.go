@@ -96,7 +96,7 @@ func newRequestMetrics() *requestMetrics {
 	return &requestMetrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bilibili_api_requests_total",
-			Help: "Requests sent to Just One API.",
+			Help: "Requests to Just One API, those included that found no connection.",
 		}),
 		billed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bilibili_api_billed_requests_total",

@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -33,10 +32,10 @@ type refresher struct {
 // refresh is a running refresh. Its fields but the channels are protected by
 // the refresher's lock.
 type refresh struct {
-	wake      chan struct{} // has room for one: scraped was set
-	done      chan struct{} // closed at the end
-	scraped   bool          // a scrape has come since the guard was last asked who is due
-	abandoned bool          // a scrape has waited for it in vain
+	wake    chan struct{} // has room for one: scraped was set
+	done    chan struct{} // closed at the end
+	scraped bool          // a scrape has come since the guard was last asked who is due
+	inVain  time.Duration // how long scrapes have waited for it that then gave up
 }
 
 func newRefresher(config Config, requests *requestMetrics) *refresher {
@@ -52,28 +51,33 @@ func newRefresher(config Config, requests *requestMetrics) *refresher {
 }
 
 // refresh starts a refresh, or joins the one that runs, and waits for its end
-// or for ctx's. One that an earlier caller has waited for in vain is not
-// waited for: a slow answer makes one slow scrape, not every one.
+// or for ctx's. The time that earlier callers have waited for it in vain is
+// taken off: a slow answer makes one slow scrape, not every one.
 func (r *refresher) refresh(ctx context.Context) {
-	f := r.join()
+	f, inVain := r.join()
 	if f == nil {
 		return
 	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-inVain))
+		defer cancel()
+	}
+	start := time.Now()
 	select {
 	case <-f.done:
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			r.abandon(f)
-		}
+		r.giveUp(f, time.Since(start))
 	}
 }
 
-// join returns the refresh to wait for, nil if there is nothing to wait for.
-func (r *refresher) join() *refresh {
+// join returns the refresh to wait for, nil if there is none, and how long
+// others have waited for it in vain.
+func (r *refresher) join() (*refresh, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil
+		return nil, 0
 	}
 	f := r.current
 	if f == nil {
@@ -86,16 +90,13 @@ func (r *refresher) join() *refresh {
 	case f.wake <- struct{}{}:
 	default:
 	}
-	if f.abandoned {
-		return nil
-	}
-	return f
+	return f, f.inVain
 }
 
-func (r *refresher) abandon(f *refresh) {
+func (r *refresher) giveUp(f *refresh, waited time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f.abandoned = true
+	f.inVain += waited
 }
 
 // takeScrape reports whether a scrape has come since it was last asked.
@@ -105,6 +106,12 @@ func (r *refresher) takeScrape(f *refresh) bool {
 	scraped := f.scraped
 	f.scraped = false
 	return scraped
+}
+
+func (r *refresher) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
 }
 
 // finish ends a refresh that has nothing left to do, unless a scrape has come.
@@ -130,11 +137,11 @@ func (r *refresher) run(f *refresh) {
 	)
 	for {
 		if r.takeScrape(f) {
-			token = r.config.Token()
+			token = r.config.Token() // may take its time
 			patient = time.Now().Add(patience)
 			queue.fill(r.config.Guard.Due(r.config.MaxConcurrency))
 		}
-		if !time.Now().Before(patient) {
+		if r.isClosed() || !time.Now().Before(patient) {
 			queue.clear()
 		}
 		wait := r.start(queue, token, ended)
@@ -151,7 +158,6 @@ func (r *refresher) run(f *refresh) {
 		case <-f.wake:
 		case <-timer:
 		case <-stopping:
-			queue.clear()
 			stopping = nil
 		}
 	}
@@ -193,8 +199,8 @@ func (r *refresher) delay() time.Duration {
 	return wait
 }
 
-// close keeps calls from beginning and waits for those that run; when ctx
-// ends, it cuts them.
+// close keeps calls from beginning and waits for those that run. When ctx
+// ends, it cuts them, and waits but a moment longer: reading a token can hang.
 func (r *refresher) close(ctx context.Context) {
 	r.mu.Lock()
 	first := !r.closed
@@ -203,7 +209,18 @@ func (r *refresher) close(ctx context.Context) {
 	if first {
 		close(r.stopping)
 	}
-	stop := context.AfterFunc(ctx, r.cut)
-	defer stop()
-	r.running.Wait()
+	ended := make(chan struct{})
+	go func() {
+		r.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		r.cut()
+		select {
+		case <-ended:
+		case <-time.After(time.Second):
+		}
+	}
 }

@@ -161,16 +161,25 @@ func TestNotWaitedForTwice(t *testing.T) {
 	})
 }
 
-// TestLeavingScraperAbandonsNothing: who hangs up early does not make others
-// go without fresh values.
-func TestLeavingScraperAbandonsNothing(t *testing.T) {
+// TestGivingUpIsShared: what one scrape has waited in vain, because it was cut
+// off or had little time, the next need not wait again, and no more than that.
+func TestGivingUpIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector(t, newFakeAPI(after(time.Hour)), users(1))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(5*time.Second, cancel)
+		c.Refresh(ctx)
+		for i, want := range []time.Duration{4 * time.Second, 0, 0} {
+			if got := scrape(c, 9*time.Second); got != want {
+				t.Errorf("scrape %d took %v, want %v", i, got, want)
+			}
+		}
+	})
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector(t, newFakeAPI(after(2*time.Second)), users(1))
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		c.Refresh(ctx)
-		if got := scrape(c, 9*time.Second); got != time.Second {
-			t.Errorf("the next scrape took %v, want the second that the call still lasts", got)
+		scrape(c, time.Millisecond)
+		if got, want := scrape(c, 9*time.Second), 1999*time.Millisecond; got != want {
+			t.Errorf("after a scrape without time, the next took %v, want %v", got, want)
 		}
 	})
 }
@@ -231,6 +240,9 @@ func TestHangingUsersStarveNobody(t *testing.T) {
 		most = 0
 		mu.Unlock()
 		scrape(c, 9*time.Second)
+		if api.most != 5 {
+			t.Errorf("got %d calls at a time, want 5", api.most)
+		}
 		if got := api.calls(0) - before; got != 20+2 {
 			t.Errorf("got %d calls, want those of 20 healthy users and of 2 hanging ones", got)
 		}
@@ -358,6 +370,77 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// TestCloseBeginsNothing closes the collector while a long queue is about to be
+// filled, and one more scrape waits.
+func TestCloseBeginsNothing(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			api := newFakeAPI(after(2 * time.Second))
+			c := newCollector(t, api, users(1000), func(config *collector.Config) {
+				token := config.Token
+				config.Token = func() justoneapi.Token {
+					time.Sleep(100 * time.Millisecond)
+					return token()
+				}
+			})
+			go scrape(c, time.Second)
+			time.Sleep(50 * time.Millisecond)
+			go scrape(c, time.Second)
+			time.Sleep(10 * time.Millisecond)
+			c.Close(t.Context())
+			if got := api.calls(0); got != 0 {
+				t.Errorf("%d calls began after Close", got)
+			}
+		})
+	}
+}
+
+// TestCloseWithHangingToken: a file system that hangs does not keep the process.
+func TestCloseWithHangingToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		c := newCollector(t, newFakeAPI(instant), users(1), func(config *collector.Config) {
+			config.Token = func() justoneapi.Token {
+				<-release
+				return justoneapi.Token{}
+			}
+		})
+		if got := scrape(c, 9*time.Second); got != 9*time.Second {
+			t.Errorf("the scrape took %v", got)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		defer cancel()
+		start := time.Now()
+		c.Close(ctx)
+		if got := time.Since(start); got != 26*time.Second {
+			t.Errorf("closing took %v, want 26s", got)
+		}
+		close(release)
+	})
+}
+
+// TestScrapeDuringTheLastStep has a scrape come when the refresh believes to
+// have nothing left to do: it is not lost.
+func TestScrapeDuringTheLastStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reads int
+		c := newCollector(t, newFakeAPI(instant), users(1), func(config *collector.Config) {
+			token := config.Token
+			config.Token = func() justoneapi.Token {
+				reads++
+				time.Sleep(time.Second)
+				return token()
+			}
+		})
+		scrape(c, 9*time.Second)
+		go scrape(c, 9*time.Second)
+		time.Sleep(500 * time.Millisecond)
+		if got := scrape(c, 9*time.Second); got != 1500*time.Millisecond || reads != 3 {
+			t.Errorf("the scrape took %v and the token was read %d times, want 1.5s and 3", got, reads)
+		}
+	})
+}
+
 // TestUnbilledFailureIsRetried and, doubled, again; what may be billed is not.
 func TestUnbilledFailureIsRetried(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -366,6 +449,8 @@ func TestUnbilledFailureIsRetried(t *testing.T) {
 	}{
 		"301":              {justoneapitest.Code(301, ""), 5}, // at 0, 1, 3, 7 and 15 minutes
 		"perhaps billed":   {justoneapitest.Code(503, ""), 2},
+		"dead token":       {justoneapitest.Code(100, ""), 2},
+		"rate limit":       {justoneapitest.Code(302, ""), 2},
 		"cut":              {justoneapitest.CutBefore(), 2},
 		"the user's error": {justoneapitest.BilibiliCode(-404, ""), 1},
 		"success":          {justoneapitest.Stat(justoneapitest.Constant(1), 1), 2},

@@ -26,11 +26,11 @@ func LogCost(cfg *config.Config, logger log.Logger) {
 		stretch = math.Max(1, wanted/limit)
 	}
 	level.Info(logger).Log("msg", "What this set-up costs", "users", len(cfg.Users),
-		"calls_per_day", math.Ceil(wanted), "daily_limit", limitText(cfg.Quota.DailyLimit), "stretch", fmt.Sprintf("%.2f", stretch),
-		"most_calls_per_day", math.Floor(possible))
+		"calls_per_day", int64(math.Ceil(wanted)), "daily_limit", limitText(cfg.Quota.DailyLimit), "stretch", fmt.Sprintf("%.2f", stretch),
+		"most_calls_per_day", int64(possible))
 	if wanted > possible {
 		level.Warn(logger).Log("msg", "Users will be asked about less often than their intervals say: raise api.max_concurrency or api.max_requests_per_second, or the intervals",
-			"calls_per_day", math.Ceil(wanted), "most_calls_per_day", math.Floor(possible), "at_seconds_per_call", usualCall.Seconds())
+			"calls_per_day", int64(math.Ceil(wanted)), "most_calls_per_day", int64(possible), "at_seconds_per_call", usualCall.Seconds())
 	}
 	for _, warning := range cfg.Warnings() {
 		level.Warn(logger).Log("msg", "Unwise configuration", "warning", warning)

@@ -23,12 +23,6 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 )
 
-// idleConnTimeout is how long a connection to the API is kept: long enough for
-// the calls of one refresh, and shorter than servers and firewalls keep
-// theirs. A call on a connection that the other side has given up fails, and
-// must not be repeated.
-const idleConnTimeout = 5 * time.Second
-
 // FillVersion fills in the version of a binary that was built without ldflags,
 // from what the Go toolchain has noted in it. A command calls it first.
 func FillVersion() {
@@ -52,15 +46,17 @@ type Exporter struct {
 	http.Handler
 
 	collector *collector.Collector
-	transport http.RoundTripper
 	closing   atomic.Bool
 }
 
 // New returns an exporter for a valid configuration. It calls nobody.
 func New(cfg *config.Config, options Options) (*Exporter, error) {
 	transport, err := promconfig.NewRoundTripperFromConfig(cfg.API.HTTPClient, "justoneapi",
+		// Every call has a connection of its own. On one that was used before,
+		// a call could be lost, and perhaps billed, because the other side has
+		// closed it, or could get what was left over of the answer before.
+		promconfig.WithKeepAlivesDisabled(),
 		promconfig.WithHTTP2Disabled(),
-		promconfig.WithIdleConnTimeout(idleConnTimeout),
 		promconfig.WithUserAgent(version.ComponentUserAgent("bilibili_exporter")))
 	if err != nil {
 		return nil, fmt.Errorf("api.http_client: %w", err)
@@ -73,7 +69,7 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Exporter{transport: transport}
+	e := &Exporter{}
 	e.collector = collector.New(collector.Config{
 		API:                  justoneapi.New(base, transport),
 		Token:                token.read,
@@ -125,7 +121,4 @@ func (e *Exporter) newRegistry(options Options) *prometheus.Registry {
 func (e *Exporter) Close(ctx context.Context) {
 	e.closing.Store(true)
 	e.collector.Close(ctx)
-	if transport, ok := e.transport.(interface{ CloseIdleConnections() }); ok {
-		transport.CloseIdleConnections()
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,9 +27,14 @@ const (
 	defaultScrapeTimeout = 10 * time.Second
 	// maxScrapeTimeout bounds what a scraper may tell.
 	maxScrapeTimeout = 10 * time.Minute
+	// writeTimeout is how long a client has to read the metrics.
+	writeTimeout = 30 * time.Second
 	// timeoutHeader is where Prometheus tells its scrape_timeout.
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 )
+
+// plainPath matches paths that mean the same everywhere.
+var plainPath = regexp.MustCompile(`^(/[\w.~:@-]+)*/?$`)
 
 // reservedPaths are those that the telemetry path cannot have, beside all
 // below /-/.
@@ -38,7 +44,7 @@ var reservedPaths = []string{"/", "/config"}
 func (e *Exporter) newMux(registry *prometheus.Registry, options Options) (http.Handler, error) {
 	telemetry := options.TelemetryPath
 	switch {
-	case !strings.HasPrefix(telemetry, "/") || path.Clean(telemetry) != telemetry || strings.ContainsAny(telemetry, "{}?#% "):
+	case !plainPath.MatchString(telemetry) || path.Clean(telemetry) != telemetry:
 		return nil, fmt.Errorf("--web.telemetry-path: %q is not a plain path such as /metrics", telemetry)
 	case slices.Contains(reservedPaths, telemetry) || strings.HasPrefix(telemetry+"/", "/-/"):
 		return nil, fmt.Errorf("--web.telemetry-path: %q is in use by another page: choose another path", telemetry)
@@ -56,7 +62,20 @@ func (e *Exporter) newMux(registry *prometheus.Registry, options Options) (http.
 		}
 		writeText(w, http.StatusOK, "bilibili_exporter is ready.")
 	})
-	return mux, nil
+	return withoutBody(mux), nil
+}
+
+// withoutBody refuses requests with a body, which no page wants, at once:
+// waiting for the body would keep a slot for as long as the client likes.
+func withoutBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close")
+			writeText(w, http.StatusRequestEntityTooLarge, "A request to bilibili_exporter has no body.")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {
@@ -78,7 +97,11 @@ func (e *Exporter) metricsHandler(registry *prometheus.Registry, options Options
 			e.collector.Refresh(ctx)
 			cancel()
 		}
+		// A client that does not read must not keep its slot.
+		connection := http.NewResponseController(w)
+		connection.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // some writers cannot
 		expose.ServeHTTP(w, r)
+		connection.SetWriteDeadline(time.Time{}) //nolint:errcheck // see above
 	}))
 	if options.DisableExporterMetrics {
 		return handler

@@ -18,9 +18,9 @@ const maxBackOff = 24 * time.Hour
 
 // Config says how often users may be asked about.
 type Config struct {
-	Users         []User        // in the order of [Guard.Users]; each WMID once
-	RetryInterval time.Duration // first interval after a failure that is not billed; above 0
-	Now           func() time.Time
+	Users         []User           // in the order of [Guard.Users]; each WMID once
+	RetryInterval time.Duration    // first interval after a failure that is not billed; above 0
+	Now           func() time.Time // nil is [time.Now]
 }
 
 // User is a user to ask about.
@@ -84,7 +84,7 @@ type Turn struct {
 
 // State is what is known of a user at a moment.
 type State struct {
-	WMID     int64
+	User
 	Value    Value
 	Last     Result        // how the latest completed call ended
 	Ended    bool          // whether a call has completed yet
@@ -187,7 +187,7 @@ func (g *Guard) Users() []State {
 
 func (g *Guard) stateLocked(r *record) State {
 	return State{
-		WMID: r.WMID, Value: r.value, Last: r.last, Ended: r.ended,
+		User: r.User, Value: r.value, Last: r.last, Ended: r.ended,
 		Interval: g.intervalLocked(r), Due: g.dueLocked(r),
 	}
 }

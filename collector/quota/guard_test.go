@@ -177,11 +177,11 @@ func TestUsers(t *testing.T) {
 	got := g.Users()
 	want := []quota.State{
 		{
-			WMID: 7, Value: quota.Value{Followers: 10, Following: 1, At: start.Add(time.Second)},
+			User: quota.User{WMID: 7, MinInterval: 15 * time.Minute}, Value: quota.Value{Followers: 10, Following: 1, At: start.Add(time.Second)},
 			Last: quota.Result{Verdict: quota.BackOff, Code: "-404"}, Ended: true,
 			Interval: 30 * time.Minute, Due: start.Add(45*time.Minute + time.Second),
 		},
-		{WMID: 8, Interval: 15 * time.Minute},
+		{User: quota.User{WMID: 8, MinInterval: 15 * time.Minute}, Interval: 15 * time.Minute},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -43,6 +43,7 @@ type flags struct {
 	configFileSet bool
 	configCheck   bool
 	wmids         []string
+	storagePath   string
 	telemetryPath string
 	timeoutOffset string
 	maxRequests   string
@@ -83,6 +84,7 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	app.Flag("config.file", "Configuration file.").Default("bilibili_exporter.yml").IsSetByUser(&f.configFileSet).StringVar(&f.configFile)
 	app.Flag("config.check", "Check the configuration and exit: status 0 if it is good, 1 if not. Calls nobody.").BoolVar(&f.configCheck)
 	app.Flag("wmid", "Bilibili user to watch, in place of a configuration file: the number in https://space.bilibili.com/<wmid>. Repeatable. The token comes from $"+config.TokenVariable+".").StringsVar(&f.wmids)
+	app.Flag("storage.path", "Folder that keeps what is known across restarts: values, the day's use, pauses. Made if missing. Empty keeps nothing.").Default("data/").StringVar(&f.storagePath)
 	app.Flag("timeout-offset", "Seconds to take off the scrape timeout that Prometheus tells.").Default("0.5").StringVar(&f.timeoutOffset)
 	app.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
 	app.Flag("web.max-requests", "Scrapes that are answered at a time; more get status 503. 0 is no limit.").Default("40").StringVar(&f.maxRequests)
@@ -101,7 +103,9 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 
 // options returns the exporter's options, and errors that name the flag.
 func (f *flags) options(logger log.Logger) (exporter.Options, error) {
-	options := exporter.Options{Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.noMetrics}
+	options := exporter.Options{
+		Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.noMetrics, StoragePath: f.storagePath,
+	}
 	offset, err := strconv.ParseFloat(f.timeoutOffset, 64)
 	if err != nil || !(offset >= 0 && offset <= 3600) {
 		return options, fmt.Errorf("--timeout-offset: want seconds from 0 to 3600, got %q", f.timeoutOffset)
@@ -136,12 +140,16 @@ func serve(f *flags, base, logger log.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := web.Validate(*f.web.WebConfigFile); err != nil {
+		return fmt.Errorf("--web.config.file: %w", err)
+	}
+	if f.configCheck {
+		options.StoragePath = "" // an exporter that runs may be using it
+		options.Logger = log.NewNopLogger()
+	}
 	exp, err := exporter.New(cfg, options)
 	if err != nil {
 		return err
-	}
-	if err := web.Validate(*f.web.WebConfigFile); err != nil {
-		return fmt.Errorf("--web.config.file: %w", err)
 	}
 	exporter.LogCost(cfg, logger)
 	if f.configCheck {

@@ -212,7 +212,7 @@ func TestLogLines(t *testing.T) {
 		}
 	}
 
-	j := start(t, exporterCommand("--web.listen-address=127.0.0.1:0", "--config.file="+file, "--log.format=json"))
+	j := start(t, exporterCommand("--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir(), "--config.file="+file, "--log.format=json"))
 	j.await(`"msg":"(Listening on)"`)
 	j.end(syscall.SIGTERM)
 	for line := range strings.Lines(j.log()) {
@@ -295,7 +295,7 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	cmd := exporterCommand("--web.systemd-socket", "--config.file="+file)
+	cmd := exporterCommand("--web.systemd-socket", "--storage.path="+t.TempDir(), "--config.file="+file)
 	cmd.Args = append([]string{"sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`}, cmd.Args...)
 	cmd.Path = "/bin/sh"
 	cmd.ExtraFiles = []*os.File{socket}

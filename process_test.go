@@ -124,7 +124,7 @@ func (p *process) end(signal syscall.Signal) (int, time.Duration) {
 // startExporter starts the exporter on a free port and returns its address.
 func startExporter(t *testing.T, args ...string) (*process, string) {
 	t.Helper()
-	p := start(t, exporterCommand(append([]string{"--web.listen-address=127.0.0.1:0"}, args...)...))
+	p := start(t, exporterCommand(append([]string{"--web.listen-address=127.0.0.1:0", "--storage.path=" + t.TempDir()}, args...)...))
 	return p, p.await(`msg="Listening on" address=(\S+)`)
 }
 

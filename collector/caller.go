@@ -35,8 +35,12 @@ func newCaller(base context.Context, config Config, requests *requestMetrics) *c
 	return c
 }
 
-// call makes a call that the guard has allowed.
-func (c *caller) call(token justoneapi.Token, wmid int64) {
+// call makes a call that the guard has allowed, once that is recorded. It
+// returns what waits until the end of the call is recorded, too.
+func (c *caller) call(token justoneapi.Token, wmid int64, begun func(context.Context)) (recorded func(context.Context)) {
+	if begun(c.base); c.base.Err() != nil {
+		return func(context.Context) {}
+	}
 	ctx, cancel := context.WithTimeout(c.base, c.timeout)
 	defer cancel()
 	end := c.requests.begin()
@@ -45,12 +49,13 @@ func (c *caller) call(token justoneapi.Token, wmid int64) {
 	if failure != nil && c.base.Err() != nil {
 		// Nothing is known of it but that it began: that is what stays.
 		level.Warn(c.logger).Log("msg", "A running call was cut off: it may have been billed", "wmid", wmid, "name", c.names[wmid])
-		return
+		return func(context.Context) {}
 	}
 	end(failure)
-	result := resultOf(stat, failure)
-	before, after := c.guard.End(wmid, result)
-	c.log(before, after, failure)
+	change, recorded := c.guard.End(wmid, resultOf(stat, failure))
+	c.log(change.Before, change.After, failure)
+	c.logPause(change.PauseBefore, change.PauseAfter, failure)
+	return recorded
 }
 
 // failureOf returns what is known of an error, nil for none.
@@ -67,8 +72,13 @@ func resultOf(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
 	if failure == nil {
 		return quota.Result{Verdict: quota.Success, Followers: stat.Followers, Following: stat.Following}
 	}
-	result := quota.Result{Verdict: quota.Wait, Code: failure.Code, TimedOut: failure.Code == justoneapi.CodeTimeout}
+	result := quota.Result{
+		Verdict: quota.Wait, Code: failure.Code,
+		TimedOut: failure.Code == justoneapi.CodeTimeout, Unanswered: failure.Unanswered,
+	}
 	switch {
+	case failure.Scope == justoneapi.ScopeAccount:
+		result.Verdict, result.Reason = quota.Refused, quota.Reason(failure.Reason)
 	case failure.Scope == justoneapi.ScopeUser:
 		result.Verdict = quota.BackOff
 	case failure.Scope == justoneapi.ScopeCall && failure.Billing == justoneapi.NotBilled:
@@ -88,9 +98,21 @@ func (c *caller) log(before, after quota.State, failure *justoneapi.Error) {
 		level.Debug(logger).Log("msg", "Fetched user", "followers", after.Value.Followers, "following", after.Value.Following)
 	default:
 		at := level.Debug(logger)
-		if failure.Code != before.Last.Code {
+		if failure.Code != before.Last.Code && failure.Scope != justoneapi.ScopeAccount { // else the pause is told of
 			at = level.Warn(logger)
 		}
 		at.Log("msg", "Fetching user failed", "code", failure.Code, "billed", failure.Billing, "err", failure, "next_call", after.Due.UTC().Format(time.RFC3339))
+	}
+}
+
+// logPause tells of a pause when it begins, when it is extended and when it ends.
+func (c *caller) logPause(before, after quota.Pause, failure *justoneapi.Error) {
+	switch {
+	case before == after:
+	case after.Reason == "":
+		level.Info(c.logger).Log("msg", "Calls go on", "paused_for", before.Reason)
+	default:
+		level.Warn(c.logger).Log("msg", "Calls are paused for the account", "reason", after.Reason,
+			"next_probe", after.Resume.UTC().Format(time.RFC3339), "err", failure)
 	}
 }

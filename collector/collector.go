@@ -52,6 +52,7 @@ type Collector struct {
 	refresher *refresher
 	requests  *requestMetrics
 	metrics   userMetrics
+	account   accountMetrics
 }
 
 // New returns a collector, which has called nobody yet.
@@ -68,12 +69,14 @@ func New(config Config) *Collector {
 		requests:  requests,
 		refresher: newRefresher(config, requests),
 		metrics:   newUserMetrics(slices.Sorted(maps.Keys(labels))),
+		account:   newAccountMetrics(),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	c.metrics.describe(ch)
+	c.account.describe(ch)
 	c.requests.Describe(ch)
 }
 
@@ -91,7 +94,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // Refresh makes sure that the users that are due are asked about, and waits
 // for that until ctx ends at the latest. Calls that it then leaves behind go
 // on, and their answers count for the next scrape.
-func (c *Collector) Refresh(ctx context.Context) { c.refresher.refresh(ctx) }
+//
+// What is exposed afterwards is durable, if the guard has a store that works.
+func (c *Collector) Refresh(ctx context.Context) {
+	c.refresher.refresh(ctx)
+	c.config.Guard.Sync(ctx)
+}
 
 // Cached returns a view of c that collects the same metrics without a refresh,
 // for a handler that has refreshed already.
@@ -114,6 +122,7 @@ func (c *Collector) emit(ch chan<- prometheus.Metric) {
 	for _, state := range c.config.Guard.Users() {
 		c.metrics.emitState(ch, state, c.fresh(state, now))
 	}
+	c.account.emit(ch, c.config.Guard.Status())
 	c.requests.Collect(ch)
 }
 

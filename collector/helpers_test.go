@@ -112,7 +112,7 @@ func users(n int64) []collector.User {
 // newCollector returns a collector with the usual settings, which change may change.
 func newCollector(t *testing.T, api collector.API, users []collector.User, change ...func(*collector.Config)) *collector.Collector {
 	t.Helper()
-	guard := quota.Config{RetryInterval: time.Minute}
+	guard := quota.Config{RetryInterval: time.Minute, Zone: time.UTC}
 	for _, user := range users {
 		guard.Users = append(guard.Users, quota.User{WMID: user.WMID, MinInterval: 15 * time.Minute})
 	}

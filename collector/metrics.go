@@ -43,7 +43,7 @@ func newUserMetrics(infoLabels []string) userMetrics {
 		lastError: newGauge("bilibili_last_error_info",
 			"1 while the last completed call for the user is a failure, with its code.", "wmid", "code"),
 		interval: newGauge("bilibili_user_interval_seconds",
-			"Time between two calls for the user that is in force now, back-off included.", "wmid"),
+			"Time between two calls for the user that is in force now, stretch and back-off included.", "wmid"),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-kit/log/level"
 	"golang.org/x/time/rate"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
@@ -32,9 +33,9 @@ type refresher struct {
 // refresh is a running refresh. Its fields but the channels are protected by
 // the refresher's lock.
 type refresh struct {
-	wake    chan struct{} // has room for one: scraped was set
+	wake    chan struct{} // has room for one: a scrape has come
 	done    chan struct{} // closed at the end
-	scraped bool          // a scrape has come since the guard was last asked who is due
+	scrapes int           // that have come since the guard was last asked who is due
 	inVain  time.Duration // how long scrapes have waited for it that then gave up
 }
 
@@ -85,7 +86,7 @@ func (r *refresher) join() (*refresh, time.Duration) {
 		r.current = f
 		r.running.Go(func() { r.run(f) })
 	}
-	f.scraped = true
+	f.scrapes++
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -99,13 +100,13 @@ func (r *refresher) giveUp(f *refresh, waited time.Duration) {
 	f.inVain += waited
 }
 
-// takeScrape reports whether a scrape has come since it was last asked.
-func (r *refresher) takeScrape(f *refresh) bool {
+// takeScrapes returns how many scrapes have come since it was last asked.
+func (r *refresher) takeScrapes(f *refresh) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	scraped := f.scraped
-	f.scraped = false
-	return scraped
+	scrapes := f.scrapes
+	f.scrapes = 0
+	return scrapes
 }
 
 func (r *refresher) isClosed() bool {
@@ -118,7 +119,7 @@ func (r *refresher) isClosed() bool {
 func (r *refresher) finish(f *refresh) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f.scraped {
+	if f.scrapes > 0 {
 		return false
 	}
 	r.current = nil
@@ -136,17 +137,21 @@ func (r *refresher) run(f *refresh) {
 		stopping = r.stopping
 	)
 	for {
-		if r.takeScrape(f) {
-			token = r.config.Token() // may take its time
+		if scrapes := r.takeScrapes(f); scrapes > 0 {
+			token = r.readToken() // may take its time
 			patient = time.Now().Add(patience)
-			queue.fill(r.config.Guard.Due(r.config.MaxConcurrency))
+			queue.fill(r.config.Guard.Due(r.config.MaxConcurrency, scrapes))
 		}
 		if r.isClosed() || !time.Now().Before(patient) {
 			queue.clear()
 		}
 		wait := r.start(queue, token, ended)
-		if !queue.waiting() && queue.running() == 0 && r.finish(f) {
-			return
+		if !queue.waiting() && queue.running() == 0 {
+			r.config.Guard.Sync(r.calls.base)
+			if r.finish(f) {
+				return
+			}
+			continue
 		}
 		var timer <-chan time.Time
 		if queue.waiting() {
@@ -163,9 +168,26 @@ func (r *refresher) run(f *refresh) {
 	}
 }
 
+// readToken returns the token that serves now, and tells the guard.
+func (r *refresher) readToken() justoneapi.Token {
+	token := r.config.Token()
+	if r.config.Guard.SetToken(token.Fingerprint) {
+		level.Info(r.config.Logger).Log("msg", "Calls go on: the token has changed")
+	}
+	return token
+}
+
 // start begins every call whose turn has come. It returns how long it is to
 // the next turn, and patience if that waits for more than time.
+//
+// The calls are made when all have begun: so their records share a commit.
 func (r *refresher) start(q *queue, token justoneapi.Token, ended chan<- *lane) time.Duration {
+	var calls []func()
+	defer func() {
+		for _, call := range calls {
+			r.running.Go(call)
+		}
+	}()
 	for {
 		l := q.next(r.config.Guard.Allows)
 		if l == nil {
@@ -178,13 +200,15 @@ func (r *refresher) start(q *queue, token justoneapi.Token, ended chan<- *lane) 
 			return wait
 		}
 		wmid := l.pop()
-		if !r.config.Guard.Begin(wmid) {
+		begun, ok := r.config.Guard.Begin(wmid)
+		if !ok {
 			continue
 		}
 		l.running++
-		r.running.Go(func() {
-			r.calls.call(token, wmid)
+		calls = append(calls, func() {
+			recorded := r.calls.call(token, wmid, begun)
 			ended <- l
+			recorded(r.calls.base)
 		})
 	}
 }

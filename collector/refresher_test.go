@@ -449,8 +449,8 @@ func TestUnbilledFailureIsRetried(t *testing.T) {
 	}{
 		"301":              {justoneapitest.Code(301, ""), 5}, // at 0, 1, 3, 7 and 15 minutes
 		"perhaps billed":   {justoneapitest.Code(503, ""), 2},
-		"dead token":       {justoneapitest.Code(100, ""), 2},
-		"rate limit":       {justoneapitest.Code(302, ""), 2},
+		"dead token":       {justoneapitest.Code(100, ""), 3}, // at 0, 5 and 15 minutes
+		"rate limit":       {justoneapitest.Code(302, ""), 5}, // at 0, 0.5, 1.5, 3.5 and 7.5 minutes
 		"cut":              {justoneapitest.CutBefore(), 2},
 		"the user's error": {justoneapitest.BilibiliCode(-404, ""), 1},
 		"success":          {justoneapitest.Stat(justoneapitest.Constant(1), 1), 2},

@@ -38,6 +38,7 @@ type Options struct {
 	TimeoutOffset          time.Duration // taken off the scrape timeout that Prometheus tells; at least 0
 	MaxRequests            int           // scrapes at a time; 0 = no limit
 	DisableExporterMetrics bool          // leave out go_*, process_* and promhttp_*
+	StoragePath            string        // folder that keeps what is known; empty keeps nothing
 }
 
 // Exporter is the [http.Handler] of the exporter. [New] makes one;
@@ -46,6 +47,7 @@ type Exporter struct {
 	http.Handler
 
 	collector *collector.Collector
+	storage   *storage
 	closing   atomic.Bool
 }
 
@@ -69,11 +71,22 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Exporter{}
+	if err := checkTelemetryPath(options.TelemetryPath); err != nil {
+		return nil, err
+	}
+	storage, err := openStorage(options.StoragePath, options.Logger)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := newGuard(cfg, storage)
+	if err != nil {
+		return nil, err
+	}
+	e := &Exporter{storage: storage}
 	e.collector = collector.New(collector.Config{
 		API:                  justoneapi.New(base, transport),
 		Token:                token.read,
-		Guard:                quota.New(guardConfig(cfg)),
+		Guard:                guard,
 		Users:                users(cfg),
 		Logger:               options.Logger,
 		MaxAge:               time.Duration(cfg.MaxAge),
@@ -82,16 +95,27 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 		MaxConcurrency:       cfg.API.MaxConcurrency,
 		MaxRequestsPerSecond: cfg.API.MaxRequestsPerSecond,
 	})
-	e.Handler, err = e.newMux(e.newRegistry(options), options)
-	return e, err
+	e.Handler = e.newMux(e.newRegistry(options), options)
+	return e, nil
 }
 
-func guardConfig(cfg *config.Config) quota.Config {
-	guard := quota.Config{RetryInterval: time.Duration(cfg.Quota.RetryInterval)}
+// newGuard returns a guard that remembers what the storage holds.
+func newGuard(cfg *config.Config, storage *storage) (*quota.Guard, error) {
+	zone, err := cfg.Quota.Location()
+	if err != nil {
+		return nil, fmt.Errorf("quota.time_zone: %w", err)
+	}
+	guard := quota.Config{
+		RetryInterval: time.Duration(cfg.Quota.RetryInterval), DailyLimit: cfg.Quota.DailyLimit, Zone: zone,
+		Records: storage.contents.Records, Lost: storage.contents.SetAside != "",
+	}
+	if storage.store != nil {
+		guard.Store = storage.store
+	}
 	for _, user := range cfg.Users {
 		guard.Users = append(guard.Users, quota.User{WMID: user.WMID, MinInterval: time.Duration(user.MinInterval)})
 	}
-	return guard
+	return quota.New(guard), nil
 }
 
 func users(cfg *config.Config) []collector.User {
@@ -106,7 +130,7 @@ func users(cfg *config.Config) []collector.User {
 // calling the API: the handler has refreshed before.
 func (e *Exporter) newRegistry(options Options) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(e.collector.Cached(), versioncollector.NewCollector("bilibili_exporter"))
+	registry.MustRegister(e.collector.Cached(), e.storage.errors, versioncollector.NewCollector("bilibili_exporter"))
 	if !options.DisableExporterMetrics {
 		registry.MustRegister(
 			collectors.NewGoCollector(),
@@ -121,4 +145,5 @@ func (e *Exporter) newRegistry(options Options) *prometheus.Registry {
 func (e *Exporter) Close(ctx context.Context) {
 	e.closing.Store(true)
 	e.collector.Close(ctx)
+	e.storage.close()
 }

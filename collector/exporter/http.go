@@ -40,18 +40,22 @@ var plainPath = regexp.MustCompile(`^(/[\w.~:@-]+)*/?$`)
 // below /-/.
 var reservedPaths = []string{"/", "/config"}
 
-// newMux returns the handler of all pages. What it does not know is 404.
-func (e *Exporter) newMux(registry *prometheus.Registry, options Options) (http.Handler, error) {
-	telemetry := options.TelemetryPath
+// checkTelemetryPath refuses what the path of the metrics cannot be.
+func checkTelemetryPath(telemetry string) error {
 	switch {
 	case !plainPath.MatchString(telemetry) || path.Clean(telemetry) != telemetry:
-		return nil, fmt.Errorf("--web.telemetry-path: %q is not a plain path such as /metrics", telemetry)
+		return fmt.Errorf("--web.telemetry-path: %q is not a plain path such as /metrics", telemetry)
 	case slices.Contains(reservedPaths, telemetry) || strings.HasPrefix(telemetry+"/", "/-/"):
-		return nil, fmt.Errorf("--web.telemetry-path: %q is in use by another page: choose another path", telemetry)
+		return fmt.Errorf("--web.telemetry-path: %q is in use by another page: choose another path", telemetry)
 	}
+	return nil
+}
+
+// newMux returns the handler of all pages. What it does not know is 404.
+func (e *Exporter) newMux(registry *prometheus.Registry, options Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", landingPage(telemetry))
-	mux.Handle("GET "+telemetry, e.metricsHandler(registry, options))
+	mux.Handle("GET /{$}", landingPage(options.TelemetryPath))
+	mux.Handle("GET "+options.TelemetryPath, e.metricsHandler(registry, options))
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, http.StatusOK, "bilibili_exporter is healthy.")
 	})
@@ -62,7 +66,7 @@ func (e *Exporter) newMux(registry *prometheus.Registry, options Options) (http.
 		}
 		writeText(w, http.StatusOK, "bilibili_exporter is ready.")
 	})
-	return withoutBody(mux), nil
+	return withoutBody(mux)
 }
 
 // withoutBody refuses requests with a body, which no page wants, at once:

@@ -53,7 +53,10 @@ type Kind struct {
 	Scope   Scope
 	Reason  Reason
 	Billing Billing
-	Meaning string // in English, without a full stop
+	// Unanswered says that the API itself gave no answer, which says nothing
+	// of the account.
+	Unanswered bool
+	Meaning    string // in English, without a full stop
 }
 
 // The codes of failures that carry no code of their own.
@@ -65,8 +68,8 @@ const (
 )
 
 var (
-	kindTimeout   = Kind{Code: CodeTimeout, Meaning: "no answer in time"}
-	kindNetwork   = Kind{Code: CodeNetwork, Meaning: "the connection failed"}
+	kindTimeout   = Kind{Code: CodeTimeout, Unanswered: true, Meaning: "no answer in time"}
+	kindNetwork   = Kind{Code: CodeNetwork, Unanswered: true, Meaning: "the connection failed"}
 	kindMalformed = Kind{Code: CodeMalformed, Meaning: "the answer is not what the API documents"}
 	kindMismatch  = Kind{Code: CodeMismatch, Scope: ScopeUser, Billing: Billed, Meaning: "the answer is about another user"}
 )
@@ -128,7 +131,7 @@ func bilibiliKind(code int64) Kind {
 // httpKind returns the kind of an answer that is no envelope and whose HTTP
 // status is not 200.
 func httpKind(status int) Kind {
-	return Kind{Code: "http_" + strconv.Itoa(status), Meaning: "an HTTP error in place of an answer"}
+	return Kind{Code: "http_" + strconv.Itoa(status), Unanswered: true, Meaning: "an HTTP error in place of an answer"}
 }
 
 // KnownCodes returns the codes of all failures that are documented: those of

@@ -86,7 +86,9 @@ func noEnvelope(status int, err error) *Error {
 	if status != http.StatusOK {
 		return &Error{Kind: httpKind(status)}
 	}
-	return &Error{Kind: kindMalformed, Detail: err.Error()}
+	kind := kindMalformed
+	kind.Unanswered = true
+	return &Error{Kind: kind, Detail: err.Error()}
 }
 
 // object splits a JSON object into its members. It is stricter than

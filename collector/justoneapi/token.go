@@ -1,6 +1,8 @@
 package justoneapi
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"html"
 	"io"
@@ -26,6 +28,14 @@ func NewToken(text string) Token { return Token{&text} }
 
 // Equal reports whether t and other hold the same text.
 func (t Token) Equal(other Token) bool { return t.reveal() == other.reveal() }
+
+// Fingerprint returns what tells the token from others, and does not tell the
+// token: its HMAC-SHA256 under a random salt.
+func (t Token) Fingerprint(salt []byte) []byte {
+	mac := hmac.New(sha256.New, salt)
+	mac.Write([]byte(t.reveal()))
+	return mac.Sum(nil)
+}
 
 // Format implements [fmt.Formatter]: it writes "<secret>", whatever the verb.
 func (t Token) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) } //nolint:errcheck // fmt.State does not fail

@@ -1,26 +1,46 @@
 // Package quota decides which users may be asked about, and when. Every call
 // costs, so that the guard is asked before each one, is told how each one
-// ended, and remembers both.
+// ended, and remembers both, durably if it has a store.
 //
 // The guard owns all that is known of a user, values included. It decides
 // over a clock and its memory alone: it never calls anybody and never waits.
 package quota
 
 import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 )
 
-// maxBackOff is how far the interval of a user grows whose own errors repeat,
-// unless the user's minimum interval is longer.
-const maxBackOff = 24 * time.Hour
+// horizon is how far ahead of its moment a turn is handed out.
+const horizon = time.Second
 
-// Config says how often users may be asked about.
+// Config says how often users may be asked about, and what is known of them.
 type Config struct {
-	Users         []User           // in the order of [Guard.Users]; each WMID once
-	RetryInterval time.Duration    // first interval after a failure that is not billed; above 0
+	Users         []User        // in the order of [Guard.Users]; each WMID once
+	RetryInterval time.Duration // first interval after a failure that is not billed; above 0
+	DailyLimit    int           // calls in a quota day; 0 = no limit
+	Zone          *time.Location
 	Now           func() time.Time // nil is [time.Now]
+
+	Store   Store             // nil keeps nothing
+	Records map[string][]byte // what the store holds
+	// Lost says that the store held more, which is lost: the elapsed share of
+	// the day's calls then counts as used.
+	Lost bool
+}
+
+// Store keeps records.
+type Store interface {
+	// Put changes records, all at once or none; nil deletes. It only queues:
+	// the function that it returns waits until the changes, and all before
+	// them, are durable or have failed, or until its context ends. Put without
+	// changes is for its function only.
+	Put(changes map[string][]byte) (wait func(context.Context))
 }
 
 // User is a user to ask about.
@@ -33,21 +53,17 @@ type User struct {
 type Guard struct {
 	retryInterval time.Duration
 	now           func() time.Time
+	store         Store
 
-	mu    sync.Mutex // protects the following fields
-	users []*record
-	index map[int64]*record
-}
-
-// record is what the guard knows of one user.
-type record struct {
-	User
-	started time.Time // start of the latest call; zero before the first
-	running bool      // whether that call has not ended yet
-	last    Result    // how the latest completed call ended
-	ended   bool      // whether a call has ended yet
-	streak  int       // how many completed calls in a row ended with last.Verdict
-	value   Value
+	mu         sync.Mutex // protects the following fields
+	users      []*user    // the configured ones
+	index      map[int64]*user
+	calls      uint64 // number of the latest call
+	running    int    // calls
+	budget     *budget
+	pause      pause
+	suppressed map[Suppression]uint64
+	token      storedToken
 }
 
 // Value is what a successful call obtained.
@@ -65,14 +81,18 @@ const (
 	Retry                  // this one call failed and is certainly not billed
 	Wait                   // this one call failed and may be billed
 	BackOff                // the user cannot be asked about: asking again will not help soon
+	Refused                // the account is refused: nobody can be asked about
 )
 
 // Result is how a call ended.
 type Result struct {
-	Verdict              Verdict
-	Code                 string // of the failure; empty for Success
-	TimedOut             bool   // whether there was no answer in time
-	Followers, Following int64  // for Success
+	Verdict    Verdict `json:"verdict,omitempty"`
+	Reason     Reason  `json:"reason,omitempty"`     // for Refused
+	Code       string  `json:"code,omitempty"`       // of the failure; empty for Success
+	TimedOut   bool    `json:"timed_out,omitempty"`  // whether there was no answer in time
+	Unanswered bool    `json:"unanswered,omitempty"` // whether there was no answer of the API at all
+
+	Followers, Following int64 `json:"-"` // for Success
 }
 
 // Turn is a call that may be made.
@@ -82,52 +102,179 @@ type Turn struct {
 	Hanging bool      // whether the user's latest call got no answer in time
 }
 
+// Suppression says why a user is passed over whose minimum interval is over: a
+// label value of bilibili_suppressed_requests_total.
+type Suppression string
+
+// The suppressions.
+const (
+	SuppressedBackOff    Suppression = "backoff"
+	SuppressedStretch    Suppression = "stretch"
+	SuppressedDailyLimit Suppression = "daily_limit"
+	SuppressedPaused     Suppression = "paused"
+)
+
 // State is what is known of a user at a moment.
 type State struct {
 	User
 	Value    Value
 	Last     Result        // how the latest completed call ended
 	Ended    bool          // whether a call has completed yet
-	Interval time.Duration // in force now
-	Due      time.Time     // when the next call may start; zero before the first
+	Interval time.Duration // in force now, stretched
+	Due      time.Time     // when the next call may start as far as the user is concerned; zero before the first
 }
 
-// New returns a guard that knows nothing of its users yet: all are due.
+// Status is what is known of the account at a moment.
+type Status struct {
+	Limit      int       // calls in the quota day; 0 = no limit
+	Used       int       // calls begun in it, and running when it began
+	Remaining  int       // with a limit
+	Reset      time.Time // when it ends
+	Ratio      float64   // by which intervals are stretched; at least 1
+	Pause      Pause
+	Suppressed map[Suppression]uint64
+}
+
+// Pause is a pause of all calls; the zero value is none.
+type Pause struct {
+	Reason Reason
+	Resume time.Time // when the next probe is allowed
+}
+
+// Change is what the end of a call has changed.
+type Change struct {
+	Before, After           State // of the user
+	PauseBefore, PauseAfter Pause
+}
+
+// New returns a guard that knows what the records tell. Users that they do not
+// tell of are due.
 func New(config Config) *Guard {
-	g := &Guard{retryInterval: config.RetryInterval, now: config.Now, index: make(map[int64]*record)}
+	g := &Guard{
+		retryInterval: config.RetryInterval, now: config.Now, store: config.Store,
+		index: make(map[int64]*user),
+		suppressed: map[Suppression]uint64{
+			SuppressedBackOff: 0, SuppressedStretch: 0, SuppressedDailyLimit: 0, SuppressedPaused: 0,
+		},
+	}
 	if g.now == nil {
 		g.now = time.Now
 	}
-	for _, user := range config.Users {
-		r := &record{User: user}
-		g.users = append(g.users, r)
-		g.index[user.WMID] = r
-	}
+	g.budget = newBudget(config.DailyLimit, config.Zone)
+	g.token.Salt = []byte(rand.Text())
+	g.restore(config)
 	return g
+}
+
+// SetToken tells the guard which token serves from now on, by a function that
+// returns the token's fingerprint for a salt. Another token than before, also
+// before a restart, lifts a pause; SetToken reports whether it did.
+func (g *Guard) SetToken(fingerprint func(salt []byte) []byte) (lifted bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	known, now := g.token.Fingerprint, fingerprint(g.token.Salt)
+	if bytes.Equal(now, known) {
+		return false
+	}
+	if known != nil {
+		lifted = g.pause.active()
+		g.pause.lift(g.calls + 1)
+	}
+	g.token.Fingerprint = now
+	g.put(g.tokenRecord(), g.pauseRecord())
+	return lifted
 }
 
 // Due returns the calls that may be made now, and the next few, at most ahead
 // of them, that may be made within a second. Those of users that were never
-// asked about come first, then the most overdue.
-func (g *Guard) Due(ahead int) []Turn {
-	const horizon = time.Second
+// asked about come first, then the most overdue. In a pause there is at most
+// one: its probe.
+//
+// It stands for the given number of scrapes, for each of which the users are
+// counted that are passed over.
+func (g *Guard) Due(ahead, scrapes int) []Turn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
+	g.settle(now)
 	var turns []Turn
-	for _, r := range g.users {
-		due := g.dueLocked(r)
-		if r.running || due.Sub(now) > horizon {
+	for _, u := range g.users {
+		if u.call != 0 {
 			continue
 		}
-		turns = append(turns, Turn{WMID: r.WMID, At: due, Hanging: r.last.TimedOut})
+		if due := g.due(u); due.Sub(now) <= horizon {
+			turns = append(turns, Turn{WMID: u.WMID, At: due, Hanging: u.last.TimedOut})
+		} else if !u.started.Add(u.MinInterval).After(now) {
+			g.suppress(u, now, scrapes)
+		}
 	}
 	slices.SortStableFunc(turns, func(a, b Turn) int { return a.At.Compare(b.At) })
-	later := slices.IndexFunc(turns, func(t Turn) bool { return t.At.After(now) })
-	if later < 0 {
+	turns = g.affordable(turns, now, scrapes)
+	if later := slices.IndexFunc(turns, func(t Turn) bool { return t.At.After(now) }); later >= 0 {
+		turns = turns[:min(len(turns), later+ahead)]
+	}
+	return turns
+}
+
+// settle brings what depends on the time up to date.
+func (g *Guard) settle(now time.Time) {
+	g.budget.enter(now, g.running)
+	g.pause.distrust(now, g.budget.today.day)
+	var demand float64
+	for _, u := range g.users {
+		u.distrust(now)
+		demand += 1 / u.interval(g.retryInterval).Seconds()
+	}
+	g.budget.pace(now, demand)
+}
+
+// suppress counts a user that is passed over for its interval.
+func (g *Guard) suppress(u *user, now time.Time, scrapes int) {
+	reason := SuppressedStretch
+	switch {
+	case g.pause.active():
+		reason = SuppressedPaused
+	case g.budget.remaining() == 0:
+		reason = SuppressedDailyLimit
+	case u.started.Add(u.interval(g.retryInterval)).After(now):
+		reason = SuppressedBackOff
+	}
+	g.suppressed[reason] += uint64(scrapes)
+}
+
+// affordable returns those of the turns that the account allows, and counts
+// the others.
+func (g *Guard) affordable(turns []Turn, now time.Time, scrapes int) []Turn {
+	reason, keep := SuppressedDailyLimit, g.budget.remaining()
+	if g.pause.active() {
+		reason, keep = SuppressedPaused, 0
+		if g.pause.allows(now) && g.budget.remaining() > 0 {
+			keep = 1
+			// A user who hangs would hold the probe up.
+			slices.SortStableFunc(turns, func(a, b Turn) int { return compareBool(a.Hanging, b.Hanging) })
+		}
+	}
+	if keep >= len(turns) {
 		return turns
 	}
-	return turns[:min(len(turns), later+ahead)]
+	for _, turn := range turns[keep:] {
+		if !turn.At.After(now) {
+			g.suppressed[reason] += uint64(scrapes)
+		}
+	}
+	return turns[:keep]
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
 }
 
 // Allows reports whether a call for the user may be made, now or at its turn's
@@ -135,88 +282,110 @@ func (g *Guard) Due(ahead int) []Turn {
 func (g *Guard) Allows(wmid int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r := g.index[wmid]
-	return r != nil && !r.running
+	return g.allows(g.index[wmid], g.now())
+}
+
+func (g *Guard) allows(u *user, now time.Time) bool {
+	g.budget.enter(now, g.running)
+	return u != nil && u.configured && u.call == 0 && g.pause.allows(now) && g.budget.remaining() > 0
 }
 
 // Begin reports whether a call for the user may be made now. If so it counts
-// as begun, and must be followed by [Guard.End].
-func (g *Guard) Begin(wmid int64) bool {
+// as begun: the caller must wait for it to be recorded before it calls, and
+// tell its end to [Guard.End].
+func (g *Guard) Begin(wmid int64) (recorded func(context.Context), ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
-	r := g.index[wmid]
-	if r == nil || r.running || g.dueLocked(r).After(now) {
-		return false
+	u := g.index[wmid]
+	if !g.allows(u, now) || g.due(u).After(now) {
+		return nil, false
 	}
-	r.started, r.running = now, true
-	return true
+	g.calls++
+	g.running++
+	u.begin(g.calls, now)
+	g.budget.spend()
+	g.pause.begin(g.calls, now, g.budget.today.day)
+	return g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), true
 }
 
-// End records how a call ended that [Guard.Begin] allowed, and returns the
-// user's state before and after.
-func (g *Guard) End(wmid int64, result Result) (before, after State) {
+// End records how a call ended that [Guard.Begin] allowed, and returns what it
+// has changed. The end is durable when recorded returns.
+func (g *Guard) End(wmid int64, result Result) (change Change, recorded func(context.Context)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r := g.index[wmid]
-	if r == nil {
-		return State{}, State{}
-	}
-	before = g.stateLocked(r)
-	if !r.ended || r.last.Verdict != result.Verdict {
-		r.streak = 0
-	}
-	r.streak++
-	r.last, r.ended, r.running = result, true, false
-	if result.Verdict == Success {
-		r.value = Value{Followers: result.Followers, Following: result.Following, At: g.now()}
-	}
-	return before, g.stateLocked(r)
+	u := g.index[wmid]
+	now := g.now()
+	g.budget.enter(now, g.running)
+	change.Before, change.PauseBefore = g.state(u), g.pauseState()
+	g.conclude(u.call, result, now)
+	g.running--
+	u.end(result, now)
+	change.After, change.PauseAfter = g.state(u), g.pauseState()
+	return change, g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord())
 }
+
+// conclude tells the pause what a call's end means for the account.
+func (g *Guard) conclude(call uint64, result Result, now time.Time) {
+	today := g.budget.today.day
+	switch {
+	case result.Verdict == Refused:
+		g.pause.refused(result.Reason, call, g.calls+1, now, today)
+	case result.Unanswered:
+		g.pause.unanswered(call, now, today)
+	default:
+		g.pause.answered(call)
+	}
+}
+
+// Sync waits until all that is known is durable or could not be made so, or
+// until ctx ends.
+func (g *Guard) Sync(ctx context.Context) { g.put()(ctx) }
 
 // Users returns what is known of every user.
 func (g *Guard) Users() []State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	states := make([]State, len(g.users))
-	for i, r := range g.users {
-		states[i] = g.stateLocked(r)
+	for i, u := range g.users {
+		states[i] = g.state(u)
 	}
 	return states
 }
 
-func (g *Guard) stateLocked(r *record) State {
+// Status returns what is known of the account.
+func (g *Guard) Status() Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.budget.enter(g.now(), g.running)
+	s := Status{
+		Limit: g.budget.limit, Used: g.budget.today.calls, Reset: g.budget.today.end, Ratio: g.budget.ratio,
+		Pause: g.pauseState(), Suppressed: maps.Clone(g.suppressed),
+	}
+	if s.Limit > 0 {
+		s.Remaining = g.budget.remaining()
+	}
+	return s
+}
+
+func (g *Guard) pauseState() Pause {
+	if !g.pause.active() {
+		return Pause{}
+	}
+	return Pause{g.pause.reason, g.pause.next}
+}
+
+func (g *Guard) state(u *user) State {
 	return State{
-		User: r.User, Value: r.value, Last: r.last, Ended: r.ended,
-		Interval: g.intervalLocked(r), Due: g.dueLocked(r),
+		User: u.User, Value: u.value, Last: u.last, Ended: u.ended,
+		Interval: g.budget.stretched(u.interval(g.retryInterval)), Due: g.due(u),
 	}
 }
 
-// dueLocked returns when the user's next call may start; zero before the first.
-func (g *Guard) dueLocked(r *record) time.Time {
-	if r.started.IsZero() {
+// due returns when the user's next call may start; zero before the first.
+func (g *Guard) due(u *user) time.Time {
+	if u.started.IsZero() {
 		return time.Time{}
 	}
-	return r.started.Add(g.intervalLocked(r))
-}
-
-// intervalLocked returns the user's interval in force, from the start of the
-// latest call.
-func (g *Guard) intervalLocked(r *record) time.Duration {
-	switch r.last.Verdict {
-	case Retry:
-		return doubled(g.retryInterval, r.streak-1, r.MinInterval)
-	case BackOff:
-		return doubled(r.MinInterval, r.streak, max(maxBackOff, r.MinInterval))
-	default:
-		return r.MinInterval
-	}
-}
-
-// doubled returns d, doubled the given number of times, but at most limit.
-func doubled(d time.Duration, times int, limit time.Duration) time.Duration {
-	for ; times > 0 && d < limit; times-- {
-		d *= 2
-	}
-	return min(d, limit)
+	return u.started.Add(g.budget.stretched(u.interval(g.retryInterval)))
 }

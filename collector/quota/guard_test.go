@@ -18,7 +18,13 @@ func newClock() *clock { return &clock{time.Date(2026, 11, 1, 12, 0, 0, 0, time.
 func (c *clock) add(d time.Duration) { c.now = c.now.Add(d) }
 
 func newGuard(c *clock, users ...quota.User) *quota.Guard {
-	return quota.New(quota.Config{Users: users, RetryInterval: time.Minute, Now: func() time.Time { return c.now }})
+	return quota.New(quota.Config{Users: users, RetryInterval: time.Minute, Zone: time.UTC, Now: func() time.Time { return c.now }})
+}
+
+// begin reports whether a call begins.
+func begin(g *quota.Guard, wmid int64) bool {
+	_, ok := g.Begin(wmid)
+	return ok
 }
 
 func every(interval time.Duration, wmids ...int64) []quota.User {
@@ -32,7 +38,7 @@ func every(interval time.Duration, wmids ...int64) []quota.User {
 // due returns the WMIDs of the turns that the guard hands out.
 func due(g *quota.Guard, ahead int) string {
 	var wmids []string
-	for _, turn := range g.Due(ahead) {
+	for _, turn := range g.Due(ahead, 1) {
 		wmids = append(wmids, fmt.Sprint(turn.WMID))
 	}
 	return strings.Join(wmids, " ")
@@ -65,7 +71,7 @@ func TestIntervals(t *testing.T) {
 			c := newClock()
 			g := newGuard(c, quota.User{WMID: 1, MinInterval: test.minInterval})
 			for i, verdict := range test.verdicts {
-				if !g.Begin(1) {
+				if !begin(g, 1) {
 					t.Fatalf("call %d: refused when due", i)
 				}
 				c.add(3 * time.Second) // the call takes a while, which does not count
@@ -74,7 +80,7 @@ func TestIntervals(t *testing.T) {
 					t.Errorf("call %d: got interval %v, want %v", i, got, test.want[i])
 				}
 				c.add(test.want[i] - 3*time.Second - time.Nanosecond)
-				if g.Begin(1) {
+				if begin(g, 1) {
 					t.Fatalf("call %d: allowed a moment too early", i)
 				}
 				c.add(time.Nanosecond)
@@ -132,7 +138,7 @@ func TestDueAhead(t *testing.T) {
 			t.Errorf("%v after the last call, %d ahead: got %q, want %q", c.now.Sub(start), step.ahead, got, step.want)
 		}
 	}
-	if g.Begin(2) {
+	if begin(g, 2) {
 		t.Error("a call ahead of its moment was allowed")
 	}
 	if !g.Allows(2) || g.Allows(7) {
@@ -143,18 +149,18 @@ func TestDueAhead(t *testing.T) {
 func TestBeginOnce(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(time.Minute, 1)...)
-	if !g.Begin(1) || g.Begin(1) || g.Allows(1) {
+	if !begin(g, 1) || begin(g, 1) || g.Allows(1) {
 		t.Error("want one call at a time")
 	}
 	c.add(time.Hour)
-	if g.Begin(1) || len(g.Due(1)) > 0 {
+	if begin(g, 1) || len(g.Due(1, 1)) > 0 {
 		t.Error("want no second call while one runs, however long")
 	}
 	g.End(1, quota.Result{Verdict: quota.Wait, TimedOut: true})
-	if turns := g.Due(1); len(turns) != 1 || !turns[0].Hanging {
+	if turns := g.Due(1, 1); len(turns) != 1 || !turns[0].Hanging {
 		t.Errorf("got %+v, want the user to be due and hanging", turns)
 	}
-	if g.Begin(2) {
+	if begin(g, 2) {
 		t.Error("a call for an unknown user was allowed")
 	}
 }
@@ -165,14 +171,14 @@ func TestUsers(t *testing.T) {
 	start := c.now
 	g.Begin(7)
 	c.add(time.Second)
-	if before, after := g.End(7, quota.Result{Followers: 10, Following: 1}); before.Ended || !after.Ended {
-		t.Errorf("the first call: got %+v before, %+v after", before, after)
+	if change, _ := g.End(7, quota.Result{Followers: 10, Following: 1}); change.Before.Ended || !change.After.Ended {
+		t.Errorf("the first call: got %+v", change)
 	}
 	c.add(15 * time.Minute)
 	g.Begin(7)
 	c.add(time.Second)
-	if before, after := g.End(7, quota.Result{Verdict: quota.BackOff, Code: "-404"}); before.Last.Code != "" || after.Last.Code != "-404" {
-		t.Errorf("got %+v before, %+v after", before, after)
+	if change, _ := g.End(7, quota.Result{Verdict: quota.BackOff, Code: "-404"}); change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
+		t.Errorf("got %+v", change)
 	}
 	got := g.Users()
 	want := []quota.State{

@@ -1,0 +1,279 @@
+package quota_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// memory is a store that outlives guards.
+type memory map[string][]byte
+
+func (m memory) Put(changes map[string][]byte) func(context.Context) {
+	for key, value := range changes {
+		if value == nil {
+			delete(m, key)
+		} else {
+			m[key] = value
+		}
+	}
+	return func(context.Context) {}
+}
+
+// setup makes guards over one store and one clock.
+type setup struct {
+	*clock
+	config quota.Config
+}
+
+func newSetup(limit int, users ...quota.User) *setup {
+	s := &setup{clock: newClock()}
+	s.config = quota.Config{
+		Users: users, RetryInterval: time.Minute, DailyLimit: limit, Zone: time.UTC,
+		Now: func() time.Time { return s.now }, Store: memory{},
+	}
+	return s
+}
+
+// guard returns a new guard, as after a restart.
+func (s *setup) guard() *quota.Guard {
+	s.config.Records = make(memory)
+	for key, value := range s.config.Store.(memory) {
+		s.config.Records[key] = value
+	}
+	return quota.New(s.config)
+}
+
+// call makes a call for whoever is first in turn, and reports whether there was one.
+func call(g *quota.Guard, result quota.Result) bool {
+	turns := g.Due(0, 1)
+	if len(turns) == 0 || !begin(g, turns[0].WMID) {
+		return false
+	}
+	g.End(turns[0].WMID, result)
+	return true
+}
+
+func (s *setup) at(text string) {
+	t, err := time.Parse("2006-01-02 15:04", text)
+	if err != nil {
+		panic(err)
+	}
+	s.now = t
+}
+
+func TestDailyLimit(t *testing.T) {
+	s := newSetup(3, every(time.Minute, 1, 2, 3, 4, 5)...)
+	s.at("2026-11-23 23:00")
+	g := s.guard()
+	for range 10 {
+		call(g, quota.Result{})
+	}
+	status := g.Status()
+	if status.Used != 3 || status.Remaining != 0 || status.Limit != 3 || status.Suppressed[quota.SuppressedDailyLimit] != 2*10 {
+		t.Errorf("got %+v, want 3 calls, and 2 users passed over 10 times", status)
+	}
+	if want := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC); !status.Reset.Equal(want) {
+		t.Errorf("got reset %v, want %v", status.Reset, want)
+	}
+	if g.Allows(4) || begin(g, 4) {
+		t.Error("a call over the limit is allowed")
+	}
+	g = s.guard()
+	if call(g, quota.Result{}) {
+		t.Error("a restart allows a call over the limit")
+	}
+	s.at("2026-11-24 00:00")
+	if !call(g, quota.Result{}) || g.Status().Used != 1 {
+		t.Errorf("a new day allows no call, or counts it wrongly: %+v", g.Status())
+	}
+}
+
+// TestMidnight has calls run when the day ends: they count in both days, also
+// if the process is killed under them.
+func TestMidnight(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		s := newSetup(3, every(time.Minute, 1, 2, 3, 4, 5)...)
+		s.at("2026-11-23 23:59")
+		g := s.guard()
+		begin(g, 1)
+		begin(g, 2)
+		s.at("2026-11-24 00:00")
+		if killed {
+			g = s.guard()
+		}
+		if got := g.Status().Used; got != 2 {
+			t.Errorf("killed %v: got %d used at midnight, want 2", killed, got)
+		}
+		if !killed {
+			g.End(1, quota.Result{})
+			g.End(2, quota.Result{})
+		}
+		if !call(g, quota.Result{}) || call(g, quota.Result{}) {
+			t.Errorf("killed %v: want one call of the three left", killed)
+		}
+	}
+}
+
+func TestRatio(t *testing.T) {
+	s := newSetup(96, every(15*time.Minute, 1, 2)...)
+	s.at("2026-11-23 00:00")
+	g := s.guard()
+	ratio := func() float64 {
+		g.Due(0, 1)
+		return g.Status().Ratio
+	}
+	if got := ratio(); got != 2 {
+		t.Errorf("at first: got %v, want 192 calls wanted / 96 = 2", got)
+	}
+	begin(g, 1)
+	g.End(1, quota.Result{})
+	if got, want := ratio(), 192./95; got != want {
+		t.Errorf("after a call: got %v, want %v", got, want)
+	}
+	if got, want := g.Users()[0].Interval, time.Duration(float64(15*time.Minute)*ratio()); got != want {
+		t.Errorf("got interval %v, want %v", got, want)
+	}
+	begin(g, 2)
+	g.End(2, quota.Result{Verdict: quota.BackOff}) // now every 30 minutes
+	if got, want := ratio(), (96.+48)/94; got != want {
+		t.Errorf("with a back-off: got %v, want %v", got, want)
+	}
+	s.at("2026-11-23 23:00")
+	if got := ratio(); got != 1 {
+		t.Errorf("with plenty left: got %v, want 1", got)
+	}
+	s.config.Users = every(time.Second, 1, 2)
+	g = s.guard() // a restart with other intervals changes nothing of the count
+	for range 3599 {
+		s.add(time.Second)
+		call(g, quota.Result{})
+	}
+	if status := g.Status(); status.Used != 96 || status.Remaining != 0 {
+		t.Fatalf("got %+v, want all used", status)
+	}
+	last := g.Status().Ratio
+	s.add(time.Millisecond)
+	if got := ratio(); got != last || math.IsInf(got, 0) || math.IsNaN(got) {
+		t.Errorf("with nothing left: got %v, want the last value %v", got, last)
+	}
+	g = s.guard()
+	if got := ratio(); got != last {
+		t.Errorf("after a restart: got %v, want the last value %v", got, last)
+	}
+}
+
+func TestNoLimit(t *testing.T) {
+	s := newSetup(0, every(time.Minute, 1)...)
+	g := s.guard()
+	call(g, quota.Result{})
+	if status := g.Status(); status.Used != 1 || status.Limit != 0 || status.Ratio != 1 {
+		t.Errorf("got %+v", status)
+	}
+}
+
+// TestLost begins without what was known: the elapsed share counts as used.
+func TestLost(t *testing.T) {
+	s := newSetup(100, every(time.Minute, 1)...)
+	s.at("2026-11-23 18:00")
+	s.config.Lost = true
+	if status := s.guard().Status(); status.Used != 75 || status.Remaining != 25 {
+		t.Errorf("got %+v, want 75 used", status)
+	}
+}
+
+// TestOverflow has intervals that a vast ratio stretches.
+func TestOverflow(t *testing.T) {
+	s := newSetup(1, every(time.Millisecond, 1, 2)...)
+	s.config.Users[1].MinInterval = 365 * 24 * time.Hour
+	s.at("2026-11-23 00:00")
+	g := s.guard()
+	begin(g, 2)
+	g.End(2, quota.Result{})
+	g.Due(0, 1)
+	for _, user := range g.Users() {
+		if user.Interval <= 0 {
+			t.Errorf("got interval %v", user.Interval)
+		}
+	}
+}
+
+// TestClock sets the clock back and forward by days, with restarts and without.
+func TestClock(t *testing.T) {
+	const limit = 100
+	for _, restart := range []bool{false, true} {
+		s := newSetup(limit, every(15*time.Minute, 1, 2)...)
+		s.at("2026-11-23 12:00")
+		g := s.guard()
+		step := func(to string) {
+			s.at(to)
+			if restart {
+				g = s.guard()
+			}
+		}
+		both := func() int {
+			calls := 0
+			for call(g, quota.Result{Followers: 1}) {
+				calls++
+			}
+			return calls
+		}
+		if got := both(); got != 2 {
+			t.Fatalf("got %d calls, want 2", got)
+		}
+		step("2026-11-20 12:00") // back
+		if got := both(); got != 0 {
+			t.Errorf("restart %v: set back: got %d calls at once, want 0", restart, got)
+		}
+		s.add(15 * time.Minute)
+		if got := both(); got != 2 {
+			t.Errorf("restart %v: set back: got %d calls after an interval, want 2", restart, got)
+		}
+		if got := g.Status().Used; got != 4 {
+			t.Errorf("restart %v: set back: got %d used, want 4", restart, got)
+		}
+		step("2026-11-23 12:20") // right again
+		if got := g.Status().Used; got != 4 {
+			t.Errorf("restart %v: right again: got %d used, want 4", restart, got)
+		}
+		both()
+		used := g.Status().Used
+		step("2026-12-23 12:30") // forward by a month
+		both()
+		step("2026-11-23 12:40")
+		if got := both(); got != 0 {
+			t.Errorf("restart %v: right after a month ahead: got %d calls at once, want 0", restart, got)
+		}
+		if got := g.Status().Used; got != used {
+			t.Errorf("restart %v: right after a month ahead: got %d used, want %d", restart, got, used)
+		}
+		s.add(15 * time.Minute)
+		if got := both(); got != 2 {
+			t.Errorf("restart %v: right after a month ahead: got %d calls after an interval, want 2", restart, got)
+		}
+		for _, user := range g.Users() {
+			if user.Value.At.After(s.now) {
+				t.Errorf("restart %v: user %d has a value of the future", restart, user.WMID)
+			}
+		}
+	}
+}
+
+// TestZoneChange moves the day's beginning: it does not grant a second budget.
+func TestZoneChange(t *testing.T) {
+	s := newSetup(10, every(time.Minute, 1, 2)...)
+	s.at("2026-11-23 12:00")
+	g := s.guard()
+	call(g, quota.Result{})
+	s.config.Zone = time.FixedZone("east", 10*60*60)
+	if got := s.guard().Status().Used; got != 1 {
+		t.Errorf("a day that began earlier: got %d used, want 1", got)
+	}
+	s.config.Zone = time.FixedZone("west", -10*60*60)
+	if got := s.guard().Status().Used; got != 1 {
+		t.Errorf("a day that begins later: got %d used, want 1", got)
+	}
+}

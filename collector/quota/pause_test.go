@@ -1,0 +1,406 @@
+package quota_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+func refused(reason quota.Reason) quota.Result {
+	return quota.Result{Verdict: quota.Refused, Reason: reason, Code: string(reason)}
+}
+
+// step moves the clock to when the pause may be probed, and checks that nobody
+// may call a moment before.
+func (s *setup) toProbe(t *testing.T, g *quota.Guard, want time.Duration) {
+	t.Helper()
+	resume := g.Status().Pause.Resume
+	if got := resume.Sub(s.now); got != want {
+		t.Errorf("the next probe is in %v, want %v", got, want)
+	}
+	s.now = resume.Add(-time.Second - time.Nanosecond)
+	if len(g.Due(4, 1)) > 0 {
+		t.Errorf("a call is due before %v", resume)
+	}
+	s.now = resume.Add(-time.Nanosecond)
+	for wmid := range int64(8) {
+		if g.Allows(wmid) || begin(g, wmid) {
+			t.Errorf("a call is allowed before %v", resume)
+		}
+	}
+	s.now = resume
+}
+
+func TestPauseLengths(t *testing.T) {
+	const minute, hour = time.Minute, time.Hour
+	for reason, want := range map[quota.Reason][]time.Duration{
+		quota.RateLimit:  {minute / 2, minute, 2 * minute, 4 * minute, 8 * minute, 10 * minute, 10 * minute},
+		quota.Token:      {5 * minute, 10 * minute, 20 * minute, 40 * minute, hour, hour},
+		quota.Permission: {5 * minute, 10 * minute},
+		quota.Balance:    {5 * minute, 10 * minute},
+		quota.TokenLimit: {5 * minute, 10 * minute},
+		// From 12:00 on: hourly, and at midnight, and hourly again.
+		quota.DailyQuota: {hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour},
+	} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprint(reason, " restart ", restart), func(t *testing.T) {
+				s := newSetup(0, every(minute, 1, 2, 3)...)
+				s.at("2026-11-23 12:00")
+				g := s.guard()
+				for _, want := range want {
+					if !call(g, refused(reason)) {
+						t.Fatal("no call is due")
+					}
+					if got := g.Status().Pause.Reason; got != reason {
+						t.Errorf("got a pause for %q, want %q", got, reason)
+					}
+					if restart {
+						g = s.guard()
+					}
+					s.toProbe(t, g, want)
+				}
+				if !call(g, quota.Result{}) || g.Status().Pause != (quota.Pause{}) {
+					t.Errorf("a good answer does not lift the pause: %+v", g.Status())
+				}
+				s.add(minute)
+				call(g, refused(reason))
+				s.toProbe(t, g, want[0]) // it begins anew
+			})
+		}
+	}
+}
+
+// TestQuotaPauseEnds at the end of the quota day, if that comes within the hour.
+func TestQuotaPauseEnds(t *testing.T) {
+	s := newSetup(0, every(time.Minute, 1, 2, 3)...)
+	s.at("2026-11-23 23:20")
+	g := s.guard()
+	call(g, refused(quota.DailyQuota))
+	s.toProbe(t, g, 40*time.Minute)
+	call(g, refused(quota.RateLimit)) // a new day: the quota is not it any more
+	if got := g.Status().Pause.Reason; got != quota.RateLimit {
+		t.Errorf("got a pause for %q", got)
+	}
+	s.toProbe(t, g, 30*time.Second)
+}
+
+// TestRefusalUsesUpNothing: who was refused is due when the pause ends.
+func TestRefusalUsesUpNothing(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2)...)
+	g := s.guard()
+	call(g, quota.Result{})
+	call(g, quota.Result{Verdict: quota.BackOff})
+	before := g.Users()
+	s.add(2 * time.Hour)
+	call(g, refused(quota.Token))
+	if got := due(g, 4); got != "" {
+		t.Errorf("in the pause: got %s due", got)
+	}
+	s.add(5 * time.Minute)
+	if got := due(g, 4); got != "1" {
+		t.Errorf("at its end: got %q due, want the one that was refused", got)
+	}
+	after := g.Users()
+	if after[0].Due != before[0].Due || after[1].Interval != before[1].Interval || after[0].Last.Code != "token" {
+		t.Errorf("got %+v\nthen %+v", before, after)
+	}
+	if used := g.Status().Used; used != 3 {
+		t.Errorf("got %d used: a refused call counts", used)
+	}
+}
+
+// TestRefusalsInFlight count as one, whatever comes in between.
+func TestRefusalsInFlight(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7)...)
+	g := s.guard()
+	for wmid := range int64(4) {
+		begin(g, wmid+1)
+	}
+	g.End(1, refused(quota.RateLimit))
+	s.add(time.Second)
+	g.End(2, refused(quota.RateLimit))
+	s.add(time.Second)
+	g.End(3, quota.Result{}) // was under way before: lifts nothing
+	if got := g.Status().Pause.Resume.Sub(s.now); got != 28*time.Second {
+		t.Errorf("the next probe is in %v, want 28s", got)
+	}
+	s.add(28 * time.Second)
+	call(g, quota.Result{})
+	g.End(4, refused(quota.RateLimit)) // of before the pause, after its end
+	if got := g.Status().Pause; got != (quota.Pause{}) {
+		t.Errorf("an old refusal pauses again: %+v", got)
+	}
+	call(g, refused(quota.RateLimit))
+	if got := g.Status().Pause.Resume.Sub(s.now); got != 30*time.Second {
+		t.Errorf("the next pause lasts %v, want 30s", got)
+	}
+}
+
+// TestLaterEndWins of two pauses that calls in flight cause.
+func TestLaterEndWins(t *testing.T) {
+	for _, test := range []struct {
+		first, second, want quota.Reason
+	}{
+		{quota.RateLimit, quota.Token, quota.Token},
+		{quota.Token, quota.RateLimit, quota.Token},
+		{quota.Token, quota.DailyQuota, quota.DailyQuota},
+		{quota.DailyQuota, quota.Token, quota.DailyQuota},
+	} {
+		s := newSetup(0, every(time.Hour, 1, 2, 3)...)
+		g := s.guard()
+		begin(g, 1)
+		begin(g, 2)
+		g.End(1, refused(test.first))
+		g.End(2, refused(test.second))
+		if got := g.Status().Pause.Reason; got != test.want {
+			t.Errorf("%s, then %s: got %s, want %s", test.first, test.second, got, test.want)
+		}
+	}
+}
+
+// TestOneProbe lets one call through, and after it another user's.
+func TestOneProbe(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
+	g := s.guard()
+	call(g, quota.Result{Verdict: quota.Wait, TimedOut: true, Unanswered: true}) // 1 hangs
+	call(g, refused(quota.Token))                                                // 2
+	s.add(2 * time.Hour)
+	if got := due(g, 4); got != "2" {
+		t.Fatalf("got %q due, want one user, and not the one who hangs", got)
+	}
+	if begin(g, 2); begin(g, 3) || g.Allows(3) || due(g, 4) != "" {
+		t.Error("two calls probe at a time")
+	}
+	s.add(time.Minute)
+	g.End(2, quota.Result{Verdict: quota.Wait, TimedOut: true, Unanswered: true})
+	s.toProbe(t, g, 5*time.Minute) // as long as before
+	if got := due(g, 4); got != "3" {
+		t.Errorf("got %q due, want another user", got)
+	}
+	if suppressed := g.Status().Suppressed[quota.SuppressedPaused]; suppressed == 0 {
+		t.Error("no user was counted as passed over")
+	}
+}
+
+// TestKilledProbe restarts under a probe: the next must wait, and be another user.
+func TestKilledProbe(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2)...)
+	g := s.guard()
+	call(g, refused(quota.Token))
+	s.add(5 * time.Minute)
+	begin(g, 1)
+	g = s.guard()
+	s.toProbe(t, g, 5*time.Minute)
+	if got := due(g, 4); got != "2" {
+		t.Errorf("got %q due, want 2", got)
+	}
+}
+
+func TestTokenLiftsPause(t *testing.T) {
+	fingerprint := func(token string) func([]byte) []byte {
+		return func(salt []byte) []byte { return append([]byte(token), salt...) }
+	}
+	for _, restart := range []bool{false, true} {
+		s := newSetup(0, every(time.Hour, 1, 2, 3)...)
+		g := s.guard()
+		g.SetToken(fingerprint("old"))
+		begin(g, 3)
+		call(g, refused(quota.DailyQuota))
+		if restart {
+			g = s.guard()
+		}
+		if g.SetToken(fingerprint("old")) || g.Status().Pause.Reason == "" {
+			t.Errorf("restart %v: the same token lifts the pause", restart)
+		}
+		if restart {
+			g = s.guard()
+		}
+		if !g.SetToken(fingerprint("new")) || g.Status().Pause.Reason != "" || due(g, 4) == "" {
+			t.Errorf("restart %v: another token does not lift the pause", restart)
+		}
+		if !restart {
+			g.End(3, refused(quota.Token)) // of a call with the old token
+			if got := g.Status().Pause; got != (quota.Pause{}) {
+				t.Errorf("a refusal of the old token pauses the new: %+v", got)
+			}
+		}
+		if g = s.guard(); g.Status().Pause.Reason != "" {
+			t.Errorf("restart %v: a restart brings the pause back", restart)
+		}
+	}
+}
+
+// TestPauseAndClock sets the clock back in a pause: it lasts no longer for that.
+func TestPauseAndClock(t *testing.T) {
+	for _, reason := range []quota.Reason{quota.Token, quota.DailyQuota} {
+		s := newSetup(0, every(time.Minute, 1, 2)...)
+		s.at("2026-11-23 12:00")
+		g := s.guard()
+		call(g, refused(reason))
+		s.at("2026-11-20 12:00")
+		g.Due(4, 1)
+		if got := g.Status().Pause.Resume.Sub(s.now); got > time.Hour {
+			t.Errorf("%s: the next probe is in %v", reason, got)
+		}
+	}
+}
+
+// model is what a user of the guard may rely on, kept apart from its code.
+type model struct {
+	started map[int64]time.Time // latest call that counts
+	wait    map[int64]time.Duration
+	streak  map[int64]int
+	last    map[int64]quota.Verdict
+	running map[int64]time.Time
+	paused  time.Time // no call before
+}
+
+// TestGuardProperties drives the guard at random, with restarts, and checks
+// every call that it allows, and that it lets nobody wait for ever.
+func TestGuardProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const minInterval, limit = 15 * time.Minute, 30
+		s := newSetup(limit, every(minInterval, 1, 2, 3, 4, 5)...)
+		g := s.guard()
+		m := &model{
+			started: make(map[int64]time.Time), wait: make(map[int64]time.Duration), streak: make(map[int64]int),
+			last: make(map[int64]quota.Verdict), running: make(map[int64]time.Time),
+		}
+		spent := make(map[string]int)
+		today := s.now.Format(time.DateOnly)
+		advance := func(d time.Duration) {
+			s.add(d)
+			if date := s.now.Format(time.DateOnly); date != today {
+				today = date
+				spent[date] += len(m.running)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"wait": func(t *rapid.T) {
+				advance(time.Duration(rapid.SampledFrom([]int{1, 10, 60, 600, 3600, 7200}).Draw(t, "seconds")) * time.Second)
+			},
+			"begin": func(t *rapid.T) {
+				turns := g.Due(2, 1)
+				if len(turns) == 0 {
+					t.Skip("nobody is due")
+				}
+				wmid := rapid.SampledFrom(turns).Draw(t, "turn").WMID
+				if !begin(g, wmid) {
+					return
+				}
+				if _, running := m.running[wmid]; running {
+					t.Fatalf("user %d has two calls", wmid)
+				}
+				if started, ok := m.started[wmid]; ok && s.now.Sub(started) < m.wait[wmid] {
+					t.Fatalf("user %d is called after %v, want %v", wmid, s.now.Sub(started), m.wait[wmid])
+				}
+				if s.now.Before(m.paused) {
+					t.Fatalf("user %d is called in a pause", wmid)
+				}
+				if spent[today]++; spent[today] > limit {
+					t.Fatalf("%d calls on %s", spent[today], today)
+				}
+				m.running[wmid] = s.now
+			},
+			"end": func(t *rapid.T) {
+				var running []int64
+				for wmid := range m.running {
+					running = append(running, wmid)
+				}
+				if len(running) == 0 {
+					t.Skip("no call runs")
+				}
+				slices.Sort(running)
+				wmid := rapid.SampledFrom(running).Draw(t, "user")
+				verdict := rapid.SampledFrom([]quota.Verdict{quota.Success, quota.Retry, quota.Wait, quota.BackOff, quota.Refused}).Draw(t, "verdict")
+				result := quota.Result{Verdict: verdict}
+				if verdict == quota.Refused {
+					result = refused(rapid.SampledFrom(quota.Reasons()).Draw(t, "reason"))
+				} else {
+					result.Unanswered = verdict == quota.Wait && rapid.Bool().Draw(t, "unanswered")
+				}
+				was := g.Status().Pause
+				g.End(wmid, result)
+				m.end(wmid, verdict, minInterval)
+				is := g.Status().Pause
+				if verdict == quota.Refused && was.Reason == "" && is.Reason == "" {
+					// Only a refusal of before the latest pause is no news; the
+					// call must have begun before it.
+					if m.paused.IsZero() {
+						t.Fatal("a refusal does not pause")
+					}
+				}
+				if is.Reason != "" {
+					m.paused = is.Resume
+					if wait := is.Resume.Sub(s.now); wait > time.Hour {
+						t.Fatalf("the next probe is in %v", wait)
+					}
+				} else {
+					m.paused = s.now
+				}
+			},
+			"restart": func(*rapid.T) {
+				g = s.guard()
+				for wmid := range m.running {
+					verdict := m.last[wmid]
+					if verdict != quota.BackOff {
+						m.end(wmid, quota.Wait, minInterval)
+						continue
+					}
+					m.started[wmid] = m.running[wmid] // its back-off goes on
+					delete(m.running, wmid)
+				}
+			},
+			"": func(t *rapid.T) {
+				status := g.Status()
+				if status.Used != spent[today] || !status.Reset.After(s.now) || !(status.Ratio >= 1) {
+					t.Fatalf("got %+v, want %d used", status, spent[today])
+				}
+			},
+		})
+		// When all calls have ended, time and good answers bring everybody back.
+		for wmid := range m.running {
+			g.End(wmid, quota.Result{})
+		}
+		called := make(map[int64]bool)
+		for range 3 * 24 * 60 {
+			s.add(time.Minute)
+			for _, turn := range g.Due(0, 1) {
+				if begin(g, turn.WMID) {
+					called[turn.WMID] = true
+					g.End(turn.WMID, quota.Result{})
+				}
+			}
+		}
+		if len(called) != 5 {
+			t.Fatalf("within three days only %d of 5 users had a call", len(called))
+		}
+	})
+}
+
+// end notes how a call ended.
+func (m *model) end(wmid int64, verdict quota.Verdict, minInterval time.Duration) {
+	started := m.running[wmid]
+	delete(m.running, wmid)
+	if verdict == quota.Refused {
+		return
+	}
+	if m.last[wmid] != verdict {
+		m.streak[wmid] = 0
+	}
+	m.last[wmid] = verdict
+	m.streak[wmid]++
+	m.started[wmid] = started
+	m.wait[wmid] = minInterval
+	switch verdict {
+	case quota.Retry:
+		m.wait[wmid] = min(time.Minute<<min(m.streak[wmid]-1, 10), minInterval)
+	case quota.BackOff:
+		m.wait[wmid] = min(minInterval<<min(m.streak[wmid], 10), 24*time.Hour)
+	}
+}

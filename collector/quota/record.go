@@ -1,0 +1,237 @@
+package quota
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// keepRemoved is how long users are remembered that are no longer configured.
+const keepRemoved = 30 * 24 * time.Hour
+
+// The keys of records. A user's WMID follows userKey.
+const (
+	userKey   = "user/"
+	budgetKey = "budget"
+	pauseKey  = "pause"
+	tokenKey  = "token"
+)
+
+// storedUser is what is stored of a user. Times are in Unix nanoseconds, 0 for
+// none.
+type storedUser struct {
+	Started   int64   `json:"started,omitempty"`
+	Previous  int64   `json:"previous,omitempty"`
+	Running   bool    `json:"running,omitempty"`
+	Verdict   Verdict `json:"verdict,omitempty"`
+	Streak    int     `json:"streak,omitempty"`
+	Ended     bool    `json:"ended,omitempty"`
+	Last      Result  `json:"last,omitzero"`
+	Followers int64   `json:"followers,omitempty"`
+	Following int64   `json:"following,omitempty"`
+	ValueAt   int64   `json:"value_at,omitempty"`
+	Removed   int64   `json:"removed,omitempty"`
+}
+
+type storedBudget struct {
+	Today int64       `json:"today"` // start of the day
+	Days  []storedDay `json:"days"`
+	Ratio float64     `json:"ratio"`
+}
+
+type storedDay struct {
+	Start int64 `json:"start"`
+	End   int64 `json:"end"`
+	Calls int   `json:"calls"`
+}
+
+type storedPause struct {
+	Reason Reason        `json:"reason"`
+	End    int64         `json:"end"`
+	Next   int64         `json:"next"`
+	Length time.Duration `json:"length"`
+}
+
+// storedToken tells a token from another without knowing it.
+type storedToken struct {
+	Salt        []byte `json:"salt"`
+	Fingerprint []byte `json:"fingerprint"`
+}
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromNanoseconds(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}
+
+// record is to be stored; a nil value deletes it.
+type record struct {
+	key   string
+	value any
+}
+
+func (g *Guard) userRecord(u *user) record {
+	return record{userKey + strconv.FormatInt(u.WMID, 10), storedUser{
+		Started: nanoseconds(u.started), Previous: nanoseconds(u.previous), Running: u.call != 0,
+		Verdict: u.verdict, Streak: u.streak, Ended: u.ended, Last: u.last,
+		Followers: u.value.Followers, Following: u.value.Following, ValueAt: nanoseconds(u.value.At),
+		Removed: nanoseconds(u.removed),
+	}}
+}
+
+func (g *Guard) budgetRecord() record {
+	b := storedBudget{Today: g.budget.today.start.UnixNano(), Ratio: g.budget.ratio}
+	for _, u := range g.budget.days {
+		b.Days = append(b.Days, storedDay{u.start.UnixNano(), u.end.UnixNano(), u.calls})
+	}
+	return record{budgetKey, b}
+}
+
+func (g *Guard) pauseRecord() record {
+	if !g.pause.active() {
+		return record{pauseKey, nil}
+	}
+	return record{pauseKey, storedPause{g.pause.reason, nanoseconds(g.pause.end), nanoseconds(g.pause.next), g.pause.length}}
+}
+
+func (g *Guard) tokenRecord() record { return record{tokenKey, g.token} }
+
+// put has records stored, and returns what waits for that.
+func (g *Guard) put(records ...record) (wait func(context.Context)) {
+	if g.store == nil {
+		return func(context.Context) {}
+	}
+	encoded := make(map[string][]byte, len(records))
+	for _, r := range records {
+		if r.value == nil {
+			encoded[r.key] = nil
+			continue
+		}
+		text, err := json.Marshal(r.value)
+		if err != nil {
+			panic(fmt.Sprintf("quota: encoding %s: %v", r.key, err)) // plain numbers and strings: cannot fail
+		}
+		encoded[r.key] = text
+	}
+	return g.store.Put(encoded)
+}
+
+// restore takes over what the records tell.
+func (g *Guard) restore(config Config) {
+	now := g.now()
+	for key, value := range config.Records {
+		if id, ok := strings.CutPrefix(key, userKey); ok {
+			g.restoreUser(id, value)
+		}
+	}
+	g.restoreBudget(config.Records[budgetKey], now)
+	if config.Lost {
+		g.budget.forfeit(now)
+	}
+	g.restorePause(config.Records[pauseKey])
+	var token storedToken
+	if json.Unmarshal(config.Records[tokenKey], &token) == nil && len(token.Salt) > 0 {
+		g.token = token
+	}
+	records := []record{g.budgetRecord()}
+	for _, u := range g.index {
+		if u.call != 0 {
+			u.cut()
+			records = append(records, g.userRecord(u))
+		}
+	}
+	g.put(records...)
+	g.setUsers(config.Users, now)
+	g.settle(now)
+}
+
+func (g *Guard) restoreUser(id string, value []byte) {
+	wmid, err := strconv.ParseInt(id, 10, 64)
+	var r storedUser
+	if err != nil || json.Unmarshal(value, &r) != nil {
+		return
+	}
+	u := &user{
+		User:    User{WMID: wmid},
+		started: fromNanoseconds(r.Started), previous: fromNanoseconds(r.Previous),
+		verdict: r.Verdict, streak: r.Streak, ended: r.Ended, last: r.Last,
+		value:   Value{Followers: r.Followers, Following: r.Following, At: fromNanoseconds(r.ValueAt)},
+		removed: fromNanoseconds(r.Removed),
+	}
+	if r.Running {
+		u.call = 1 // of the process before; cut off below
+	}
+	g.index[wmid] = u
+}
+
+// restoreBudget takes over the use of days. Calls that the process before left
+// running may have run into a day that it did not see begin.
+func (g *Guard) restoreBudget(value []byte, now time.Time) {
+	var b storedBudget
+	if json.Unmarshal(value, &b) == nil {
+		for _, d := range b.Days {
+			u := &use{day{time.Unix(0, d.Start), time.Unix(0, d.End)}, d.Calls}
+			g.budget.days[u.start.Unix()] = u
+			if d.Start == b.Today {
+				g.budget.today = u
+			}
+		}
+		g.budget.ratio = max(1, b.Ratio)
+	}
+	var running int
+	for _, u := range g.index {
+		if u.call != 0 && now.Sub(u.started) < 24*time.Hour {
+			running++
+		}
+	}
+	g.budget.enter(now, running)
+}
+
+func (g *Guard) restorePause(value []byte) {
+	var r storedPause
+	if json.Unmarshal(value, &r) == nil && r.Reason != "" {
+		g.pause = pause{reason: r.Reason, end: fromNanoseconds(r.End), next: fromNanoseconds(r.Next), length: r.Length, began: 1}
+	}
+}
+
+// setUsers says which users are configured. Others are remembered for a while.
+func (g *Guard) setUsers(users []User, now time.Time) {
+	configured := make(map[int64]bool)
+	g.users = nil
+	for _, each := range users {
+		u := g.index[each.WMID]
+		if u == nil {
+			u = &user{}
+			g.index[each.WMID] = u
+		}
+		u.User, u.configured, u.removed = each, true, time.Time{}
+		configured[each.WMID] = true
+		g.users = append(g.users, u)
+	}
+	var records []record
+	for wmid, u := range g.index {
+		switch {
+		case configured[wmid]:
+			continue
+		case u.removed.IsZero() || u.removed.After(now):
+			u.removed = now
+			records = append(records, g.userRecord(u))
+		case now.Sub(u.removed) > keepRemoved:
+			delete(g.index, wmid)
+			records = append(records, record{g.userRecord(u).key, nil})
+		}
+		u.configured = false
+	}
+	g.put(records...)
+}

@@ -1,0 +1,123 @@
+package quota_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// TestRestart brings all back that a guard knew.
+func TestRestart(t *testing.T) {
+	s := newSetup(100, every(15*time.Minute, 1, 2, 3, 4)...)
+	g := s.guard()
+	g.Due(4, 1)
+	for wmid, result := range map[int64]quota.Result{
+		1: {Followers: 4153991, Following: 11},
+		2: {Verdict: quota.BackOff, Code: "-404"},
+		3: {Verdict: quota.Wait, Code: "timeout", TimedOut: true, Unanswered: true},
+	} {
+		begin(g, wmid)
+		g.End(wmid, result)
+	}
+	s.add(10 * time.Hour)
+	if !begin(g, 1) {
+		t.Fatal("no call is allowed")
+	}
+	g.End(1, quota.Result{Verdict: quota.Retry, Code: "500"}) // keeps the value
+	g.Due(4, 1)
+	want, wantStatus := g.Users(), g.Status()
+	g = s.guard()
+	got, status := g.Users(), g.Status()
+	for i := range got { // the stored result holds no counts: the value does
+		want[i].Last.Followers, want[i].Last.Following = 0, 0
+		want[i].Value.At, want[i].Due = want[i].Value.At.UTC(), want[i].Due.UTC()
+		got[i].Value.At, got[i].Due = got[i].Value.At.UTC(), got[i].Due.UTC()
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if status.Used != wantStatus.Used || status.Ratio != wantStatus.Ratio {
+		t.Errorf("got  %+v\nwant %+v", status, wantStatus)
+	}
+}
+
+// TestKilledCall waits for the whole interval: it may have been billed.
+func TestKilledCall(t *testing.T) {
+	const minute = time.Minute
+	for _, test := range []struct {
+		before quota.Verdict
+		want   time.Duration
+	}{
+		{quota.Success, 15 * minute}, {quota.Retry, 15 * minute}, {quota.Wait, 15 * minute}, {quota.BackOff, 30 * minute},
+	} {
+		s := newSetup(0, every(15*minute, 1)...)
+		g := s.guard()
+		begin(g, 1)
+		g.End(1, quota.Result{Verdict: test.before})
+		s.add(time.Hour)
+		if !begin(g, 1) {
+			t.Fatal("no call is allowed")
+		}
+		s.add(time.Second)
+		g = s.guard()
+		s.add(test.want - time.Second - 1)
+		if begin(g, 1) {
+			t.Errorf("after verdict %d and a kill: a call is allowed before %v", test.before, test.want)
+		}
+		s.add(1)
+		if !begin(g, 1) {
+			t.Errorf("after verdict %d and a kill: no call is allowed after %v", test.before, test.want)
+		}
+	}
+}
+
+// TestRemovedUsers are remembered for 30 days.
+func TestRemovedUsers(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, test := range []struct {
+		away   time.Duration
+		stored int
+	}{{29 * day, 2}, {31 * day, 1}} {
+		s := newSetup(0, every(365*day, 1, 2)...)
+		g := s.guard()
+		call(g, quota.Result{Followers: 1})
+		call(g, quota.Result{Followers: 2})
+		s.config.Users = every(365*day, 1)
+		if got := len(s.guard().Users()); got != 1 {
+			t.Errorf("got %d users, want 1", got)
+		}
+		s.add(test.away)
+		s.guard()
+		stored := 0
+		for key := range s.config.Store.(memory) {
+			if key == "user/1" || key == "user/2" {
+				stored++
+			}
+		}
+		if stored != test.stored {
+			t.Errorf("after %v: got %d users in the store, want %d", test.away, stored, test.stored)
+		}
+		s.config.Users = every(365*day, 1, 2)
+		if got := len(s.guard().Due(4, 1)); got != 2-test.stored {
+			t.Errorf("after %v: got %d users due, want %d", test.away, got, 2-test.stored)
+		}
+	}
+}
+
+// TestForeignRecords must not stop the start: the store has checked what it
+// returns, but an older or newer program may have written it.
+func TestForeignRecords(t *testing.T) {
+	s := newSetup(5, every(time.Minute, 1)...)
+	for _, key := range []string{"user/1", "user/x", "user/", "budget", "pause", "token", "else"} {
+		for _, value := range []string{"", "null", "[]", `{"reason":7}`, `{"days":[{}],"ratio":-1,"today":0}`, `{"started":-1}`} {
+			s.config.Store.(memory)[key] = []byte(value)
+			g := s.guard()
+			g.Due(1, 1)
+			if status := g.Status(); !(status.Ratio >= 1) || !status.Reset.After(s.now) {
+				t.Errorf("%s = %s: got %+v", key, value, status)
+			}
+		}
+	}
+}

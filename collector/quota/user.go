@@ -1,0 +1,88 @@
+package quota
+
+import "time"
+
+// maxBackOff is how far the interval of a user grows whose own errors repeat,
+// unless the user's minimum interval is longer.
+const maxBackOff = 24 * time.Hour
+
+// user is what the guard knows of one user.
+type user struct {
+	User
+	configured bool
+	removed    time.Time // since when it is not; zero while it is
+
+	started  time.Time // start of the latest call that counts; zero before the first
+	previous time.Time // the same before the call that runs
+	call     uint64    // number of the call that runs; 0 if none does
+	verdict  Verdict   // of the latest completed call that counts
+	streak   int       // how many in a row had it
+
+	last  Result // how the latest completed call ended
+	ended bool   // whether a call has ended yet
+	value Value
+}
+
+// interval returns the time between two calls, before it is stretched.
+func (u *user) interval(retryInterval time.Duration) time.Duration {
+	switch u.verdict {
+	case Retry:
+		return doubled(retryInterval, u.streak-1, u.MinInterval)
+	case BackOff:
+		return doubled(u.MinInterval, u.streak, max(maxBackOff, u.MinInterval))
+	default:
+		return u.MinInterval
+	}
+}
+
+// doubled returns d, doubled the given number of times, but at most limit.
+func doubled(d time.Duration, times int, limit time.Duration) time.Duration {
+	for ; times > 0 && d < limit; times-- {
+		d *= 2
+	}
+	return min(d, limit)
+}
+
+// begin records that a call begins.
+func (u *user) begin(call uint64, now time.Time) {
+	u.previous, u.started, u.call = u.started, now, call
+}
+
+// end records how the call ended that runs. One that was refused for the
+// account does not count: the user is as due as before it.
+func (u *user) end(result Result, now time.Time) {
+	u.call = 0
+	u.last, u.ended = result, true
+	if result.Verdict == Refused {
+		u.started = u.previous
+		return
+	}
+	if u.verdict != result.Verdict {
+		u.streak = 0
+	}
+	u.verdict = result.Verdict
+	u.streak++
+	if result.Verdict == Success {
+		u.value = Value{Followers: result.Followers, Following: result.Following, At: now}
+	}
+}
+
+// cut records that the call that ran was cut off with its process: it may have
+// been billed, so that it is not retried early.
+func (u *user) cut() {
+	u.call = 0
+	if u.verdict == Retry {
+		u.verdict, u.streak = Wait, 1
+	}
+}
+
+// distrust moves times that lie ahead to now: the clock was set back, and the
+// user must not wait for longer than an interval, nor a value stay young.
+func (u *user) distrust(now time.Time) {
+	if u.started.After(now) {
+		u.started = now
+	}
+	if u.value.At.After(now) {
+		u.value.At = now
+	}
+}

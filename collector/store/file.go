@@ -1,0 +1,265 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// version is the version of the file's format. It is raised when an older
+// program could not read the file, or would misread it.
+const version = 1
+
+var (
+	recordsBucket  = []byte("records")
+	manifestBucket = []byte("manifest")
+	manifestKey    = []byte("manifest")
+
+	errDamaged = errors.New("damaged")
+)
+
+// manifest sums up all records, so that none can get lost or come back.
+type manifest struct {
+	Version uint64
+	Count   uint64 // of records
+	Digest  uint64 // all their checksums, xored
+}
+
+// checksum covers a record's key and value.
+func checksum(key, value []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(key))))
+	h.Write(key)
+	h.Write(value)
+	return h.Sum64()
+}
+
+// seal puts the checksum before a value, as it is stored.
+func seal(key, value []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, checksum(key, value)), value...)
+}
+
+// unseal returns a stored value and its checksum.
+func unseal(key, stored []byte) (value []byte, sum uint64, err error) {
+	if len(stored) < 8 {
+		return nil, 0, fmt.Errorf("%w: record %q is cut", errDamaged, key)
+	}
+	sum, value = binary.BigEndian.Uint64(stored), stored[8:]
+	if sum != checksum(key, value) {
+		return nil, 0, fmt.Errorf("%w: the checksum of record %q is wrong", errDamaged, key)
+	}
+	return value, sum, nil
+}
+
+// guarded runs f, and returns a panic or a memory fault in it as an error: on a
+// damaged file package bbolt can cause both, the latter because it reads the
+// file through a memory map.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if problem := recover(); problem != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, problem)
+		}
+	}()
+	return f()
+}
+
+// create makes a new file without records. It appears under its name when it
+// is whole: an empty file is a damaged one.
+func create(path string) (*bbolt.DB, error) {
+	draft := path + ".new"
+	if err := os.RemoveAll(draft); err != nil {
+		return nil, err
+	}
+	db, err := openDB(draft)
+	if err != nil {
+		return nil, err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if _, err := tx.CreateBucket(recordsBucket); err != nil {
+			return err
+		}
+		if _, err := tx.CreateBucket(manifestBucket); err != nil {
+			return err
+		}
+		return putManifest(tx, manifest{Version: version})
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(draft, path); err != nil {
+		return nil, err
+	}
+	syncDir(filepath.Dir(path))
+	return openDB(path)
+}
+
+// syncDir makes a new name durable, on systems where a folder can be synced.
+func syncDir(path string) {
+	if dir, err := os.Open(path); err == nil {
+		dir.Sync() //nolint:errcheck // Windows cannot
+		dir.Close()
+	}
+}
+
+func openDB(path string) (*bbolt.DB, error) {
+	return bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 500 * time.Millisecond, NoStatistics: true})
+}
+
+// load opens an existing file and reads all its records.
+func load(path string) (db *bbolt.DB, records map[string][]byte, err error) {
+	if err := checkMeta(path); err != nil {
+		return nil, nil, err
+	}
+	records = make(map[string][]byte)
+	err = guarded(func() error {
+		if db, err = openDB(path); err != nil {
+			return err
+		}
+		return db.View(func(tx *bbolt.Tx) error { return read(tx, records) })
+	})
+	return db, records, err // a database that has panicked cannot be closed
+}
+
+// read reads all records, and checks that they are those that were written.
+func read(tx *bbolt.Tx, records map[string][]byte) error {
+	want, err := getManifest(tx)
+	if err != nil {
+		return err
+	}
+	bucket := tx.Bucket(recordsBucket)
+	if bucket == nil {
+		return fmt.Errorf("%w: there are no records", errDamaged)
+	}
+	got := manifest{Version: version}
+	err = bucket.ForEach(func(key, stored []byte) error {
+		value, sum, err := unseal(key, stored)
+		if err != nil {
+			return err
+		}
+		records[string(key)] = append([]byte{}, value...)
+		got.Count++
+		got.Digest ^= sum
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if got != want {
+		return fmt.Errorf("%w: %d records do not add up to the %d that were written", errDamaged, got.Count, want.Count)
+	}
+	return nil
+}
+
+// apply makes changes to the records, and to the manifest accordingly.
+func apply(tx *bbolt.Tx, changes map[string][]byte) error {
+	m, err := getManifest(tx)
+	if err != nil {
+		return err
+	}
+	bucket := tx.Bucket(recordsBucket)
+	if bucket == nil {
+		return fmt.Errorf("%w: there are no records", errDamaged)
+	}
+	for key, value := range changes {
+		key := []byte(key)
+		if old := bucket.Get(key); old != nil {
+			_, sum, err := unseal(key, old)
+			if err != nil {
+				return err
+			}
+			m.Count--
+			m.Digest ^= sum
+		}
+		if value == nil {
+			err = bucket.Delete(key)
+		} else {
+			m.Count++
+			m.Digest ^= checksum(key, value)
+			err = bucket.Put(key, seal(key, value))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return putManifest(tx, m)
+}
+
+func getManifest(tx *bbolt.Tx) (manifest, error) {
+	var m manifest
+	bucket := tx.Bucket(manifestBucket)
+	if bucket == nil {
+		return m, fmt.Errorf("%w: there is no manifest", errDamaged)
+	}
+	value, _, err := unseal(manifestKey, bucket.Get(manifestKey))
+	if err != nil {
+		return m, err
+	}
+	if _, err := binary.Decode(value, binary.BigEndian, &m); err != nil {
+		return m, fmt.Errorf("%w: the manifest is cut", errDamaged)
+	}
+	if m.Version != version {
+		return m, fmt.Errorf("%w: version %d of the format is not known, only %d", errDamaged, m.Version, version)
+	}
+	return m, nil
+}
+
+func putManifest(tx *bbolt.Tx, m manifest) error {
+	value, err := binary.Append(nil, binary.BigEndian, m)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(manifestBucket).Put(manifestKey, seal(manifestKey, value))
+}
+
+// meta is the beginning of bbolt's two meta pages, behind a page header of 16
+// bytes. Source: https://github.com/etcd-io/bbolt, internal/common/meta.go.
+type meta struct {
+	Magic, Version, PageSize, Flags                 uint32
+	Root, Sequence, Freelist, HighWater, Tx, Digest uint64
+}
+
+const (
+	metaOffset = 16
+	metaSize   = 4*4 + 6*8
+)
+
+// checkMeta refuses a file one of whose two meta pages is damaged. Package
+// bbolt would use the other, and so go back silently by one transaction: to
+// where a call was not made yet that has been paid.
+func checkMeta(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var page int64
+	for i := range int64(2) {
+		raw := make([]byte, metaSize)
+		if _, err := file.ReadAt(raw, i*page+metaOffset); err != nil {
+			if errors.Is(err, io.EOF) {
+				return fmt.Errorf("%w: the file is cut", errDamaged)
+			}
+			return fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		var m meta
+		if _, err := binary.Decode(raw, binary.NativeEndian, &m); err != nil {
+			return err
+		}
+		h := fnv.New64a()
+		h.Write(raw[:metaSize-8])
+		if h.Sum64() != m.Digest {
+			return fmt.Errorf("%w: the checksum of meta page %d is wrong", errDamaged, i)
+		}
+		page = int64(m.PageSize)
+	}
+	return nil
+}

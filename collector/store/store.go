@@ -1,0 +1,221 @@
+// Package store keeps small records in one file, durably. It knows nothing of
+// what they mean.
+//
+// The file is a bbolt database. Every record carries a checksum, and a
+// manifest carries one over all records, so that a damaged file is noticed
+// whatever the damage: it is set aside, and a new one begun.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"go.etcd.io/bbolt"
+)
+
+const (
+	fileName = "state.db"
+	lockName = "lock"
+)
+
+// The operations that can fail, for Config.OnError.
+const (
+	OperationRead  = "read"
+	OperationWrite = "write"
+)
+
+// Config is what a [Store] needs.
+type Config struct {
+	Dir     string                            // made if missing
+	OnError func(operation string, err error) // told of every failure; may be called from any goroutine
+}
+
+// Store is an open store. It is safe for concurrent use.
+type Store struct {
+	lock    *flock.Flock
+	db      *bbolt.DB
+	onError func(operation string, err error)
+	wake    chan struct{} // has room for one: somebody waits for the batch
+	closing chan struct{} // closed by Close
+	stopped chan struct{} // closed when the committer has ended
+	broken  error         // the committer's: set when the database can no longer be used
+
+	mu         sync.Mutex        // protects the following fields
+	pending    map[string][]byte // the batch that gathers, by key; nil deletes
+	gathering  chan struct{}     // closed when that batch has been committed
+	committing chan struct{}     // the same for the batch before it, nil unless it is being committed
+}
+
+// Contents are the records of a store when it is opened.
+type Contents struct {
+	Records map[string][]byte
+	// SetAside is where a damaged file was moved to, with the Damage found;
+	// empty if the file was good, or there was none. Then there are no records.
+	SetAside string
+	Damage   error
+}
+
+// Open opens the store in a folder, or makes one. It fails if the folder cannot
+// be used, or if another process uses it.
+func Open(config Config) (*Store, Contents, error) {
+	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
+		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
+	}
+	lock := flock.New(filepath.Join(config.Dir, lockName), flock.SetPermissions(0o600))
+	switch locked, err := lock.TryLock(); {
+	case err != nil:
+		return nil, Contents{}, fmt.Errorf("opening the store: locking: %w", err)
+	case !locked:
+		return nil, Contents{}, fmt.Errorf("opening the store: %s is in use by another process: run one exporter for each token, each with a folder of its own", config.Dir)
+	}
+	db, contents, err := open(filepath.Join(config.Dir, fileName), config.OnError)
+	if err != nil {
+		lock.Unlock() //nolint:errcheck // the process is about to end
+		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
+	}
+	s := &Store{
+		lock: lock, db: db, onError: config.OnError,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
+		pending: make(map[string][]byte), gathering: make(chan struct{}),
+	}
+	go s.run()
+	return s, contents, nil
+}
+
+// open opens the file at path, a new one if there is none or it is damaged.
+func open(path string, onError func(string, error)) (*bbolt.DB, Contents, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		db, err := create(path)
+		return db, Contents{}, err
+	}
+	if err != nil {
+		return nil, Contents{}, err
+	}
+	db, records, damage := load(path)
+	if damage == nil || !errors.Is(damage, errDamaged) {
+		return db, Contents{Records: records}, damage
+	}
+	onError(OperationRead, damage)
+	aside := fmt.Sprintf("%s.corrupt-%s", path, time.Now().UTC().Format("20060102T150405.000Z"))
+	if err := os.Rename(path, aside); err != nil {
+		return nil, Contents{}, fmt.Errorf("%s is damaged (%w), and setting it aside failed: %w", path, damage, err)
+	}
+	db, err = create(path)
+	return db, Contents{SetAside: aside, Damage: damage}, err
+}
+
+// Put changes records, all of them at once or none; a nil value deletes. It
+// only queues the changes, which are committed in the order of their queueing.
+//
+// The function that it returns waits until they, and all before them, are on
+// disk or could not be brought there, or until its context ends. What could not
+// be is not lost: it goes with the next commit. Put without changes is for its
+// function only.
+func (s *Store) Put(changes map[string][]byte) (wait func(context.Context)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.Copy(s.pending, changes)
+	done := s.gathering
+	if len(s.pending) == 0 {
+		done = s.committing
+	}
+	return func(ctx context.Context) { s.await(ctx, done) }
+}
+
+// await has the batch committed that done belongs to, nil for none, and waits
+// for that.
+func (s *Store) await(ctx context.Context, done <-chan struct{}) {
+	if done == nil {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-done:
+	case <-s.stopped:
+	case <-ctx.Done():
+	}
+}
+
+// run commits a batch whenever somebody waits for one. Those who begin to wait
+// meanwhile share the next.
+func (s *Store) run() {
+	defer close(s.stopped)
+	for {
+		select {
+		case <-s.wake:
+			s.commit()
+		case <-s.closing:
+			s.commit()
+			return
+		}
+	}
+}
+
+// commit commits the batch that has gathered.
+func (s *Store) commit() {
+	s.mu.Lock()
+	if len(s.pending) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	changes, done := s.pending, s.gathering
+	s.pending, s.gathering, s.committing = make(map[string][]byte), make(chan struct{}), done
+	s.mu.Unlock()
+
+	err := s.write(changes)
+	if err != nil {
+		s.onError(OperationWrite, err)
+	}
+	s.mu.Lock()
+	s.committing = nil
+	if err != nil {
+		maps.Copy(changes, s.pending) // what is newer wins
+		s.pending = changes
+	}
+	s.mu.Unlock()
+	close(done)
+}
+
+// write brings changes to disk. A panic or a fault leaves the database in a
+// state that nobody knows: it is not touched again, and the next start judges
+// the file.
+func (s *Store) write(changes map[string][]byte) error {
+	if s.broken != nil {
+		return s.broken
+	}
+	err := guarded(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error { return apply(tx, changes) })
+	})
+	if errors.Is(err, errDamaged) {
+		s.broken = fmt.Errorf("the database has failed before: %w", err)
+	}
+	return err
+}
+
+// Close commits what is queued and closes the store. It gives up when ctx ends:
+// a disk can hang. What is put afterwards is not kept.
+func (s *Store) Close(ctx context.Context) {
+	close(s.closing)
+	select {
+	case <-s.stopped:
+	case <-ctx.Done():
+		return
+	}
+	if s.broken == nil {
+		if err := guarded(s.db.Close); err != nil {
+			s.onError(OperationWrite, err)
+		}
+	}
+	s.lock.Unlock() //nolint:errcheck // the process is about to end
+}

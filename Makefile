@@ -1,6 +1,8 @@
 GO       ?= go
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-FUZZTIME ?= 1m
+FUZZTIME  ?= 1m
+ROUNDS    ?= 20
+BENCHTIME ?= 5x
 
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 VERSIONPKG := github.com/prometheus/common/version
@@ -11,7 +13,7 @@ LDFLAGS    := -s -w \
 	-X $(VERSIONPKG).BuildUser=$(shell id -un)@$(shell hostname) \
 	-X $(VERSIONPKG).BuildDate=$(shell date -u +%Y%m%d-%H:%M:%S)
 
-.PHONY: all build test race e2e fuzz lint fmt
+.PHONY: all build test race e2e crash bench fuzz lint fmt
 all: build test lint
 
 build: ## the static, stripped binary
@@ -20,12 +22,19 @@ build: ## the static, stripped binary
 test: ## all that needs nothing but Go
 	$(GO) test ./...
 
-race:
-	$(GO) test -race -shuffle=on ./...
+race: ## a shorter season, for the race detector is slow
+	$(GO) test -race -shuffle=on -short ./...
 
 e2e: ## with a real Prometheus, installed from Debian's packages when missing
 	.ci/install prometheus
 	$(GO) test -tags e2e -run 'TestPrometheus|TestDemo' -count=1 .
+
+crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
+	.ci/install strace
+	$(GO) test -tags crash -run 'TestKills|TestSyncBeforeRequest|TestFullDisk' -count=1 -v -timeout 40m . -rounds=$(ROUNDS)
+
+bench: ## a refresh with the store beside one without, and a start with the state of 10,000 users
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./collector/exporter
 
 fuzz:
 	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./collector/justoneapi
@@ -33,7 +42,7 @@ fuzz:
 
 lint:
 	$(GO) mod tidy -diff
-	$(GOLANGCI) run --build-tags e2e
+	$(GOLANGCI) run --build-tags e2e,crash
 
 fmt:
 	$(GOLANGCI) fmt

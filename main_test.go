@@ -56,6 +56,8 @@ func TestFailedStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Close()
+	inUse := t.TempDir()
+	startExporter(t, "--wmid=2", "--storage.path="+inUse)
 	bad := writeFile(t, "bad.yml", "users:\n  - wmid: 2\n    nickname: x\n")
 	good := writeFile(t, "good.yml", "users: [2]\n")
 	noCA := writeFile(t, "no-ca.yml", "users: [2]\napi: {http_client: {tls_config: {ca_file: none.pem}}}\n")
@@ -80,6 +82,8 @@ func TestFailedStarts(t *testing.T) {
 		"certificate missing": {[]string{"--config.file=" + noCA}, `none.pem: no such file or directory`},
 		"web configuration":   {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: `},
 		"no token":            {[]string{"--config.file=" + writeFile(t, "t.yml", "users: [2]\napi:\n  token_file: none\n")}, `api.token_file: stat `},
+		"storage path":        {[]string{"--wmid=2", "--storage.path=/proc/nowhere"}, `err="opening the store: mkdir /proc/nowhere: no such file or directory"`},
+		"storage in use":      {[]string{"--wmid=2", "--storage.path=" + inUse}, `err="opening the store: ` + inUse + ` is in use by another process: run one exporter for each token, each with a folder of its own"`},
 		"address in use":      {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()}, `bind: address already in use"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -121,10 +122,15 @@ func (p *process) end(signal syscall.Signal) (int, time.Duration) {
 	return p.cmd.ProcessState.ExitCode(), time.Since(begin)
 }
 
-// startExporter starts the exporter on a free port and returns its address.
+// startExporter starts the exporter on a free port, with a store of its own
+// unless the arguments name one, and returns its address.
 func startExporter(t *testing.T, args ...string) (*process, string) {
 	t.Helper()
-	p := start(t, exporterCommand(append([]string{"--web.listen-address=127.0.0.1:0", "--storage.path=" + t.TempDir()}, args...)...))
+	args = append([]string{"--web.listen-address=127.0.0.1:0"}, args...)
+	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--storage.path=") }) {
+		args = append(args, "--storage.path="+t.TempDir())
+	}
+	p := start(t, exporterCommand(args...))
 	return p, p.await(`msg="Listening on" address=(\S+)`)
 }
 

@@ -73,7 +73,7 @@ type world struct {
 	limit int
 	start time.Time
 	// outage says how the account and the API are at a time.
-	outage func(t time.Time) error
+	outage func(t time.Time) *justoneapi.Error
 
 	mu       sync.Mutex // protects the following fields
 	asked    map[int64]*asked
@@ -241,7 +241,7 @@ func (w *world) answer(ctx context.Context, wmid int64) *justoneapi.Error {
 		w.mu.Lock()
 		w.troubled[w.dateOf(time.Now())] = true
 		w.mu.Unlock()
-		return err.(*justoneapi.Error)
+		return err
 	}
 	if wmid > long {
 		return &justoneapi.Error{Kind: justoneapi.Kind{Code: "-404", Scope: justoneapi.ScopeUser, Billing: justoneapi.Billed}}
@@ -250,18 +250,18 @@ func (w *world) answer(ctx context.Context, wmid int64) *justoneapi.Error {
 }
 
 // outages has, after a quiet week, a spell of trouble every third day.
-func outages(start time.Time) func(time.Time) error {
-	account := func(code string, reason justoneapi.Reason) error {
+func outages(start time.Time) func(time.Time) *justoneapi.Error {
+	account := func(code string, reason justoneapi.Reason) *justoneapi.Error {
 		return &justoneapi.Error{Kind: justoneapi.Kind{Code: code, Scope: justoneapi.ScopeAccount, Reason: reason, Billing: justoneapi.NotBilled}}
 	}
-	kinds := []error{
-		&justoneapi.Error{Kind: justoneapi.Kind{Code: "500", Billing: justoneapi.NotBilled}},
+	kinds := []*justoneapi.Error{
+		{Kind: justoneapi.Kind{Code: "500", Billing: justoneapi.NotBilled}},
 		account("100", justoneapi.ReasonToken),
 		account("302", justoneapi.ReasonRateLimit),
-		&justoneapi.Error{Kind: justoneapi.Kind{Code: "http_502", Unanswered: true}},
+		{Kind: justoneapi.Kind{Code: "http_502", Unanswered: true}},
 		account("303", justoneapi.ReasonDailyQuota),
 	}
-	return func(t time.Time) error {
+	return func(t time.Time) *justoneapi.Error {
 		day := int(t.Sub(start) / (24 * time.Hour))
 		hour := t.Sub(start).Hours() - 24*float64(day)
 		if day < 7 || day%3 != 0 || hour < 9 || hour > 12 {

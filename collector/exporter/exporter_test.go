@@ -64,7 +64,7 @@ func configFor(base string, apiLines ...string) string {
 }
 
 // newExporter returns an exporter and its log.
-func newExporter(t *testing.T, text string, change ...func(*exporter.Options)) (*exporter.Exporter, *buffer) {
+func newExporter(t testing.TB, text string, change ...func(*exporter.Options)) (*exporter.Exporter, *buffer) {
 	t.Helper()
 	cfg, err := config.Parse(filepath.Join(t.TempDir(), "b.yml"), strings.NewReader(text))
 	if err != nil {

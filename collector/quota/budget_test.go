@@ -2,6 +2,7 @@ package quota_test
 
 import (
 	"context"
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -40,10 +41,7 @@ func newSetup(limit int, users ...quota.User) *setup {
 
 // guard returns a new guard, as after a restart.
 func (s *setup) guard() *quota.Guard {
-	s.config.Records = make(memory)
-	for key, value := range s.config.Store.(memory) {
-		s.config.Records[key] = value
-	}
+	s.config.Records = maps.Clone(s.config.Store.(memory))
 	return quota.New(s.config)
 }
 

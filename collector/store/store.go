@@ -39,13 +39,14 @@ type Config struct {
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
-	lock    *flock.Flock
-	db      *bbolt.DB
-	onError func(operation string, err error)
-	wake    chan struct{} // has room for one: somebody waits for the batch
-	closing chan struct{} // closed by Close
-	stopped chan struct{} // closed when the committer has ended
-	broken  error         // the committer's: set when the database can no longer be used
+	lock      *flock.Flock
+	db        *bbolt.DB
+	onError   func(operation string, err error)
+	wake      chan struct{} // has room for one: somebody waits for the batch
+	closing   chan struct{} // closed by Close
+	closeOnce sync.Once
+	stopped   chan struct{} // closed when the committer has ended
+	broken    error         // the committer's: set when the database can no longer be used
 
 	mu         sync.Mutex        // protects the following fields
 	pending    map[string][]byte // the batch that gathers, by key; nil deletes
@@ -204,9 +205,9 @@ func (s *Store) write(changes map[string][]byte) error {
 }
 
 // Close commits what is queued and closes the store. It gives up when ctx ends:
-// a disk can hang. What is put afterwards is not kept.
+// a disk can hang. What is put afterwards is not kept. It may be called again.
 func (s *Store) Close(ctx context.Context) {
-	close(s.closing)
+	s.closeOnce.Do(func() { close(s.closing) })
 	select {
 	case <-s.stopped:
 	case <-ctx.Done():

@@ -1,0 +1,192 @@
+package collector_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// slowStore takes its time for every commit.
+type slowStore struct {
+	memoryStore
+	commit time.Duration
+
+	ready time.Time // when the latest changes are durable; protected by the memoryStore's lock
+}
+
+func (s *slowStore) Put(changes map[string][]byte) func(context.Context) {
+	s.memoryStore.Put(changes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(changes) > 0 {
+		s.ready = time.Now().Add(s.commit)
+	}
+	ready := s.ready
+	return func(ctx context.Context) {
+		select {
+		case <-time.After(time.Until(ready)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// withGuard gives a collector a guard of its own.
+func withGuard(users []collector.User, change func(*quota.Config)) func(*collector.Config) {
+	return func(config *collector.Config) {
+		guard := quota.Config{RetryInterval: time.Minute, Zone: time.UTC}
+		for _, user := range users {
+			guard.Users = append(guard.Users, quota.User{WMID: user.WMID, MinInterval: 15 * time.Minute})
+		}
+		change(&guard)
+		config.Guard = quota.New(guard)
+	}
+}
+
+// TestRecordedBeforeSent has a store that takes 2 s: no call is made before, and
+// no value shown that is not kept.
+func TestRecordedBeforeSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 2 * time.Second}
+		api := newFakeAPI(instant)
+		c := newCollector(t, api, users(3), withGuard(users(3), func(guard *quota.Config) { guard.Store = store }))
+		start := time.Now()
+		if got := scrape(c, 9*time.Second); got != 4*time.Second {
+			t.Errorf("the scrape took %v, want 2s for the calls and 2s for their ends", got)
+		}
+		for wmid, times := range api.started {
+			if got := times[0].Sub(start); got != 2*time.Second {
+				t.Errorf("user %d was asked about after %v, want 2s", wmid, got)
+			}
+		}
+	})
+}
+
+// TestHangingDisk keeps calls from being made, and scrapes from nothing.
+func TestHangingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 10 * time.Hour}
+		api := newFakeAPI(instant)
+		c := newCollector(t, api, users(3), withGuard(users(3), func(guard *quota.Config) { guard.Store = store }))
+		for range 3 {
+			if got := scrape(c, 9*time.Second); got > 9*time.Second {
+				t.Errorf("the scrape took %v", got)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		defer cancel()
+		c.Close(ctx)
+		if got := api.calls(0); got != 0 {
+			t.Errorf("got %d calls that were not recorded", got)
+		}
+	})
+}
+
+// TestRefusedQueueEnds at once, though slots are taken by calls that hang.
+func TestRefusedQueueEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newFakeAPI(func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
+			if wmid == 4 {
+				time.Sleep(time.Second)
+				return failing(justoneapi.Kind{Code: "303", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonDailyQuota})(ctx, wmid)
+			}
+			return after(5*time.Second)(ctx, wmid)
+		})
+		c := newCollector(t, api, users(1000))
+		if got := scrape(c, time.Minute); got != 5*time.Second {
+			t.Errorf("the scrape took %v, want the 5s of the calls that ran", got)
+		}
+		if got := api.calls(0); got != 4 {
+			t.Errorf("got %d calls, want the 4 that ran", got)
+		}
+		scrape(c, time.Minute)
+		got := gather(t, c.Cached(), "bilibili_api_paused", "bilibili_suppressed_requests_total", "bilibili_api_resume_timestamp_seconds")
+		for _, want := range []string{
+			`bilibili_api_paused{reason="daily_quota"} 1`, `bilibili_suppressed_requests_total{reason="paused"} 997`,
+			"bilibili_api_resume_timestamp_seconds 9.46688401e+08",
+		} {
+			if !strings.Contains(got, "\n"+want+"\n") {
+				t.Errorf("want %s in\n%s", want, got)
+			}
+		}
+	})
+}
+
+// TestBudgetMetrics compares all that is exposed under a budget and in a pause.
+func TestBudgetMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newFakeAPI(instant)
+		c := newCollector(t, api, users(2), withGuard(users(2), func(guard *quota.Config) { guard.DailyLimit = 97 }))
+		scrape(c, time.Minute)
+		time.Sleep(20 * time.Minute)
+		scrape(c, time.Minute) // passed over: every interval is stretched
+		expectMetrics(t, c.Cached(), "stretched.metrics")
+		api.answer = failing(justoneapi.Kind{Code: "601", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonBalance, Billing: justoneapi.NotBilled})
+		time.Sleep(20 * time.Minute)
+		scrape(c, time.Minute)
+		scrape(c, time.Minute)
+		expectMetrics(t, c.Cached(), "paused.metrics")
+	})
+}
+
+// logLines is a logger that keeps messages.
+type logLines struct {
+	mu    sync.Mutex // protects the following field
+	lines []string
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// TestPauseLog tells of a pause when it begins, is extended and ends.
+func TestPauseLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		token := "old"
+		dead := failing(justoneapi.Kind{Code: "100", Meaning: "the token is dead", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonToken})
+		api := newFakeAPI(dead)
+		c := newCollector(t, api, users(1), func(config *collector.Config) {
+			config.Logger = log.NewLogfmtLogger(lines)
+			config.Token = func() justoneapi.Token { return justoneapi.NewToken(token) }
+		})
+		scrape(c, time.Second)
+		time.Sleep(5 * time.Minute)
+		scrape(c, time.Second)
+		api.answer = instant
+		time.Sleep(10 * time.Minute)
+		scrape(c, time.Second)
+		api.answer = dead
+		time.Sleep(15 * time.Minute)
+		scrape(c, time.Second)
+		token = "new"
+		scrape(c, time.Second)
+		var got []string
+		for _, line := range lines.lines {
+			if !strings.Contains(line, "level=debug") {
+				got = append(got, line)
+			}
+		}
+		want := `level=warn msg="Calls are paused for the account" reason=token next_probe=2000-01-01T00:05:00Z err="100: the token is dead"
+level=warn msg="Calls are paused for the account" reason=token next_probe=2000-01-01T00:15:00Z err="100: the token is dead"
+level=info wmid=1 name=user msg="Fetching user works again" followers=10 following=1 last_code=100
+level=info msg="Calls go on" paused_for=token
+level=warn msg="Calls are paused for the account" reason=token next_probe=2000-01-01T00:35:00Z err="100: the token is dead"
+level=info msg="Calls go on: the token has changed"
+level=warn msg="Calls are paused for the account" reason=token next_probe=2000-01-01T00:35:00Z err="100: the token is dead"`
+		if strings.Join(got, "\n") != want {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+		}
+	})
+}

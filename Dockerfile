@@ -18,4 +18,5 @@ COPY --from=build --chown=65534:65534 /data /data
 USER 65534:65534
 VOLUME /data
 EXPOSE 12233
-ENTRYPOINT ["/bilibili_exporter", "--storage.path=/data"]
+WORKDIR /
+ENTRYPOINT ["/bilibili_exporter"]

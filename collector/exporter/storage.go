@@ -7,6 +7,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/store"
 )
@@ -35,9 +36,12 @@ func openStorage(path string, logger log.Logger) (*storage, error) {
 		return s, nil
 	}
 	var err error
+	sometimes := rate.Sometimes{Interval: time.Minute} // a full disk fails at every call
 	s.store, s.contents, err = store.Open(store.Config{Dir: path, OnError: func(operation string, err error) {
 		s.errors.WithLabelValues(operation).Inc()
-		level.Error(logger).Log("msg", "The stored state failed; going on from memory", "operation", operation, "err", err)
+		sometimes.Do(func() {
+			level.Error(logger).Log("msg", "The stored state failed; going on from memory", "operation", operation, "err", err)
+		})
 	}})
 	if err != nil {
 		return nil, err

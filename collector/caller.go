@@ -12,6 +12,9 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
+// slowRecord is how long recording a call may take without being done anew.
+const slowRecord = 5 * time.Second
+
 // caller makes single calls: it measures them, tells the guard how they ended
 // and logs what an operator needs to know.
 type caller struct {
@@ -38,7 +41,7 @@ func newCaller(base context.Context, config Config, requests *requestMetrics) *c
 // call makes a call that the guard has allowed, once that is recorded. It
 // returns what waits until the end of the call is recorded, too.
 func (c *caller) call(token justoneapi.Token, wmid int64, begun func(context.Context)) (recorded func(context.Context)) {
-	if begun(c.base); c.base.Err() != nil {
+	if !c.await(wmid, begun) {
 		return func(context.Context) {}
 	}
 	ctx, cancel := context.WithTimeout(c.base, c.timeout)
@@ -56,6 +59,25 @@ func (c *caller) call(token justoneapi.Token, wmid int64, begun func(context.Con
 	c.log(change.Before, change.After, failure)
 	c.logPause(change.PauseBefore, change.PauseAfter, failure)
 	return recorded
+}
+
+// await waits until a call is recorded, and reports whether it may be made. If
+// the disk has taken long over it, the call begins, and is recorded, anew.
+func (c *caller) await(wmid int64, begun func(context.Context)) bool {
+	for {
+		start := time.Now()
+		begun(c.base)
+		if c.base.Err() != nil {
+			return false
+		}
+		if time.Since(start) < slowRecord {
+			return true
+		}
+		var ok bool
+		if begun, ok = c.guard.Renew(wmid); !ok {
+			return false
+		}
+	}
 }
 
 // failureOf returns what is known of an error, nil for none.

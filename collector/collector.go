@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -53,6 +54,7 @@ type Collector struct {
 	requests  *requestMetrics
 	metrics   userMetrics
 	account   accountMetrics
+	diskHangs atomic.Bool // whether the last wait for the store was in vain
 }
 
 // New returns a collector, which has called nobody yet.
@@ -98,7 +100,13 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // What is exposed afterwards is durable, if the guard has a store that works.
 func (c *Collector) Refresh(ctx context.Context) {
 	c.refresher.refresh(ctx)
+	if c.diskHangs.Load() { // one scrape has waited for it
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
+		defer cancel()
+	}
 	c.config.Guard.Sync(ctx)
+	c.diskHangs.Store(ctx.Err() != nil)
 }
 
 // Cached returns a view of c that collects the same metrics without a refresh,

@@ -76,9 +76,9 @@ func TestHangingDisk(t *testing.T) {
 		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 10 * time.Hour}
 		api := newFakeAPI(instant)
 		c := newCollector(t, api, users(3), withGuard(users(3), func(guard *quota.Config) { guard.Store = store }))
-		for range 3 {
-			if got := scrape(c, 9*time.Second); got > 9*time.Second {
-				t.Errorf("the scrape took %v", got)
+		for i, want := range []time.Duration{9 * time.Second, 100 * time.Millisecond, 100 * time.Millisecond} {
+			if got := scrape(c, 9*time.Second); got != want {
+				t.Errorf("scrape %d took %v, want %v", i, got, want)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
@@ -86,6 +86,33 @@ func TestHangingDisk(t *testing.T) {
 		c.Close(ctx)
 		if got := api.calls(0); got != 0 {
 			t.Errorf("got %d calls that were not recorded", got)
+		}
+	})
+}
+
+// TestStalledDisk takes long over one record: the call's interval counts from
+// when it is sent, and it is not sent in a pause that has begun meanwhile.
+func TestStalledDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 14 * time.Minute}
+		api := newFakeAPI(instant)
+		c := newCollector(t, api, users(1), withGuard(users(1), func(guard *quota.Config) { guard.Store = store }))
+		scrape(c, time.Second)
+		store.mu.Lock()
+		store.commit = 0
+		store.mu.Unlock()
+		for range 60 {
+			time.Sleep(time.Minute)
+			scrape(c, time.Second)
+		}
+		times := api.started[1]
+		if len(times) < 3 {
+			t.Fatalf("got %d calls", len(times))
+		}
+		for i, at := range times[1:] {
+			if gap := at.Sub(times[i]); gap < 15*time.Minute {
+				t.Errorf("user 1 was asked about after %v", gap)
+			}
 		}
 	})
 }

@@ -107,7 +107,7 @@ func newGuard(cfg *config.Config, storage *storage) (*quota.Guard, error) {
 	}
 	guard := quota.Config{
 		RetryInterval: time.Duration(cfg.Quota.RetryInterval), DailyLimit: cfg.Quota.DailyLimit, Zone: zone,
-		Records: storage.contents.Records, Lost: storage.contents.SetAside != "",
+		Records: storage.contents.Records,
 	}
 	if storage.store != nil {
 		guard.Store = storage.store

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/store"
 )
 
@@ -37,7 +38,7 @@ func openStorage(path string, logger log.Logger) (*storage, error) {
 	}
 	var err error
 	sometimes := rate.Sometimes{Interval: time.Minute} // a full disk fails at every call
-	s.store, s.contents, err = store.Open(store.Config{Dir: path, OnError: func(operation string, err error) {
+	s.store, s.contents, err = store.Open(store.Config{Dir: path, IfLost: quota.LostRecords(), OnError: func(operation string, err error) {
 		s.errors.WithLabelValues(operation).Inc()
 		sometimes.Do(func() {
 			level.Error(logger).Log("msg", "The stored state failed; going on from memory", "operation", operation, "err", err)

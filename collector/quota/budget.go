@@ -5,18 +5,14 @@ import (
 	"time"
 )
 
-// keepDays is how long the use of past days is remembered, for clocks that are
-// set back.
-const keepDays = 30 * 24 * time.Hour
-
 // budget is the daily budget of calls. It belongs to a guard, which locks it.
 type budget struct {
 	limit int // calls in a day; 0 = no limit
 	zone  *time.Location
+	ratio float64 // by which intervals are stretched; at least 1
 
 	today *use
-	days  map[int64]*use // by start, in Unix time: today and others near it
-	ratio float64        // by which intervals are stretched; at least 1
+	left  *use // the day that the clock has jumped away from, nil if it has not
 }
 
 // use is how many calls were begun in a day, with those that were running when
@@ -24,47 +20,43 @@ type budget struct {
 type use struct {
 	day
 	calls int
+	first int // calls when the day was entered
 }
 
 func newBudget(limit int, zone *time.Location) *budget {
-	return &budget{limit: limit, zone: zone, days: make(map[int64]*use), ratio: 1}
+	return &budget{limit: limit, zone: zone, ratio: 1}
 }
 
-// enter makes sure that today is the day of now. The given number of calls is
-// running, which count in a day that begins.
+// enter makes sure that today is the day of now, and reports whether it has
+// become another. The given number of calls is running, which count in a day
+// that begins.
 //
-// The clock is not trusted: a day that was entered before goes on where it was
-// left, and one that overlaps today, or comes before it, starts with what today
-// has used.
-func (b *budget) enter(now time.Time, running int) {
+// The clock is not trusted. A day that it jumps back to, or that overlaps today
+// because the zone is another, starts with what today has used; the day that it
+// had jumped away from goes on where it was left. A day that follows today is
+// what it seems to be.
+func (b *budget) enter(now time.Time, running int) bool {
 	if b.today != nil && b.today.contains(now) {
-		return
+		return false
 	}
-	d := dayOf(now, b.zone)
-	next, known := b.days[d.start.Unix()]
-	if !known {
-		next = &use{day: d, calls: running}
-		if b.today != nil && d.start.Before(b.today.end) {
-			next.calls = max(running, b.today.calls)
+	next := &use{day: dayOf(now, b.zone), calls: running}
+	follows := b.today == nil || next.start.Equal(b.today.end)
+	switch {
+	case b.left != nil && b.left.start.Equal(next.start):
+		next.calls = max(running, b.left.calls)
+		if !follows {
+			next.calls += b.today.calls - b.today.first
 		}
-		b.days[d.start.Unix()] = next
+	case b.today != nil && next.start.Before(b.today.end):
+		next.calls = max(running, b.today.calls)
+	}
+	next.first = next.calls
+	b.left = nil
+	if !follows {
+		b.left = b.today
 	}
 	b.today = next
-	for start, u := range b.days {
-		if now.Sub(u.end) > keepDays {
-			delete(b.days, start)
-		}
-	}
-}
-
-// spend counts a call, today and in days that are known to come: then the clock
-// was set back, and this may be one of those.
-func (b *budget) spend() {
-	for _, u := range b.days {
-		if !u.start.Before(b.today.start) {
-			u.calls++
-		}
-	}
+	return true
 }
 
 // remaining returns how many calls are left today.

@@ -177,9 +177,14 @@ func TestNoLimit(t *testing.T) {
 func TestLost(t *testing.T) {
 	s := newSetup(100, every(time.Minute, 1)...)
 	s.at("2026-11-23 18:00")
-	s.config.Lost = true
-	if status := s.guard().Status(); status.Used != 75 || status.Remaining != 25 {
-		t.Errorf("got %+v, want 75 used", status)
+	s.config.Store.(memory).Put(quota.LostRecords())
+	for range 2 { // also after a restart
+		if status := s.guard().Status(); status.Used != 75 || status.Remaining != 25 {
+			t.Errorf("got %+v, want 75 used", status)
+		}
+	}
+	if _, still := s.config.Store.(memory)["lost"]; still {
+		t.Error("the record of the loss outlives its being taken account of")
 	}
 }
 
@@ -245,8 +250,8 @@ func TestClock(t *testing.T) {
 		if got := both(); got != 0 {
 			t.Errorf("restart %v: right after a month ahead: got %d calls at once, want 0", restart, got)
 		}
-		if got := g.Status().Used; got != used {
-			t.Errorf("restart %v: right after a month ahead: got %d used, want %d", restart, got, used)
+		if got := g.Status().Used; got != used+2 { // the two of the other day may have been of this
+			t.Errorf("restart %v: right after a month ahead: got %d used, want %d", restart, got, used+2)
 		}
 		s.add(15 * time.Minute)
 		if got := both(); got != 2 {
@@ -257,6 +262,101 @@ func TestClock(t *testing.T) {
 				t.Errorf("restart %v: user %d has a value of the future", restart, user.WMID)
 			}
 		}
+	}
+}
+
+// longestWait scrapes every minute for a while and returns the longest time
+// without any call.
+func (s *setup) longestWait(g *quota.Guard, duration time.Duration) time.Duration {
+	var longest time.Duration
+	end, last := s.now.Add(duration), s.now
+	for s.now.Before(end) {
+		for call(g, quota.Result{}) {
+			longest = max(longest, s.now.Sub(last))
+			last = s.now
+		}
+		s.add(time.Minute)
+	}
+	return max(longest, s.now.Sub(last))
+}
+
+// TestClockAndTightBudget sets the clock while every day's budget is used up:
+// nobody waits for longer than the rest of the day that the clock shows.
+func TestClockAndTightBudget(t *testing.T) {
+	const usual = 30 * time.Minute
+	for _, test := range []struct {
+		name, there string
+		stay        time.Duration
+		back        string
+		want        time.Duration
+	}{
+		{"ahead by ten days for an hour", "2026-12-03 12:00", time.Hour, "2026-11-23 13:00", usual + 5*time.Minute},
+		{"back by three days", "2026-11-20 12:00", 0, "", 12*time.Hour + usual},
+		{"back by a minute over midnight", "2026-11-22 23:59", 0, "", 13 * time.Hour},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSetup(48, every(15*time.Minute, 1)...)
+			s.at("2026-11-19 00:00")
+			g := s.guard()
+			s.longestWait(g, 4*24*time.Hour+12*time.Hour) // to noon of 23 November
+			s.at(test.there)
+			if test.back != "" {
+				s.longestWait(g, test.stay)
+				s.at(test.back)
+			}
+			if got := s.longestWait(g, 14*24*time.Hour); got > test.want {
+				t.Errorf("the longest wait was %v, want %v at most", got, test.want)
+			}
+		})
+	}
+}
+
+// TestClockAndRestarts sets the clock back and restarts all the time: that must
+// not begin every wait anew.
+func TestClockAndRestarts(t *testing.T) {
+	for name, result := range map[string]quota.Result{"interval": {}, "pause": refused(quota.Token)} {
+		s := newSetup(0, every(15*time.Minute, 1)...)
+		s.at("2026-11-23 12:00")
+		call(s.guard(), result)
+		s.at("2026-11-18 12:00")
+		waited := time.Duration(0)
+		for ; waited < 2*time.Hour && !call(s.guard(), quota.Result{}); waited += 4 * time.Minute {
+			s.add(4 * time.Minute)
+		}
+		if waited > 20*time.Minute {
+			t.Errorf("%s: waited %v", name, waited)
+		}
+	}
+}
+
+// TestMidnightRatio queues calls at the end of a day with plenty left: they do
+// not begin in the next, whose ratio is another.
+func TestMidnightRatio(t *testing.T) {
+	s := newSetup(10, every(time.Hour, 1, 2, 3, 4)...)
+	s.at("2026-11-23 21:30")
+	g := s.guard()
+	for call(g, quota.Result{}) {
+	}
+	s.at("2026-11-23 23:59")
+	if got := due(g, 4); got != "1 2 3 4" {
+		t.Fatalf("got %s due", got)
+	}
+	s.at("2026-11-24 00:00")
+	if begin(g, 1) {
+		t.Errorf("a call begins though the interval is now %v", g.Users()[0].Interval)
+	}
+}
+
+// TestMidnightEnd has the end of a call be the first thing in a new day.
+func TestMidnightEnd(t *testing.T) {
+	s := newSetup(3, every(time.Minute, 1, 2)...)
+	s.at("2026-11-23 23:59")
+	g := s.guard()
+	begin(g, 1)
+	s.at("2026-11-24 00:00")
+	g.End(1, quota.Result{})
+	if got := s.guard().Status().Used; got != 1 {
+		t.Errorf("after a restart: got %d used, want 1", got)
 	}
 }
 

@@ -29,9 +29,6 @@ type Config struct {
 
 	Store   Store             // nil keeps nothing
 	Records map[string][]byte // what the store holds
-	// Lost says that the store held more, which is lost: the elapsed share of
-	// the day's calls then counts as used.
-	Lost bool
 }
 
 // Store keeps records.
@@ -203,7 +200,7 @@ func (g *Guard) Due(ahead, scrapes int) []Turn {
 			continue
 		}
 		if due := g.due(u); due.Sub(now) <= horizon {
-			turns = append(turns, Turn{WMID: u.WMID, At: due, Hanging: u.last.TimedOut})
+			turns = append(turns, Turn{WMID: u.WMID, At: due, Hanging: u.hanging})
 		} else if !u.started.Add(u.MinInterval).After(now) {
 			g.suppress(u, now, scrapes)
 		}
@@ -219,13 +216,28 @@ func (g *Guard) Due(ahead, scrapes int) []Turn {
 // settle brings what depends on the time up to date.
 func (g *Guard) settle(now time.Time) {
 	g.budget.enter(now, g.running)
-	g.pause.distrust(now, g.budget.today.day)
+	var records []record
+	if g.pause.distrust(now, g.budget.today.day) {
+		records = append(records, g.pauseRecord())
+	}
 	var demand float64
 	for _, u := range g.users {
-		u.distrust(now)
+		if u.distrust(now) {
+			records = append(records, g.userRecord(u))
+		}
 		demand += 1 / u.interval(g.retryInterval).Seconds()
 	}
 	g.budget.pace(now, demand)
+	if len(records) > 0 {
+		g.put(records...)
+	}
+}
+
+// enter notices a new day, whose budget is another.
+func (g *Guard) enter(now time.Time) {
+	if g.budget.enter(now, g.running) {
+		g.settle(now)
+	}
 }
 
 // suppress counts a user that is passed over for its interval.
@@ -286,7 +298,7 @@ func (g *Guard) Allows(wmid int64) bool {
 }
 
 func (g *Guard) allows(u *user, now time.Time) bool {
-	g.budget.enter(now, g.running)
+	g.enter(now)
 	return u != nil && u.configured && u.call == 0 && g.pause.allows(now) && g.budget.remaining() > 0
 }
 
@@ -304,9 +316,26 @@ func (g *Guard) Begin(wmid int64) (recorded func(context.Context), ok bool) {
 	g.calls++
 	g.running++
 	u.begin(g.calls, now)
-	g.budget.spend()
+	g.budget.today.calls++
 	g.pause.begin(g.calls, now, g.budget.today.day)
 	return g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), true
+}
+
+// Renew is for a call that [Guard.Begin] allowed and that was not sent yet,
+// because recording it took long: its interval begins now. It reports whether
+// the call may still be made; if not, it does not count for its user, and is
+// not to be told to End.
+func (g *Guard) Renew(wmid int64) (recorded func(context.Context), ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u := g.index[wmid]
+	if g.pause.active() && g.pause.probe != u.call {
+		u.started, u.call = u.previous, 0
+		g.running--
+		return g.put(g.userRecord(u)), false
+	}
+	u.started = g.now()
+	return g.put(g.userRecord(u)), true
 }
 
 // End records how a call ended that [Guard.Begin] allowed, and returns what it
@@ -316,7 +345,7 @@ func (g *Guard) End(wmid int64, result Result) (change Change, recorded func(con
 	defer g.mu.Unlock()
 	u := g.index[wmid]
 	now := g.now()
-	g.budget.enter(now, g.running)
+	g.enter(now)
 	change.Before, change.PauseBefore = g.state(u), g.pauseState()
 	g.conclude(u.call, result, now)
 	g.running--
@@ -357,7 +386,7 @@ func (g *Guard) Users() []State {
 func (g *Guard) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.budget.enter(g.now(), g.running)
+	g.enter(g.now())
 	s := Status{
 		Limit: g.budget.limit, Used: g.budget.today.calls, Reset: g.budget.today.end, Ratio: g.budget.ratio,
 		Pause: g.pauseState(), Suppressed: maps.Clone(g.suppressed),

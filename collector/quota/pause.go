@@ -54,10 +54,9 @@ type pause struct {
 	next   time.Time     // when the next probe is allowed: at the end or, for the daily quota, before
 	length time.Duration // to the next probe; doubled when a probe is refused
 
-	// began is the number of the first call after the pause began, or was
-	// lifted by a new token: what becomes of earlier calls is no news.
-	began uint64
-	probe uint64 // number of the call that probes; 0 if none does
+	began  uint64 // number of the first call after the latest pause began: refusals of earlier ones are part of it
+	lifted uint64 // number of the first call with the token that serves: refusals of earlier ones are no news
+	probe  uint64 // number of the call that probes; 0 if none does
 }
 
 func (p *pause) active() bool { return p.reason != "" }
@@ -88,6 +87,9 @@ func (p *pause) postpone(now time.Time, today day) {
 // refused tells that the account was refused to call; the next call will be
 // the given one.
 func (p *pause) refused(reason Reason, call, nextCall uint64, now time.Time, today day) {
+	if call < p.lifted {
+		return
+	}
 	probe := p.active() && call == p.probe
 	if probe {
 		p.probe = 0
@@ -96,7 +98,7 @@ func (p *pause) refused(reason Reason, call, nextCall uint64, now time.Time, tod
 		return // several refusals of calls that were running count as one
 	}
 	first, most := reason.lengths()
-	fresh := pause{reason: reason, length: first, began: nextCall, probe: p.probe}
+	fresh := pause{reason: reason, length: first, began: nextCall, lifted: p.lifted, probe: p.probe}
 	if probe && p.reason.alike(reason) {
 		fresh.length = min(2*p.length, most)
 	}
@@ -114,7 +116,7 @@ func (p *pause) refused(reason Reason, call, nextCall uint64, now time.Time, tod
 // the probe's lifts the pause: other calls began before it.
 func (p *pause) answered(call uint64) {
 	if p.active() && call == p.probe {
-		*p = pause{began: p.began}
+		*p = pause{began: p.began, lifted: p.lifted}
 	}
 }
 
@@ -123,21 +125,25 @@ func (p *pause) unanswered(call uint64, now time.Time, today day) {
 	if p.active() && call == p.probe {
 		p.probe = 0
 		p.postpone(now, today)
+		if p.reason != DailyQuota {
+			p.end = p.next
+		}
 	}
 }
 
 // lift ends the pause: the token is another. Refusals of calls that run, made
 // with the old one, will be no news.
-func (p *pause) lift(nextCall uint64) { *p = pause{began: nextCall} }
+func (p *pause) lift(nextCall uint64) { *p = pause{began: nextCall, lifted: nextCall} }
 
 // distrust shortens a pause that lasts longer than it can: the clock was set
-// back.
-func (p *pause) distrust(now time.Time, today day) {
+// back. It reports whether it did.
+func (p *pause) distrust(now time.Time, today day) (changed bool) {
 	if p.active() && p.next.Sub(now) > p.length {
 		p.postpone(now, today)
-		p.end = p.next
+		p.end, changed = p.next, true
 	}
 	if p.reason == DailyQuota && p.end.After(today.end) {
-		p.end = today.end
+		p.end, changed = today.end, true
 	}
+	return changed
 }

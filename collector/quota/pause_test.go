@@ -187,6 +187,54 @@ func TestOneProbe(t *testing.T) {
 	}
 }
 
+// TestProbeAvoidsHangingUsers, also when they were refused since.
+func TestProbeAvoidsHangingUsers(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		s := newSetup(0, every(time.Hour, 1, 2)...)
+		g := s.guard()
+		call(g, quota.Result{Verdict: quota.Wait, TimedOut: true, Unanswered: true}) // 1
+		s.add(time.Minute)
+		call(g, quota.Result{}) // 2
+		s.add(2 * time.Hour)
+		call(g, refused(quota.Token)) // 1 again
+		if restart {
+			g = s.guard()
+		}
+		s.add(5 * time.Minute)
+		if got := due(g, 4); got != "2" {
+			t.Errorf("restart %v: got %q due, want 2: 1 is more overdue, but hangs", restart, got)
+		}
+	}
+}
+
+// TestRenew is for a call that was not sent for a long time.
+func TestRenew(t *testing.T) {
+	s := newSetup(0, every(15*time.Minute, 1, 2, 3)...)
+	g := s.guard()
+	begin(g, 1)
+	begin(g, 2)
+	s.add(10 * time.Minute)
+	if _, ok := g.Renew(1); !ok {
+		t.Error("the call may not be made")
+	}
+	g.End(1, quota.Result{})
+	if got, want := g.Users()[0].Due, s.now.Add(15*time.Minute); !got.Equal(want) {
+		t.Errorf("got due %v, want %v", got, want)
+	}
+	call(g, refused(quota.Token)) // 3
+	if _, ok := g.Renew(2); ok {
+		t.Error("the call may be made in a pause")
+	}
+	s.add(5 * time.Minute)
+	if !begin(g, 2) {
+		t.Error("the user whose call was not made has lost its turn")
+	}
+	s.add(time.Minute)
+	if _, ok := g.Renew(2); !ok {
+		t.Error("the probe may not be made")
+	}
+}
+
 // TestKilledProbe restarts under a probe: the next must wait, and be another user.
 func TestKilledProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2)...)
@@ -228,6 +276,18 @@ func TestTokenLiftsPause(t *testing.T) {
 			if got := g.Status().Pause; got != (quota.Pause{}) {
 				t.Errorf("a refusal of the old token pauses the new: %+v", got)
 			}
+		}
+		if !restart {
+			g.Due(4, 1)
+			begin(g, 1)
+			begin(g, 2)
+			g.SetToken(fingerprint("newest"))
+			call(g, refused(quota.RateLimit)) // 3, with the newest token
+			g.End(1, refused(quota.DailyQuota))
+			if got := g.Status().Pause.Reason; got != quota.RateLimit {
+				t.Errorf("a refusal of the old token changes the pause of the new: %+v", got)
+			}
+			g.SetToken(fingerprint("last"))
 		}
 		if g = s.guard(); g.Status().Pause.Reason != "" {
 			t.Errorf("restart %v: a restart brings the pause back", restart)

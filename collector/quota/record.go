@@ -15,10 +15,15 @@ const keepRemoved = 30 * 24 * time.Hour
 // The keys of records. A user's WMID follows userKey.
 const (
 	userKey   = "user/"
+	lostKey   = "lost"
 	budgetKey = "budget"
 	pauseKey  = "pause"
 	tokenKey  = "token"
 )
+
+// LostRecords are the records that a store is to begin with if another was lost:
+// the elapsed share of the day's calls then counts as used.
+func LostRecords() map[string][]byte { return map[string][]byte{lostKey: []byte("true")} }
 
 // storedUser is what is stored of a user. Times are in Unix nanoseconds, 0 for
 // none.
@@ -26,6 +31,8 @@ type storedUser struct {
 	Started   int64   `json:"started,omitempty"`
 	Previous  int64   `json:"previous,omitempty"`
 	Running   bool    `json:"running,omitempty"`
+	Interval  int64   `json:"interval"` // the minimum, in nanoseconds
+	Hanging   bool    `json:"hanging,omitempty"`
 	Verdict   Verdict `json:"verdict,omitempty"`
 	Streak    int     `json:"streak,omitempty"`
 	Ended     bool    `json:"ended,omitempty"`
@@ -37,15 +44,30 @@ type storedUser struct {
 }
 
 type storedBudget struct {
-	Today int64       `json:"today"` // start of the day
-	Days  []storedDay `json:"days"`
-	Ratio float64     `json:"ratio"`
+	Today *storedDay `json:"today"`
+	Left  *storedDay `json:"left,omitempty"`
+	Ratio float64    `json:"ratio"`
 }
 
 type storedDay struct {
 	Start int64 `json:"start"`
 	End   int64 `json:"end"`
 	Calls int   `json:"calls"`
+	First int   `json:"first"`
+}
+
+func (u *use) stored() *storedDay {
+	if u == nil {
+		return nil
+	}
+	return &storedDay{u.start.UnixNano(), u.end.UnixNano(), u.calls, u.first}
+}
+
+func (d *storedDay) restored() *use {
+	if d == nil {
+		return nil
+	}
+	return &use{day{time.Unix(0, d.Start), time.Unix(0, d.End)}, d.Calls, d.First}
 }
 
 type storedPause struct {
@@ -84,6 +106,7 @@ type record struct {
 func (g *Guard) userRecord(u *user) record {
 	return record{userKey + strconv.FormatInt(u.WMID, 10), storedUser{
 		Started: nanoseconds(u.started), Previous: nanoseconds(u.previous), Running: u.call != 0,
+		Interval: int64(u.MinInterval), Hanging: u.hanging,
 		Verdict: u.verdict, Streak: u.streak, Ended: u.ended, Last: u.last,
 		Followers: u.value.Followers, Following: u.value.Following, ValueAt: nanoseconds(u.value.At),
 		Removed: nanoseconds(u.removed),
@@ -91,11 +114,7 @@ func (g *Guard) userRecord(u *user) record {
 }
 
 func (g *Guard) budgetRecord() record {
-	b := storedBudget{Today: g.budget.today.start.UnixNano(), Ratio: g.budget.ratio}
-	for _, u := range g.budget.days {
-		b.Days = append(b.Days, storedDay{u.start.UnixNano(), u.end.UnixNano(), u.calls})
-	}
-	return record{budgetKey, b}
+	return record{budgetKey, storedBudget{g.budget.today.stored(), g.budget.left.stored(), g.budget.ratio}}
 }
 
 func (g *Guard) pauseRecord() record {
@@ -136,7 +155,7 @@ func (g *Guard) restore(config Config) {
 		}
 	}
 	g.restoreBudget(config.Records[budgetKey], now)
-	if config.Lost {
+	if config.Records[lostKey] != nil {
 		g.budget.forfeit(now)
 	}
 	g.restorePause(config.Records[pauseKey])
@@ -144,7 +163,7 @@ func (g *Guard) restore(config Config) {
 	if json.Unmarshal(config.Records[tokenKey], &token) == nil && len(token.Salt) > 0 {
 		g.token = token
 	}
-	records := []record{g.budgetRecord()}
+	records := []record{{lostKey, nil}, g.budgetRecord()}
 	for _, u := range g.index {
 		if u.call != 0 {
 			u.cut()
@@ -163,7 +182,8 @@ func (g *Guard) restoreUser(id string, value []byte) {
 		return
 	}
 	u := &user{
-		User:    User{WMID: wmid},
+		User:    User{WMID: wmid, MinInterval: time.Duration(r.Interval)},
+		hanging: r.Hanging,
 		started: fromNanoseconds(r.Started), previous: fromNanoseconds(r.Previous),
 		verdict: r.Verdict, streak: r.Streak, ended: r.Ended, last: r.Last,
 		value:   Value{Followers: r.Followers, Following: r.Following, At: fromNanoseconds(r.ValueAt)},
@@ -179,14 +199,8 @@ func (g *Guard) restoreUser(id string, value []byte) {
 // running may have run into a day that it did not see begin.
 func (g *Guard) restoreBudget(value []byte, now time.Time) {
 	var b storedBudget
-	if json.Unmarshal(value, &b) == nil {
-		for _, d := range b.Days {
-			u := &use{day{time.Unix(0, d.Start), time.Unix(0, d.End)}, d.Calls}
-			g.budget.days[u.start.Unix()] = u
-			if d.Start == b.Today {
-				g.budget.today = u
-			}
-		}
+	if json.Unmarshal(value, &b) == nil && b.Today != nil {
+		g.budget.today, g.budget.left = b.Today.restored(), b.Left.restored()
 		g.budget.ratio = max(1, b.Ratio)
 	}
 	var running int
@@ -224,10 +238,10 @@ func (g *Guard) setUsers(users []User, now time.Time) {
 		switch {
 		case configured[wmid]:
 			continue
-		case u.removed.IsZero() || u.removed.After(now):
+		case u.removed.IsZero() || u.removed.After(now) || u.removed.Before(u.started):
 			u.removed = now
 			records = append(records, g.userRecord(u))
-		case now.Sub(u.removed) > keepRemoved:
+		case now.Sub(u.removed) > max(keepRemoved, u.MinInterval):
 			delete(g.index, wmid)
 			records = append(records, record{g.userRecord(u).key, nil})
 		}

@@ -18,6 +18,8 @@ type user struct {
 	verdict  Verdict   // of the latest completed call that counts
 	streak   int       // how many in a row had it
 
+	hanging bool // whether the latest completed call that counts got no answer in time
+
 	last  Result // how the latest completed call ended
 	ended bool   // whether a call has ended yet
 	value Value
@@ -60,7 +62,7 @@ func (u *user) end(result Result, now time.Time) {
 	if u.verdict != result.Verdict {
 		u.streak = 0
 	}
-	u.verdict = result.Verdict
+	u.verdict, u.hanging = result.Verdict, result.TimedOut
 	u.streak++
 	if result.Verdict == Success {
 		u.value = Value{Followers: result.Followers, Following: result.Following, At: now}
@@ -77,12 +79,13 @@ func (u *user) cut() {
 }
 
 // distrust moves times that lie ahead to now: the clock was set back, and the
-// user must not wait for longer than an interval, nor a value stay young.
-func (u *user) distrust(now time.Time) {
-	if u.started.After(now) {
-		u.started = now
+// user must not wait for longer than an interval, nor a value stay young. It
+// reports whether there were any.
+func (u *user) distrust(now time.Time) (changed bool) {
+	for _, t := range []*time.Time{&u.started, &u.previous, &u.value.At} {
+		if t.After(now) {
+			*t, changed = now, true
+		}
 	}
-	if u.value.At.After(now) {
-		u.value.At = now
-	}
+	return changed
 }

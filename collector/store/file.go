@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -73,9 +72,9 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// create makes a new file without records. It appears under its name when it
-// is whole: an empty file is a damaged one.
-func create(path string) (*bbolt.DB, error) {
+// create makes a new file with the given records. It appears under its name when
+// it is whole: an empty file is a damaged one.
+func create(path string, records map[string][]byte) (*bbolt.DB, error) {
 	draft := path + ".new"
 	if err := os.RemoveAll(draft); err != nil {
 		return nil, err
@@ -91,7 +90,10 @@ func create(path string) (*bbolt.DB, error) {
 		if _, err := tx.CreateBucket(manifestBucket); err != nil {
 			return err
 		}
-		return putManifest(tx, manifest{Version: version})
+		if err := putManifest(tx, manifest{Version: version}); err != nil {
+			return err
+		}
+		return apply(tx, records)
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return nil, err
@@ -121,17 +123,23 @@ func openDB(path string) (*bbolt.DB, error) {
 
 // load opens an existing file and reads all its records.
 func load(path string) (db *bbolt.DB, records map[string][]byte, err error) {
-	if err := checkMeta(path); err != nil {
+	if err := checkFile(path); err != nil {
 		return nil, nil, err
 	}
 	records = make(map[string][]byte)
+	usable := false // a database that has panicked cannot even be closed
 	err = guarded(func() error {
 		if db, err = openDB(path); err != nil {
 			return err
 		}
-		return db.View(func(tx *bbolt.Tx) error { return read(tx, records) })
+		err := db.View(func(tx *bbolt.Tx) error { return read(tx, records) })
+		usable = true
+		return err
 	})
-	return db, records, err // a database that has panicked cannot be closed
+	if err != nil && usable {
+		db.Close() //nolint:errcheck // it is damaged
+	}
+	return db, records, err
 }
 
 // read reads all records, and checks that they are those that were written.
@@ -223,48 +231,4 @@ func putManifest(tx *bbolt.Tx, m manifest) error {
 		return err
 	}
 	return tx.Bucket(manifestBucket).Put(manifestKey, seal(manifestKey, value))
-}
-
-// meta is the beginning of bbolt's two meta pages, behind a page header of 16
-// bytes. Source: https://github.com/etcd-io/bbolt, internal/common/meta.go.
-type meta struct {
-	Magic, Version, PageSize, Flags                 uint32
-	Root, Sequence, Freelist, HighWater, Tx, Digest uint64
-}
-
-const (
-	metaOffset = 16
-	metaSize   = 4*4 + 6*8
-)
-
-// checkMeta refuses a file one of whose two meta pages is damaged. Package
-// bbolt would use the other, and so go back silently by one transaction: to
-// where a call was not made yet that has been paid.
-func checkMeta(path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	var page int64
-	for i := range int64(2) {
-		raw := make([]byte, metaSize)
-		if _, err := file.ReadAt(raw, i*page+metaOffset); err != nil {
-			if errors.Is(err, io.EOF) {
-				return fmt.Errorf("%w: the file is cut", errDamaged)
-			}
-			return fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		var m meta
-		if _, err := binary.Decode(raw, binary.NativeEndian, &m); err != nil {
-			return err
-		}
-		h := fnv.New64a()
-		h.Write(raw[:metaSize-8])
-		if h.Sum64() != m.Digest {
-			return fmt.Errorf("%w: the checksum of meta page %d is wrong", errDamaged, i)
-		}
-		page = int64(m.PageSize)
-	}
-	return nil
 }

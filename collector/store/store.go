@@ -23,6 +23,12 @@ import (
 const (
 	fileName = "state.db"
 	lockName = "lock"
+
+	// asideSuffix and the time are added to the name of a damaged file.
+	asideSuffix = ".corrupt-"
+
+	// slowCommit is how long a commit may take without being reported.
+	slowCommit = 10 * time.Second
 )
 
 // The operations that can fail, for Config.OnError.
@@ -35,10 +41,15 @@ const (
 type Config struct {
 	Dir     string                            // made if missing
 	OnError func(operation string, err error) // told of every failure; may be called from any goroutine
+	// IfLost are the records of a new store that is begun because the old one
+	// was damaged.
+	IfLost map[string][]byte
 }
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
+	path      string
+	file      os.FileInfo // of path when it was opened
 	lock      *flock.Flock
 	db        *bbolt.DB
 	onError   func(operation string, err error)
@@ -58,7 +69,7 @@ type Store struct {
 type Contents struct {
 	Records map[string][]byte
 	// SetAside is where a damaged file was moved to, with the Damage found;
-	// empty if the file was good, or there was none. Then there are no records.
+	// empty if the file was good, or there was none.
 	SetAside string
 	Damage   error
 }
@@ -69,20 +80,29 @@ func Open(config Config) (*Store, Contents, error) {
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
 	}
-	lock := flock.New(filepath.Join(config.Dir, lockName), flock.SetPermissions(0o600))
+	lockPath := filepath.Join(config.Dir, lockName)
+	if info, err := os.Stat(lockPath); err == nil && !info.Mode().IsRegular() {
+		return nil, Contents{}, fmt.Errorf("opening the store: %s is not a regular file", lockPath)
+	}
+	lock := flock.New(lockPath, flock.SetPermissions(0o600))
 	switch locked, err := lock.TryLock(); {
 	case err != nil:
 		return nil, Contents{}, fmt.Errorf("opening the store: locking: %w", err)
 	case !locked:
 		return nil, Contents{}, fmt.Errorf("opening the store: %s is in use by another process: run one exporter for each token, each with a folder of its own", config.Dir)
 	}
-	db, contents, err := open(filepath.Join(config.Dir, fileName), config.OnError)
+	db, contents, err := open(filepath.Join(config.Dir, fileName), config)
 	if err != nil {
 		lock.Unlock() //nolint:errcheck // the process is about to end
 		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
 	}
+	path := filepath.Join(config.Dir, fileName)
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
+	}
 	s := &Store{
-		lock: lock, db: db, onError: config.OnError,
+		path: path, file: file, lock: lock, db: db, onError: config.OnError,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 		pending: make(map[string][]byte), gathering: make(chan struct{}),
 	}
@@ -91,11 +111,15 @@ func Open(config Config) (*Store, Contents, error) {
 }
 
 // open opens the file at path, a new one if there is none or it is damaged.
-func open(path string, onError func(string, error)) (*bbolt.DB, Contents, error) {
+func open(path string, config Config) (*bbolt.DB, Contents, error) {
 	_, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		db, err := create(path)
-		return db, Contents{}, err
+		var records map[string][]byte
+		if aside, err := filepath.Glob(path + asideSuffix + "*"); err != nil || len(aside) > 0 {
+			records = config.IfLost // the process may have ended when it had set the old one aside
+		}
+		db, err := create(path, records)
+		return db, Contents{Records: records}, err
 	}
 	if err != nil {
 		return nil, Contents{}, err
@@ -104,13 +128,13 @@ func open(path string, onError func(string, error)) (*bbolt.DB, Contents, error)
 	if damage == nil || !errors.Is(damage, errDamaged) {
 		return db, Contents{Records: records}, damage
 	}
-	onError(OperationRead, damage)
-	aside := fmt.Sprintf("%s.corrupt-%s", path, time.Now().UTC().Format("20060102T150405.000Z"))
+	config.OnError(OperationRead, damage)
+	aside := fmt.Sprintf("%s%s%s", path, asideSuffix, time.Now().UTC().Format("20060102T150405.000Z"))
 	if err := os.Rename(path, aside); err != nil {
 		return nil, Contents{}, fmt.Errorf("%s is damaged (%w), and setting it aside failed: %w", path, damage, err)
 	}
-	db, err = create(path)
-	return db, Contents{SetAside: aside, Damage: damage}, err
+	db, err = create(path, config.IfLost)
+	return db, Contents{Records: config.IfLost, SetAside: aside, Damage: damage}, err
 }
 
 // Put changes records, all of them at once or none; a nil value deletes. It
@@ -174,7 +198,11 @@ func (s *Store) commit() {
 	s.pending, s.gathering, s.committing = make(map[string][]byte), make(chan struct{}), done
 	s.mu.Unlock()
 
+	slow := time.AfterFunc(slowCommit, func() {
+		s.onError(OperationWrite, fmt.Errorf("writing has taken %v, and goes on", slowCommit))
+	})
 	err := s.write(changes)
+	slow.Stop()
 	if err != nil {
 		s.onError(OperationWrite, err)
 	}
@@ -194,6 +222,9 @@ func (s *Store) commit() {
 func (s *Store) write(changes map[string][]byte) error {
 	if s.broken != nil {
 		return s.broken
+	}
+	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
+		return fmt.Errorf("%s was removed or replaced: nothing is kept until a restart", s.path)
 	}
 	err := guarded(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error { return apply(tx, changes) })

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,10 +40,13 @@ func (p *problems) count() int {
 	return len(p.list)
 }
 
+// lost are the records of stores that follow a damaged one.
+var lost = map[string][]byte{"lost": []byte("yes")}
+
 func mustOpen(t *testing.T, dir string) (*Store, Contents, *problems) {
 	t.Helper()
 	reported := &problems{}
-	s, contents, err := Open(Config{Dir: dir, OnError: reported.add})
+	s, contents, err := Open(Config{Dir: dir, OnError: reported.add, IfLost: lost})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +240,7 @@ func TestDamage(t *testing.T) {
 				s.Close(t.Context())
 				return
 			}
-			if len(contents.Records) > 0 || contents.Damage == nil || reported.count() != 1 {
+			if !equal(contents.Records, lost) || contents.Damage == nil || reported.count() != 1 {
 				t.Errorf("got %d records, damage %v, reported %q", len(contents.Records), contents.Damage, reported.list)
 			}
 			if aside, err := os.ReadFile(contents.SetAside); err != nil || !bytes.Equal(aside, damaged) || !strings.HasPrefix(contents.SetAside, path+".corrupt-") {
@@ -246,7 +250,7 @@ func TestDamage(t *testing.T) {
 			s.Close(t.Context())
 			s, contents, _ = mustOpen(t, dir)
 			defer s.Close(t.Context())
-			if !equal(contents.Records, records("a", "1")) {
+			if !equal(contents.Records, records("a", "1", "lost", "yes")) {
 				t.Errorf("the new store holds %q", contents.Records)
 			}
 		})
@@ -374,6 +378,148 @@ func TestFailingDisk(t *testing.T) {
 	defer s.Close(t.Context())
 	if want := records("a", "2", "b", "1", "c", "3", "d", "4"); !equal(contents.Records, want) {
 		t.Errorf("got %q, want %q", contents.Records, want)
+	}
+}
+
+// TestReplaced removes the file, or puts another in its place.
+func TestReplaced(t *testing.T) {
+	for _, replace := range []bool{false, true} {
+		dir := t.TempDir()
+		s, _, reported := mustOpen(t, dir)
+		if err := os.Remove(filepath.Join(dir, fileName)); err != nil {
+			t.Fatal(err)
+		}
+		if replace {
+			if err := os.WriteFile(filepath.Join(dir, fileName), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(s, records("a", "1"))
+		if reported.count() != 1 {
+			t.Errorf("replace %v: got %d reports, want 1", replace, reported.count())
+		}
+		s.Close(t.Context())
+	}
+}
+
+// TestNotAFile must not hang on what cannot be a store.
+func TestNotAFile(t *testing.T) {
+	for _, name := range []string{fileName, lockName} {
+		dir := t.TempDir()
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Open(Config{Dir: dir}); err == nil || !strings.HasSuffix(err.Error(), "is not a regular file") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestHostileTree has damage that package bbolt does not survive.
+func TestHostileTree(t *testing.T) {
+	content, _ := written(t)
+	page := os.Getpagesize()
+	cycles, freelists := 0, 0
+	for id := 2; id*page < len(content); id++ {
+		damaged := bytes.Clone(content)
+		switch binary.NativeEndian.Uint16(content[id*page+8:]) {
+		case branchFlag: // its first child is itself
+			binary.NativeEndian.PutUint64(damaged[id*page+headerSize+8:], uint64(id))
+			cycles++
+		case freelistFlag: // it has 2^33 entries
+			binary.NativeEndian.PutUint16(damaged[id*page+10:], 0xffff)
+			binary.NativeEndian.PutUint64(damaged[id*page+headerSize:], 1<<33)
+			freelists++
+		default:
+			continue
+		}
+		path := filepath.Join(t.TempDir(), fileName)
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, _, err := load(path)
+		if err == nil { // a page that is not in use any more
+			guarded(db.Close) //nolint:errcheck // it is damaged
+		} else if !errors.Is(err, errDamaged) {
+			t.Errorf("page %d: got %v", id, err)
+		}
+	}
+	if cycles == 0 || freelists == 0 {
+		t.Error("the file has no branch or no free list: the test proves nothing")
+	}
+}
+
+// TestManifest takes a record away, and brings an old one back, in a file that
+// is otherwise in good order.
+func TestManifest(t *testing.T) {
+	content, _ := written(t)
+	key := []byte("user/7")
+	for name, change := range map[string]func(*bbolt.Bucket) error{
+		"lost": func(b *bbolt.Bucket) error { return b.Delete(key) },
+		"old":  func(b *bbolt.Bucket) error { return b.Put(key, seal(key, []byte("old"))) },
+		"new":  func(b *bbolt.Bucket) error { return b.Put([]byte("x"), seal([]byte("x"), nil)) },
+	} {
+		path := filepath.Join(t.TempDir(), fileName)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := openDB(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Update(func(tx *bbolt.Tx) error { return change(tx.Bucket(recordsBucket)) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := load(path); !errors.Is(err, errDamaged) {
+			t.Errorf("%s record: got %v, want damage", name, err)
+		}
+	}
+}
+
+// TestKilledWhenSetAside starts again after a kill between two steps: what was
+// lost is not forgotten.
+func TestKilledWhenSetAside(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, fileName+asideSuffix+"x"), []byte("noise"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time, the file is there
+		s, contents, _ := mustOpen(t, dir)
+		if !equal(contents.Records, lost) {
+			t.Errorf("got %q, want the records of a loss", contents.Records)
+		}
+		s.Close(t.Context())
+	}
+}
+
+// TestPutDuringCommit puts while a commit is failing: what is newer wins, and
+// who waits for all waits for the commit too.
+func TestPutDuringCommit(t *testing.T) {
+	dir := t.TempDir()
+	s, _, _ := mustOpen(t, dir)
+	var once sync.Once
+	s.onError = func(string, error) { // the commit is not over yet
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+			defer cancel()
+			if s.Put(nil)(ctx); ctx.Err() == nil {
+				t.Error("the wait for all ended before the commit")
+			}
+			s.Put(records("a", "new"))
+		})
+	}
+	file := s.file
+	s.file = nil // no file is the same
+	put(s, records("a", "old"))
+	s.file = file
+	s.Close(t.Context())
+	s, contents, _ := mustOpen(t, dir)
+	defer s.Close(t.Context())
+	if got := string(contents.Records["a"]); got != "new" {
+		t.Errorf("got %s, want new", got)
 	}
 }
 

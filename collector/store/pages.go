@@ -1,0 +1,196 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+)
+
+// The form of a bbolt file. Source: https://github.com/etcd-io/bbolt,
+// internal/common/page.go, meta.go and bucket.go. All numbers are in the
+// machine's byte order.
+const (
+	headerSize  = 16 // of a page: id, flags, count, overflow
+	elementSize = 16 // of an element of a branch or a leaf
+
+	branchFlag   = 0x01
+	leafFlag     = 0x02
+	freelistFlag = 0x10
+
+	bucketFlag = 0x01 // of a leaf element that is a bucket
+)
+
+// meta is what a meta page holds behind its header.
+type meta struct {
+	Magic, Version, PageSize, Flags                 uint32
+	Root, Sequence, Freelist, HighWater, Tx, Digest uint64
+}
+
+const (
+	metaOffset = headerSize
+	metaSize   = 4*4 + 6*8
+)
+
+// checkFile refuses a file that is damaged in a way that package bbolt does not
+// notice, or that it would not survive: it descends for ever in a branch that
+// leads to itself, allocates whatever a page says, and when one of the two meta
+// pages is damaged, it goes back silently by one transaction, to where a call
+// was not made yet that has been paid.
+func checkFile(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%w: it is a folder", errDamaged)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	metas, err := readMetas(content)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	latest := metas[0]
+	if metas[1].Tx > latest.Tx {
+		latest = metas[1]
+	}
+	t := &tree{content: content, pageSize: uint64(latest.PageSize), highWater: latest.HighWater, seen: make(map[uint64]bool)}
+	if err := errors.Join(t.checkFreelist(latest.Freelist), t.check(latest.Root, nil)); err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return nil
+}
+
+// readMetas returns the two meta pages, both of which must be good.
+func readMetas(content []byte) (metas [2]meta, err error) {
+	var page uint64
+	for i := range metas {
+		at := uint64(i)*page + metaOffset
+		if at+metaSize > uint64(len(content)) {
+			return metas, io.ErrUnexpectedEOF
+		}
+		raw := content[at : at+metaSize]
+		if _, err := binary.Decode(raw, binary.NativeEndian, &metas[i]); err != nil {
+			return metas, err
+		}
+		h := fnv.New64a()
+		h.Write(raw[:metaSize-8])
+		if h.Sum64() != metas[i].Digest {
+			return metas, fmt.Errorf("the checksum of meta page %d is wrong", i)
+		}
+		page = uint64(metas[i].PageSize)
+	}
+	return metas, nil
+}
+
+// tree checks the pages that the tree of a database consists of.
+type tree struct {
+	content             []byte
+	pageSize, highWater uint64
+	seen                map[uint64]bool
+}
+
+// page returns a page with its overflow, its flags and its count.
+func (t *tree) page(id uint64) (page []byte, flags uint16, count uint64, err error) {
+	if id >= t.highWater || t.seen[id] {
+		return nil, 0, 0, fmt.Errorf("page %d is out of place", id)
+	}
+	t.seen[id] = true
+	at := id * t.pageSize
+	if at+t.pageSize > uint64(len(t.content)) {
+		return nil, 0, 0, fmt.Errorf("page %d is cut off", id)
+	}
+	header := t.content[at : at+headerSize]
+	overflow := uint64(binary.NativeEndian.Uint32(header[12:]))
+	if binary.NativeEndian.Uint64(header) != id || id+overflow >= t.highWater || at+(overflow+1)*t.pageSize > uint64(len(t.content)) {
+		return nil, 0, 0, fmt.Errorf("the header of page %d is wrong", id)
+	}
+	for i := range overflow {
+		t.seen[id+i+1] = true
+	}
+	return t.content[at : at+(overflow+1)*t.pageSize], binary.NativeEndian.Uint16(header[8:]), uint64(binary.NativeEndian.Uint16(header[10:])), nil
+}
+
+func (t *tree) checkFreelist(id uint64) error {
+	page, flags, count, err := t.page(id)
+	if err != nil {
+		return err
+	}
+	if count == 0xffff { // then the count is the first entry
+		count = binary.NativeEndian.Uint64(page[headerSize:]) + 1
+	}
+	if flags != freelistFlag || count > uint64(len(page)-headerSize)/8 {
+		return fmt.Errorf("the free list in page %d is wrong", id)
+	}
+	return nil
+}
+
+// check checks a page and all below it. Its first key must be the given one, if
+// that is not nil.
+func (t *tree) check(id uint64, first []byte) error {
+	page, flags, count, err := t.page(id)
+	if err != nil {
+		return err
+	}
+	if flags != branchFlag && flags != leafFlag || headerSize+count*elementSize > uint64(len(page)) || flags == branchFlag && count == 0 {
+		return fmt.Errorf("the header of page %d is wrong", id)
+	}
+	var last []byte
+	for i := range count {
+		at := headerSize + i*elementSize
+		key, err := t.checkElement(page, at, flags)
+		if err != nil {
+			return fmt.Errorf("page %d: %w", id, err)
+		}
+		if i == 0 && first != nil && !bytes.Equal(key, first) || i > 0 && bytes.Compare(key, last) <= 0 {
+			return fmt.Errorf("page %d is out of order", id)
+		}
+		last = key
+	}
+	return nil
+}
+
+// checkElement checks an element of a branch or leaf page and what it leads to,
+// and returns its key.
+func (t *tree) checkElement(page []byte, at uint64, flags uint16) (key []byte, err error) {
+	field := func(i uint64) uint64 { return uint64(binary.NativeEndian.Uint32(page[at+4*i:])) }
+	offset, keySize, valueSize := field(1), field(2), field(3) // of a leaf; its flags are before them
+	if flags == branchFlag {
+		offset, keySize, valueSize = field(0), field(1), 0
+	}
+	if at+offset+keySize+valueSize > uint64(len(page)) {
+		return nil, errors.New("an element lies outside")
+	}
+	key = page[at+offset : at+offset+keySize]
+	value := page[at+offset+keySize : at+offset+keySize+valueSize]
+	switch {
+	case flags == branchFlag:
+		return key, t.check(binary.NativeEndian.Uint64(page[at+8:]), key)
+	case field(0)&bucketFlag == 0:
+		return key, nil
+	case valueSize < 16:
+		return nil, errors.New("a bucket is cut")
+	}
+	if root := binary.NativeEndian.Uint64(value); root != 0 {
+		return key, t.check(root, nil)
+	}
+	return key, checkInline(value[16:])
+}
+
+// checkInline checks the page of a bucket that is so small that it lies within
+// its element.
+func checkInline(page []byte) error {
+	t := &tree{content: page, pageSize: uint64(len(page)), highWater: 1, seen: make(map[uint64]bool)}
+	if len(page) < headerSize {
+		return errors.New("a small bucket is cut")
+	}
+	return t.check(0, nil)
+}

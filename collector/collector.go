@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -54,7 +53,6 @@ type Collector struct {
 	requests  *requestMetrics
 	metrics   userMetrics
 	account   accountMetrics
-	diskHangs atomic.Bool // whether the last wait for the store was in vain
 }
 
 // New returns a collector, which has called nobody yet.
@@ -96,18 +94,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // Refresh makes sure that the users that are due are asked about, and waits
 // for that until ctx ends at the latest. Calls that it then leaves behind go
 // on, and their answers count for the next scrape.
-//
-// What is exposed afterwards is durable, if the guard has a store that works.
-func (c *Collector) Refresh(ctx context.Context) {
-	c.refresher.refresh(ctx)
-	if c.diskHangs.Load() { // one scrape has waited for it
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
-		defer cancel()
-	}
-	c.config.Guard.Sync(ctx)
-	c.diskHangs.Store(ctx.Err() != nil)
-}
+func (c *Collector) Refresh(ctx context.Context) { c.refresher.refresh(ctx) }
 
 // Cached returns a view of c that collects the same metrics without a refresh,
 // for a handler that has refreshed already.

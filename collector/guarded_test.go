@@ -70,13 +70,30 @@ func TestRecordedBeforeSent(t *testing.T) {
 	})
 }
 
+// TestShownWhenKept has a scrape come between the end of a call and its commit:
+// what a kill could still take away is not shown.
+func TestShownWhenKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 2 * time.Second}
+		c := newCollector(t, newFakeAPI(instant), users(1), withGuard(users(1), func(guard *quota.Config) { guard.Store = store }))
+		scrape(c, 3*time.Second) // the call ends after 2 s, and is recorded after 4 s
+		for _, want := range []int{0, 1} {
+			got := gather(t, c.Cached(), "bilibili_followers", "bilibili_up")
+			if strings.Count(got, "\nbilibili_followers{") != want || strings.Count(got, "\nbilibili_up{") != want {
+				t.Errorf("want %d values in\n%s", want, got)
+			}
+			time.Sleep(time.Second + time.Millisecond)
+		}
+	})
+}
+
 // TestHangingDisk keeps calls from being made, and scrapes from nothing.
 func TestHangingDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 10 * time.Hour}
 		api := newFakeAPI(instant)
 		c := newCollector(t, api, users(3), withGuard(users(3), func(guard *quota.Config) { guard.Store = store }))
-		for i, want := range []time.Duration{9 * time.Second, 100 * time.Millisecond, 100 * time.Millisecond} {
+		for i, want := range []time.Duration{9 * time.Second, 0, 0} {
 			if got := scrape(c, 9*time.Second); got != want {
 				t.Errorf("scrape %d took %v, want %v", i, got, want)
 			}

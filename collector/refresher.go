@@ -133,6 +133,7 @@ func (r *refresher) run(f *refresh) {
 		token    justoneapi.Token
 		patient  time.Time // when the queue is given up
 		queue    = newQueue(r.config.MaxConcurrency)
+		saving   sync.WaitGroup // calls that are being recorded as ended
 		ended    = make(chan *lane)
 		stopping = r.stopping
 	)
@@ -145,8 +146,9 @@ func (r *refresher) run(f *refresh) {
 		if r.isClosed() || !time.Now().Before(patient) {
 			queue.clear()
 		}
-		wait := r.start(queue, token, ended)
+		wait := r.start(queue, token, ended, &saving)
 		if !queue.waiting() && queue.running() == 0 {
+			saving.Wait()
 			r.config.Guard.Sync(r.calls.base)
 			if r.finish(f) {
 				return
@@ -181,11 +183,11 @@ func (r *refresher) readToken() justoneapi.Token {
 // the next turn, and patience if that waits for more than time.
 //
 // The calls are made when all have begun: so their records share a commit.
-func (r *refresher) start(q *queue, token justoneapi.Token, ended chan<- *lane) time.Duration {
+func (r *refresher) start(q *queue, token justoneapi.Token, ended chan<- *lane, saving *sync.WaitGroup) time.Duration {
 	var calls []func()
 	defer func() {
 		for _, call := range calls {
-			r.running.Go(call)
+			saving.Go(call)
 		}
 	}()
 	for {

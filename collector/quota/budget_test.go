@@ -51,7 +51,7 @@ func call(g *quota.Guard, result quota.Result) bool {
 	if len(turns) == 0 || !begin(g, turns[0].WMID) {
 		return false
 	}
-	g.End(turns[0].WMID, result)
+	end(g, turns[0].WMID, result)
 	return true
 }
 
@@ -107,8 +107,8 @@ func TestMidnight(t *testing.T) {
 			t.Errorf("killed %v: got %d used at midnight, want 2", killed, got)
 		}
 		if !killed {
-			g.End(1, quota.Result{})
-			g.End(2, quota.Result{})
+			end(g, 1, quota.Result{})
+			end(g, 2, quota.Result{})
 		}
 		if !call(g, quota.Result{}) || call(g, quota.Result{}) {
 			t.Errorf("killed %v: want one call of the three left", killed)
@@ -128,7 +128,7 @@ func TestRatio(t *testing.T) {
 		t.Errorf("at first: got %v, want 192 calls wanted / 96 = 2", got)
 	}
 	begin(g, 1)
-	g.End(1, quota.Result{})
+	end(g, 1, quota.Result{})
 	if got, want := ratio(), 192./95; got != want {
 		t.Errorf("after a call: got %v, want %v", got, want)
 	}
@@ -136,7 +136,7 @@ func TestRatio(t *testing.T) {
 		t.Errorf("got interval %v, want %v", got, want)
 	}
 	begin(g, 2)
-	g.End(2, quota.Result{Verdict: quota.BackOff}) // now every 30 minutes
+	end(g, 2, quota.Result{Verdict: quota.BackOff}) // now every 30 minutes
 	if got, want := ratio(), (96.+48)/94; got != want {
 		t.Errorf("with a back-off: got %v, want %v", got, want)
 	}
@@ -195,7 +195,7 @@ func TestOverflow(t *testing.T) {
 	s.at("2026-11-23 00:00")
 	g := s.guard()
 	begin(g, 2)
-	g.End(2, quota.Result{})
+	end(g, 2, quota.Result{})
 	g.Due(0, 1)
 	for _, user := range g.Users() {
 		if user.Interval <= 0 {
@@ -354,7 +354,7 @@ func TestMidnightEnd(t *testing.T) {
 	g := s.guard()
 	begin(g, 1)
 	s.at("2026-11-24 00:00")
-	g.End(1, quota.Result{})
+	end(g, 1, quota.Result{})
 	if got := s.guard().Status().Used; got != 1 {
 		t.Errorf("after a restart: got %d used, want 1", got)
 	}

@@ -196,7 +196,7 @@ func (g *Guard) Due(ahead, scrapes int) []Turn {
 	g.settle(now)
 	var turns []Turn
 	for _, u := range g.users {
-		if u.call != 0 {
+		if u.current != 0 {
 			continue
 		}
 		if due := g.due(u); due.Sub(now) <= horizon {
@@ -299,7 +299,7 @@ func (g *Guard) Allows(wmid int64) bool {
 
 func (g *Guard) allows(u *user, now time.Time) bool {
 	g.enter(now)
-	return u != nil && u.configured && u.call == 0 && g.pause.allows(now) && g.budget.remaining() > 0
+	return u != nil && u.configured && u.current == 0 && g.pause.allows(now) && g.budget.remaining() > 0
 }
 
 // Begin reports whether a call for the user may be made now. If so it counts
@@ -329,8 +329,8 @@ func (g *Guard) Renew(wmid int64) (recorded func(context.Context), ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u := g.index[wmid]
-	if g.pause.active() && g.pause.probe != u.call {
-		u.started, u.call = u.previous, 0
+	if g.pause.active() && g.pause.probe != u.current {
+		u.started, u.current = u.previous, 0
 		g.running--
 		return g.put(g.userRecord(u)), false
 	}
@@ -339,19 +339,33 @@ func (g *Guard) Renew(wmid int64) (recorded func(context.Context), ok bool) {
 }
 
 // End records how a call ended that [Guard.Begin] allowed, and returns what it
-// has changed. The end is durable when recorded returns.
+// has changed. When recorded returns the end is durable, if the store works,
+// and [Guard.Users] shows it: what is shown must not be forgotten.
 func (g *Guard) End(wmid int64, result Result) (change Change, recorded func(context.Context)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u := g.index[wmid]
 	now := g.now()
 	g.enter(now)
-	change.Before, change.PauseBefore = g.state(u), g.pauseState()
-	g.conclude(u.call, result, now)
+	change.Before, change.PauseBefore = g.state(u, u.outcome), g.pauseState()
+	g.conclude(u.current, result, now)
 	g.running--
 	u.end(result, now)
-	change.After, change.PauseAfter = g.state(u), g.pauseState()
-	return change, g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord())
+	change.After, change.PauseAfter = g.state(u, u.outcome), g.pauseState()
+	durable, outcome := g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), u.outcome
+	return change, func(ctx context.Context) {
+		durable(ctx)
+		g.show(u, outcome)
+	}
+}
+
+// show makes an outcome seen.
+func (g *Guard) show(u *user, o outcome) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if o.call > u.shown.call {
+		u.shown = o
+	}
 }
 
 // conclude tells the pause what a call's end means for the account.
@@ -371,13 +385,13 @@ func (g *Guard) conclude(call uint64, result Result, now time.Time) {
 // until ctx ends.
 func (g *Guard) Sync(ctx context.Context) { g.put()(ctx) }
 
-// Users returns what is known of every user.
+// Users returns what is known of every user, and durable.
 func (g *Guard) Users() []State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	states := make([]State, len(g.users))
 	for i, u := range g.users {
-		states[i] = g.state(u)
+		states[i] = g.state(u, u.shown)
 	}
 	return states
 }
@@ -404,9 +418,9 @@ func (g *Guard) pauseState() Pause {
 	return Pause{g.pause.reason, g.pause.next}
 }
 
-func (g *Guard) state(u *user) State {
+func (g *Guard) state(u *user, o outcome) State {
 	return State{
-		User: u.User, Value: u.value, Last: u.last, Ended: u.ended,
+		User: u.User, Value: o.value, Last: o.last, Ended: o.ended,
 		Interval: g.budget.stretched(u.interval(g.retryInterval)), Due: g.due(u),
 	}
 }

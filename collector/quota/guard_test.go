@@ -1,6 +1,7 @@
 package quota_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,6 +26,13 @@ func newGuard(c *clock, users ...quota.User) *quota.Guard {
 func begin(g *quota.Guard, wmid int64) bool {
 	_, ok := g.Begin(wmid)
 	return ok
+}
+
+// end ends a call, and waits until that is shown.
+func end(g *quota.Guard, wmid int64, result quota.Result) quota.Change {
+	change, recorded := g.End(wmid, result)
+	recorded(context.Background())
+	return change
 }
 
 func every(interval time.Duration, wmids ...int64) []quota.User {
@@ -75,7 +83,7 @@ func TestIntervals(t *testing.T) {
 					t.Fatalf("call %d: refused when due", i)
 				}
 				c.add(3 * time.Second) // the call takes a while, which does not count
-				g.End(1, quota.Result{Verdict: verdict})
+				end(g, 1, quota.Result{Verdict: verdict})
 				if got := g.Users()[0].Interval; got != test.want[i] {
 					t.Errorf("call %d: got interval %v, want %v", i, got, test.want[i])
 				}
@@ -97,7 +105,7 @@ func TestDueOrder(t *testing.T) {
 	}
 	for _, wmid := range []int64{3, 1, 5} {
 		g.Begin(wmid)
-		g.End(wmid, quota.Result{})
+		end(g, wmid, quota.Result{})
 		c.add(time.Minute)
 	}
 	c.add(20 * time.Minute)
@@ -115,7 +123,7 @@ func TestDueAhead(t *testing.T) {
 	g := newGuard(c, every(15*time.Minute, 1, 2, 3, 4)...)
 	for wmid := range int64(4) {
 		g.Begin(wmid + 1)
-		g.End(wmid+1, quota.Result{})
+		end(g, wmid+1, quota.Result{})
 		c.add(300 * time.Millisecond)
 	}
 	start := c.now
@@ -156,7 +164,7 @@ func TestBeginOnce(t *testing.T) {
 	if begin(g, 1) || len(g.Due(1, 1)) > 0 {
 		t.Error("want no second call while one runs, however long")
 	}
-	g.End(1, quota.Result{Verdict: quota.Wait, TimedOut: true})
+	end(g, 1, quota.Result{Verdict: quota.Wait, TimedOut: true})
 	if turns := g.Due(1, 1); len(turns) != 1 || !turns[0].Hanging {
 		t.Errorf("got %+v, want the user to be due and hanging", turns)
 	}
@@ -171,13 +179,13 @@ func TestUsers(t *testing.T) {
 	start := c.now
 	g.Begin(7)
 	c.add(time.Second)
-	if change, _ := g.End(7, quota.Result{Followers: 10, Following: 1}); change.Before.Ended || !change.After.Ended {
+	if change := end(g, 7, quota.Result{Followers: 10, Following: 1}); change.Before.Ended || !change.After.Ended {
 		t.Errorf("the first call: got %+v", change)
 	}
 	c.add(15 * time.Minute)
 	g.Begin(7)
 	c.add(time.Second)
-	if change, _ := g.End(7, quota.Result{Verdict: quota.BackOff, Code: "-404"}); change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
+	if change := end(g, 7, quota.Result{Verdict: quota.BackOff, Code: "-404"}); change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
 		t.Errorf("got %+v", change)
 	}
 	got := g.Users()

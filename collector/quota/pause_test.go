@@ -121,17 +121,17 @@ func TestRefusalsInFlight(t *testing.T) {
 	for wmid := range int64(4) {
 		begin(g, wmid+1)
 	}
-	g.End(1, refused(quota.RateLimit))
+	end(g, 1, refused(quota.RateLimit))
 	s.add(time.Second)
-	g.End(2, refused(quota.RateLimit))
+	end(g, 2, refused(quota.RateLimit))
 	s.add(time.Second)
-	g.End(3, quota.Result{}) // was under way before: lifts nothing
+	end(g, 3, quota.Result{}) // was under way before: lifts nothing
 	if got := g.Status().Pause.Resume.Sub(s.now); got != 28*time.Second {
 		t.Errorf("the next probe is in %v, want 28s", got)
 	}
 	s.add(28 * time.Second)
 	call(g, quota.Result{})
-	g.End(4, refused(quota.RateLimit)) // of before the pause, after its end
+	end(g, 4, refused(quota.RateLimit)) // of before the pause, after its end
 	if got := g.Status().Pause; got != (quota.Pause{}) {
 		t.Errorf("an old refusal pauses again: %+v", got)
 	}
@@ -155,8 +155,8 @@ func TestLaterEndWins(t *testing.T) {
 		g := s.guard()
 		begin(g, 1)
 		begin(g, 2)
-		g.End(1, refused(test.first))
-		g.End(2, refused(test.second))
+		end(g, 1, refused(test.first))
+		end(g, 2, refused(test.second))
 		if got := g.Status().Pause.Reason; got != test.want {
 			t.Errorf("%s, then %s: got %s, want %s", test.first, test.second, got, test.want)
 		}
@@ -177,7 +177,7 @@ func TestOneProbe(t *testing.T) {
 		t.Error("two calls probe at a time")
 	}
 	s.add(time.Minute)
-	g.End(2, quota.Result{Verdict: quota.Wait, TimedOut: true, Unanswered: true})
+	end(g, 2, quota.Result{Verdict: quota.Wait, TimedOut: true, Unanswered: true})
 	s.toProbe(t, g, 5*time.Minute) // as long as before
 	if got := due(g, 4); got != "3" {
 		t.Errorf("got %q due, want another user", got)
@@ -217,7 +217,7 @@ func TestRenew(t *testing.T) {
 	if _, ok := g.Renew(1); !ok {
 		t.Error("the call may not be made")
 	}
-	g.End(1, quota.Result{})
+	end(g, 1, quota.Result{})
 	if got, want := g.Users()[0].Due, s.now.Add(15*time.Minute); !got.Equal(want) {
 		t.Errorf("got due %v, want %v", got, want)
 	}
@@ -272,7 +272,7 @@ func TestTokenLiftsPause(t *testing.T) {
 			t.Errorf("restart %v: another token does not lift the pause", restart)
 		}
 		if !restart {
-			g.End(3, refused(quota.Token)) // of a call with the old token
+			end(g, 3, refused(quota.Token)) // of a call with the old token
 			if got := g.Status().Pause; got != (quota.Pause{}) {
 				t.Errorf("a refusal of the old token pauses the new: %+v", got)
 			}
@@ -283,7 +283,7 @@ func TestTokenLiftsPause(t *testing.T) {
 			begin(g, 2)
 			g.SetToken(fingerprint("newest"))
 			call(g, refused(quota.RateLimit)) // 3, with the newest token
-			g.End(1, refused(quota.DailyQuota))
+			end(g, 1, refused(quota.DailyQuota))
 			if got := g.Status().Pause.Reason; got != quota.RateLimit {
 				t.Errorf("a refusal of the old token changes the pause of the new: %+v", got)
 			}
@@ -385,7 +385,7 @@ func TestGuardProperties(t *testing.T) {
 					result.Unanswered = verdict == quota.Wait && rapid.Bool().Draw(t, "unanswered")
 				}
 				was := g.Status().Pause
-				g.End(wmid, result)
+				end(g, wmid, result)
 				m.end(wmid, verdict, minInterval)
 				is := g.Status().Pause
 				if verdict == quota.Refused && was.Reason == "" && is.Reason == "" {
@@ -425,7 +425,7 @@ func TestGuardProperties(t *testing.T) {
 		})
 		// When all calls have ended, time and good answers bring everybody back.
 		for wmid := range m.running {
-			g.End(wmid, quota.Result{})
+			end(g, wmid, quota.Result{})
 		}
 		called := make(map[int64]bool)
 		for range 3 * 24 * 60 {
@@ -433,7 +433,7 @@ func TestGuardProperties(t *testing.T) {
 			for _, turn := range g.Due(0, 1) {
 				if begin(g, turn.WMID) {
 					called[turn.WMID] = true
-					g.End(turn.WMID, quota.Result{})
+					end(g, turn.WMID, quota.Result{})
 				}
 			}
 		}

@@ -105,7 +105,7 @@ type record struct {
 
 func (g *Guard) userRecord(u *user) record {
 	return record{userKey + strconv.FormatInt(u.WMID, 10), storedUser{
-		Started: nanoseconds(u.started), Previous: nanoseconds(u.previous), Running: u.call != 0,
+		Started: nanoseconds(u.started), Previous: nanoseconds(u.previous), Running: u.current != 0,
 		Interval: int64(u.MinInterval), Hanging: u.hanging,
 		Verdict: u.verdict, Streak: u.streak, Ended: u.ended, Last: u.last,
 		Followers: u.value.Followers, Following: u.value.Following, ValueAt: nanoseconds(u.value.At),
@@ -165,7 +165,7 @@ func (g *Guard) restore(config Config) {
 	}
 	records := []record{{lostKey, nil}, g.budgetRecord()}
 	for _, u := range g.index {
-		if u.call != 0 {
+		if u.current != 0 {
 			u.cut()
 			records = append(records, g.userRecord(u))
 		}
@@ -185,12 +185,16 @@ func (g *Guard) restoreUser(id string, value []byte) {
 		User:    User{WMID: wmid, MinInterval: time.Duration(r.Interval)},
 		hanging: r.Hanging,
 		started: fromNanoseconds(r.Started), previous: fromNanoseconds(r.Previous),
-		verdict: r.Verdict, streak: r.Streak, ended: r.Ended, last: r.Last,
-		value:   Value{Followers: r.Followers, Following: r.Following, At: fromNanoseconds(r.ValueAt)},
+		verdict: r.Verdict, streak: r.Streak,
+		outcome: outcome{
+			ended: r.Ended, last: r.Last,
+			value: Value{Followers: r.Followers, Following: r.Following, At: fromNanoseconds(r.ValueAt)},
+		},
 		removed: fromNanoseconds(r.Removed),
 	}
+	u.shown = u.outcome
 	if r.Running {
-		u.call = 1 // of the process before; cut off below
+		u.current = 1 // of the process before; cut off below
 	}
 	g.index[wmid] = u
 }
@@ -205,7 +209,7 @@ func (g *Guard) restoreBudget(value []byte, now time.Time) {
 	}
 	var running int
 	for _, u := range g.index {
-		if u.call != 0 && now.Sub(u.started) < 24*time.Hour {
+		if u.current != 0 && now.Sub(u.started) < 24*time.Hour {
 			running++
 		}
 	}

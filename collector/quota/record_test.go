@@ -19,13 +19,13 @@ func TestRestart(t *testing.T) {
 		3: {Verdict: quota.Wait, Code: "timeout", TimedOut: true, Unanswered: true},
 	} {
 		begin(g, wmid)
-		g.End(wmid, result)
+		end(g, wmid, result)
 	}
 	s.add(10 * time.Hour)
 	if !begin(g, 1) {
 		t.Fatal("no call is allowed")
 	}
-	g.End(1, quota.Result{Verdict: quota.Retry, Code: "500"}) // keeps the value
+	end(g, 1, quota.Result{Verdict: quota.Retry, Code: "500"}) // keeps the value
 	g.Due(4, 1)
 	want, wantStatus := g.Users(), g.Status()
 	g = s.guard()
@@ -55,7 +55,7 @@ func TestKilledCall(t *testing.T) {
 		s := newSetup(0, every(15*minute, 1)...)
 		g := s.guard()
 		begin(g, 1)
-		g.End(1, quota.Result{Verdict: test.before})
+		end(g, 1, quota.Result{Verdict: test.before})
 		s.add(time.Hour)
 		if !begin(g, 1) {
 			t.Fatal("no call is allowed")

@@ -14,14 +14,21 @@ type user struct {
 
 	started  time.Time // start of the latest call that counts; zero before the first
 	previous time.Time // the same before the call that runs
-	call     uint64    // number of the call that runs; 0 if none does
+	current  uint64    // number of the call that runs; 0 if none does
 	verdict  Verdict   // of the latest completed call that counts
 	streak   int       // how many in a row had it
 
 	hanging bool // whether the latest completed call that counts got no answer in time
 
-	last  Result // how the latest completed call ended
-	ended bool   // whether a call has ended yet
+	outcome         // of the completed calls
+	shown   outcome // what of it is on disk, and may be shown
+}
+
+// outcome is what a user's completed calls have come to.
+type outcome struct {
+	call  uint64 // number of the latest of them
+	last  Result // how that ended
+	ended bool   // whether there was one
 	value Value
 }
 
@@ -47,13 +54,13 @@ func doubled(d time.Duration, times int, limit time.Duration) time.Duration {
 
 // begin records that a call begins.
 func (u *user) begin(call uint64, now time.Time) {
-	u.previous, u.started, u.call = u.started, now, call
+	u.previous, u.started, u.current = u.started, now, call
 }
 
 // end records how the call ended that runs. One that was refused for the
 // account does not count: the user is as due as before it.
 func (u *user) end(result Result, now time.Time) {
-	u.call = 0
+	u.call, u.current = u.current, 0
 	u.last, u.ended = result, true
 	if result.Verdict == Refused {
 		u.started = u.previous
@@ -72,7 +79,7 @@ func (u *user) end(result Result, now time.Time) {
 // cut records that the call that ran was cut off with its process: it may have
 // been billed, so that it is not retried early.
 func (u *user) cut() {
-	u.call = 0
+	u.current = 0
 	if u.verdict == Retry {
 		u.verdict, u.streak = Wait, 1
 	}
@@ -82,7 +89,7 @@ func (u *user) cut() {
 // user must not wait for longer than an interval, nor a value stay young. It
 // reports whether there were any.
 func (u *user) distrust(now time.Time) (changed bool) {
-	for _, t := range []*time.Time{&u.started, &u.previous, &u.value.At} {
+	for _, t := range []*time.Time{&u.started, &u.previous, &u.value.At, &u.shown.value.At} {
 		if t.After(now) {
 			*t, changed = now, true
 		}

@@ -500,6 +500,7 @@ func TestKilledWhenSetAside(t *testing.T) {
 func TestPutDuringCommit(t *testing.T) {
 	dir := t.TempDir()
 	s, _, _ := mustOpen(t, dir)
+	file := s.file
 	var once sync.Once
 	s.onError = func(string, error) { // the commit is not over yet
 		once.Do(func() {
@@ -510,11 +511,10 @@ func TestPutDuringCommit(t *testing.T) {
 			}
 			s.Put(records("a", "new"))
 		})
+		s.file = file
 	}
-	file := s.file
 	s.file = nil // no file is the same
 	put(s, records("a", "old"))
-	s.file = file
 	s.Close(t.Context())
 	s, contents, _ := mustOpen(t, dir)
 	defer s.Close(t.Context())

@@ -62,9 +62,10 @@ func (c *caller) call(token justoneapi.Token, wmid int64, begun func(context.Con
 }
 
 // await waits until a call is recorded, and reports whether it may be made. If
-// the disk has taken long over it, the call begins, and is recorded, anew.
-func (c *caller) await(wmid int64, begun func(context.Context)) bool {
-	for {
+// the disk has taken long over it, the call begins, and is recorded, anew; if
+// the disk takes long again, it begins anew when it is made.
+func (c *caller) await(wmid int64, begun func(context.Context)) (ok bool) {
+	for range 2 {
 		start := time.Now()
 		begun(c.base)
 		if c.base.Err() != nil {
@@ -73,11 +74,11 @@ func (c *caller) await(wmid int64, begun func(context.Context)) bool {
 		if time.Since(start) < slowRecord {
 			return true
 		}
-		var ok bool
 		if begun, ok = c.guard.Renew(wmid); !ok {
 			return false
 		}
 	}
+	return true
 }
 
 // failureOf returns what is known of an error, nil for none.

@@ -134,6 +134,22 @@ func TestStalledDisk(t *testing.T) {
 	})
 }
 
+// TestSlowDisk takes 6 s for every record, or to fail: calls go on.
+func TestSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 6 * time.Second}
+		api := newFakeAPI(instant)
+		c := newCollector(t, api, users(1), withGuard(users(1), func(guard *quota.Config) { guard.Store = store }))
+		for range 60 {
+			scrape(c, 9*time.Second)
+			time.Sleep(51 * time.Second)
+		}
+		if got := api.calls(1); got < 3 || got > 4 {
+			t.Errorf("got %d calls in an hour", got)
+		}
+	})
+}
+
 // TestRefusedQueueEnds at once, though slots are taken by calls that hang.
 func TestRefusedQueueEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -12,16 +13,21 @@ type budget struct {
 	ratio float64 // by which intervals are stretched; at least 1
 
 	today *use
-	left  *use // the day that the clock has jumped away from, nil if it has not
+	known []*use // the day before, and those that the clock has jumped away from: a few
 }
 
 // use is how many calls were begun in a day, with those that were running when
 // the day began.
 type use struct {
 	day
-	calls int
-	first int // calls when the day was entered
+	calls   int
+	first   int  // calls when the day was entered
+	entered bool // by a jump of the clock; else it followed the day before
+	left    bool // by a jump of the clock
 }
+
+// keepDays is how many days are remembered beside today.
+const keepDays = 4
 
 func newBudget(limit int, zone *time.Location) *budget {
 	return &budget{limit: limit, zone: zone, ratio: 1}
@@ -31,32 +37,44 @@ func newBudget(limit int, zone *time.Location) *budget {
 // become another. The given number of calls is running, which count in a day
 // that begins.
 //
-// The clock is not trusted. A day that it jumps back to, or that overlaps today
-// because the zone is another, starts with what today has used; the day that it
-// had jumped away from goes on where it was left. A day that follows today is
-// what it seems to be.
+// The clock is not trusted. A day that is known goes on where it was left, with
+// what was spent since in the day that the clock showed in its place. One that
+// it jumps back to, or that overlaps today because the zone is another, starts
+// with what today has used. But when a day has passed from its beginning to its
+// end, what was before it is over.
 func (b *budget) enter(now time.Time, running int) bool {
-	if b.today != nil && b.today.contains(now) {
+	old := b.today
+	if old != nil && old.contains(now) {
 		return false
 	}
 	next := &use{day: dayOf(now, b.zone), calls: running}
-	follows := b.today == nil || next.start.Equal(b.today.end)
+	b.today = next
+	if old == nil {
+		return true
+	}
+	follows := next.start.Equal(old.end)
+	next.entered = !follows
+	at := slices.IndexFunc(b.known, func(u *use) bool { return u.start.Equal(next.start) })
 	switch {
-	case b.left != nil && b.left.start.Equal(next.start):
-		next.calls = max(running, b.left.calls)
-		if !follows {
-			next.calls += b.today.calls - b.today.first
-		}
-	case b.today != nil && next.start.Before(b.today.end):
-		next.calls = max(running, b.today.calls)
+	case follows && !old.entered:
+	case at >= 0:
+		next.calls = max(running, b.known[at].calls) + old.calls - old.first
+	case next.start.Before(old.end):
+		next.calls = max(running, old.calls)
 	}
 	next.first = next.calls
-	b.left = nil
-	if !follows {
-		b.left = b.today
-	}
-	b.today = next
+	b.remember(old, follows)
 	return true
+}
+
+// remember keeps a day that today has followed, or was jumped to from.
+func (b *budget) remember(old *use, followed bool) {
+	old.left = !followed
+	b.known = slices.DeleteFunc(b.known, func(u *use) bool {
+		return u.start.Equal(old.start) || u.start.Equal(b.today.start) || followed && !old.entered || !followed && !u.left
+	})
+	b.known = append(b.known, old)
+	b.known = b.known[max(0, len(b.known)-keepDays):]
 }
 
 // remaining returns how many calls are left today.

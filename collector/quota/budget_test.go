@@ -311,6 +311,48 @@ func TestClockAndTightBudget(t *testing.T) {
 	}
 }
 
+// TestClockAroundMidnight jumps over midnight and back in ways that would grant
+// a budget twice. Each step goes to a time and spends; the last finds nothing left.
+func TestClockAroundMidnight(t *testing.T) {
+	type step struct {
+		to    string
+		spend int
+	}
+	for name, steps := range map[string][]step{
+		"a second back over midnight":         {{"2026-11-23 12:00", 100}, {"2026-11-24 00:00", 3}, {"2026-11-23 23:59", 0}},
+		"an hour back, and on over midnight":  {{"2026-11-23 12:00", 20}, {"2026-11-24 00:00", 10}, {"2026-11-23 23:00", 70}, {"2026-11-24 00:00", 20}, {"2026-11-24 00:01", 0}},
+		"days ahead, over midnight, and back": {{"2026-11-23 12:00", 100}, {"2026-11-27 23:50", 5}, {"2026-11-28 00:00", 5}, {"2026-11-23 12:30", 0}},
+		"ahead twice, and back":               {{"2026-11-23 12:00", 100}, {"2026-11-27 12:00", 5}, {"2026-12-02 12:00", 5}, {"2026-11-23 12:30", 0}},
+		"days back, and right again":          {{"2026-11-23 12:00", 90}, {"2026-11-20 12:00", 10}, {"2026-11-23 12:30", 0}},
+	} {
+		for _, restart := range []bool{false, true} {
+			var users []int64 // who were never asked about are due at any time
+			for wmid := range int64(200) {
+				users = append(users, wmid+1)
+			}
+			s := newSetup(100, every(time.Hour, users...)...)
+			s.at("2026-11-23 11:00")
+			g := s.guard()
+			for _, step := range steps {
+				s.at(step.to)
+				if restart {
+					g = s.guard()
+				}
+				for range step.spend {
+					if !begin(g, users[0]) {
+						t.Fatalf("%s, restart %v: no call is allowed at %s", name, restart, step.to)
+					}
+					end(g, users[0], quota.Result{})
+					users = users[1:]
+				}
+			}
+			if status := g.Status(); status.Remaining != 0 {
+				t.Errorf("%s, restart %v: %d calls are left", name, restart, status.Remaining)
+			}
+		}
+	}
+}
+
 // TestClockAndRestarts sets the clock back and restarts all the time: that must
 // not begin every wait anew.
 func TestClockAndRestarts(t *testing.T) {

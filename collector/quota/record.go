@@ -44,30 +44,26 @@ type storedUser struct {
 }
 
 type storedBudget struct {
-	Today *storedDay `json:"today"`
-	Left  *storedDay `json:"left,omitempty"`
-	Ratio float64    `json:"ratio"`
+	Today *storedDay   `json:"today"`
+	Known []*storedDay `json:"known,omitempty"`
+	Ratio float64      `json:"ratio"`
 }
 
 type storedDay struct {
-	Start int64 `json:"start"`
-	End   int64 `json:"end"`
-	Calls int   `json:"calls"`
-	First int   `json:"first"`
+	Start   int64 `json:"start"`
+	End     int64 `json:"end"`
+	Calls   int   `json:"calls"`
+	First   int   `json:"first"`
+	Entered bool  `json:"entered,omitempty"`
+	Left    bool  `json:"left,omitempty"`
 }
 
 func (u *use) stored() *storedDay {
-	if u == nil {
-		return nil
-	}
-	return &storedDay{u.start.UnixNano(), u.end.UnixNano(), u.calls, u.first}
+	return &storedDay{u.start.UnixNano(), u.end.UnixNano(), u.calls, u.first, u.entered, u.left}
 }
 
 func (d *storedDay) restored() *use {
-	if d == nil {
-		return nil
-	}
-	return &use{day{time.Unix(0, d.Start), time.Unix(0, d.End)}, d.Calls, d.First}
+	return &use{day{time.Unix(0, d.Start), time.Unix(0, d.End)}, d.Calls, d.First, d.Entered, d.Left}
 }
 
 type storedPause struct {
@@ -114,7 +110,11 @@ func (g *Guard) userRecord(u *user) record {
 }
 
 func (g *Guard) budgetRecord() record {
-	return record{budgetKey, storedBudget{g.budget.today.stored(), g.budget.left.stored(), g.budget.ratio}}
+	b := storedBudget{Today: g.budget.today.stored(), Ratio: g.budget.ratio}
+	for _, u := range g.budget.known {
+		b.Known = append(b.Known, u.stored())
+	}
+	return record{budgetKey, b}
 }
 
 func (g *Guard) pauseRecord() record {
@@ -204,8 +204,12 @@ func (g *Guard) restoreUser(id string, value []byte) {
 func (g *Guard) restoreBudget(value []byte, now time.Time) {
 	var b storedBudget
 	if json.Unmarshal(value, &b) == nil && b.Today != nil {
-		g.budget.today, g.budget.left = b.Today.restored(), b.Left.restored()
-		g.budget.ratio = max(1, b.Ratio)
+		g.budget.today, g.budget.ratio = b.Today.restored(), max(1, b.Ratio)
+		for _, d := range b.Known {
+			if d != nil {
+				g.budget.known = append(g.budget.known, d.restored())
+			}
+		}
 	}
 	var running int
 	for _, u := range g.index {

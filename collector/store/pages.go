@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math/bits"
 	"os"
 )
 
@@ -33,6 +34,13 @@ type meta struct {
 const (
 	metaOffset = headerSize
 	metaSize   = 4*4 + 6*8
+
+	magic        = 0xED0CDAED
+	bboltVersion = 2
+
+	// mostPages bounds the memory that a check takes: of pages of 4 KiB, it is
+	// a gibibyte, where 10,000 users take some megabytes.
+	mostPages = 1 << 18
 )
 
 // checkFile refuses a file that is damaged in a way that package bbolt does not
@@ -50,45 +58,68 @@ func checkFile(path string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", path)
 	}
-	content, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	metas, err := readMetas(content)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	latest := metas[0]
-	if metas[1].Tx > latest.Tx {
-		latest = metas[1]
-	}
-	t := &tree{content: content, pageSize: uint64(latest.PageSize), highWater: latest.HighWater, seen: make(map[uint64]bool)}
-	if err := errors.Join(t.checkFreelist(latest.Freelist), t.check(latest.Root, nil)); err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	return nil
+	defer file.Close()
+	return guarded(func() error {
+		if err := checkContent(file, info.Size()); err != nil {
+			return fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		return nil
+	})
 }
 
-// readMetas returns the two meta pages, both of which must be good.
-func readMetas(content []byte) (metas [2]meta, err error) {
-	var page uint64
-	for i := range metas {
-		at := uint64(i)*page + metaOffset
-		if at+metaSize > uint64(len(content)) {
-			return metas, io.ErrUnexpectedEOF
+// checkContent checks a file of the given size.
+func checkContent(file io.ReaderAt, size int64) error {
+	latest, err := readMetas(file)
+	if err != nil {
+		return err
+	}
+	used := latest.HighWater * uint64(latest.PageSize)
+	if latest.HighWater > mostPages || used > uint64(size) {
+		return fmt.Errorf("the file has %d bytes, and should have %d", size, used)
+	}
+	content := make([]byte, used)
+	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	t := &tree{content: content, pageSize: uint64(latest.PageSize), highWater: latest.HighWater, seen: make(map[uint64]bool)}
+	if err := t.check(latest.Root, nil); err != nil {
+		return err
+	}
+	return t.checkFreelist(latest.Freelist)
+}
+
+// readMetas returns the later of the two meta pages, both of which must be good.
+func readMetas(file io.ReaderAt) (latest meta, err error) {
+	var pageSize uint32
+	for i := range int64(2) {
+		raw := make([]byte, metaSize)
+		if _, err := file.ReadAt(raw, i*int64(pageSize)+metaOffset); err != nil {
+			return meta{}, err
 		}
-		raw := content[at : at+metaSize]
-		if _, err := binary.Decode(raw, binary.NativeEndian, &metas[i]); err != nil {
-			return metas, err
+		var m meta
+		if _, err := binary.Decode(raw, binary.NativeEndian, &m); err != nil {
+			return meta{}, err
 		}
 		h := fnv.New64a()
 		h.Write(raw[:metaSize-8])
-		if h.Sum64() != metas[i].Digest {
-			return metas, fmt.Errorf("the checksum of meta page %d is wrong", i)
+		switch {
+		case h.Sum64() != m.Digest:
+			return meta{}, fmt.Errorf("the checksum of meta page %d is wrong", i)
+		case m.Magic != magic || m.Version != bboltVersion:
+			return meta{}, errors.New("this is no file of bbolt")
+		case bits.OnesCount32(m.PageSize) != 1 || m.PageSize < 1<<10 || m.PageSize > 1<<16 || i > 0 && m.PageSize != pageSize:
+			return meta{}, fmt.Errorf("the page size cannot be %d", m.PageSize)
 		}
-		page = uint64(metas[i].PageSize)
+		pageSize = m.PageSize
+		if m.Tx >= latest.Tx {
+			latest = m
+		}
 	}
-	return metas, nil
+	return latest, nil
 }
 
 // tree checks the pages that the tree of a database consists of.
@@ -119,16 +150,27 @@ func (t *tree) page(id uint64) (page []byte, flags uint16, count uint64, err err
 	return t.content[at : at+(overflow+1)*t.pageSize], binary.NativeEndian.Uint16(header[8:]), uint64(binary.NativeEndian.Uint16(header[10:])), nil
 }
 
+// checkFreelist checks the list of free pages, when the tree has been checked:
+// none of them may be in use.
 func (t *tree) checkFreelist(id uint64) error {
 	page, flags, count, err := t.page(id)
 	if err != nil {
 		return err
 	}
+	ids := page[headerSize:]
 	if count == 0xffff { // then the count is the first entry
-		count = binary.NativeEndian.Uint64(page[headerSize:]) + 1
+		count, ids = binary.NativeEndian.Uint64(ids), ids[8:]
 	}
-	if flags != freelistFlag || count > uint64(len(page)-headerSize)/8 {
+	if flags != freelistFlag || count > uint64(len(ids))/8 {
 		return fmt.Errorf("the free list in page %d is wrong", id)
+	}
+	last := uint64(1)
+	for i := range count {
+		free := binary.NativeEndian.Uint64(ids[8*i:])
+		if free <= last || free >= t.highWater || t.seen[free] {
+			return fmt.Errorf("the free list in page %d names page %d", id, free)
+		}
+		last = free
 	}
 	return nil
 }

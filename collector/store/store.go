@@ -13,6 +13,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,6 +101,8 @@ func Open(config Config) (*Store, Contents, error) {
 	path := filepath.Join(config.Dir, fileName)
 	file, err := os.Stat(path)
 	if err != nil {
+		db.Close()    //nolint:errcheck // the process is about to end
+		lock.Unlock() //nolint:errcheck // likewise
 		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
 	}
 	s := &Store{
@@ -115,8 +119,8 @@ func open(path string, config Config) (*bbolt.DB, Contents, error) {
 	_, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		var records map[string][]byte
-		if aside, err := filepath.Glob(path + asideSuffix + "*"); err != nil || len(aside) > 0 {
-			records = config.IfLost // the process may have ended when it had set the old one aside
+		if wasSetAside(path) {
+			records = config.IfLost
 		}
 		db, err := create(path, records)
 		return db, Contents{Records: records}, err
@@ -129,12 +133,27 @@ func open(path string, config Config) (*bbolt.DB, Contents, error) {
 		return db, Contents{Records: records}, damage
 	}
 	config.OnError(OperationRead, damage)
-	aside := fmt.Sprintf("%s%s%s", path, asideSuffix, time.Now().UTC().Format("20060102T150405.000Z"))
-	if err := os.Rename(path, aside); err != nil {
+	aside, err := setAside(path)
+	if err != nil {
 		return nil, Contents{}, fmt.Errorf("%s is damaged (%w), and setting it aside failed: %w", path, damage, err)
 	}
 	db, err = create(path, config.IfLost)
 	return db, Contents{Records: config.IfLost, SetAside: aside, Damage: damage}, err
+}
+
+// wasSetAside reports whether there is a file that was set aside. Then a
+// process has ended before it could begin a new one.
+func wasSetAside(path string) bool {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	return err != nil || slices.ContainsFunc(entries, func(entry os.DirEntry) bool {
+		return strings.HasPrefix(entry.Name(), filepath.Base(path)+asideSuffix)
+	})
+}
+
+// setAside gives a damaged file another name, and returns it.
+func setAside(path string) (string, error) {
+	aside := path + asideSuffix + time.Now().UTC().Format("20060102T150405.000Z")
+	return aside, os.Rename(path, aside)
 }
 
 // Put changes records, all of them at once or none; a nil value deletes. It
@@ -217,8 +236,8 @@ func (s *Store) commit() {
 }
 
 // write brings changes to disk. A panic or a fault leaves the database in a
-// state that nobody knows: it is not touched again, and the next start judges
-// the file.
+// state that nobody knows: it is not touched again, and set aside, so that the
+// next start does not go on from what it was before.
 func (s *Store) write(changes map[string][]byte) error {
 	if s.broken != nil {
 		return s.broken
@@ -231,6 +250,9 @@ func (s *Store) write(changes map[string][]byte) error {
 	})
 	if errors.Is(err, errDamaged) {
 		s.broken = fmt.Errorf("the database has failed before: %w", err)
+		if _, err := setAside(s.path); err != nil {
+			s.onError(OperationWrite, err)
+		}
 	}
 	return err
 }

@@ -542,16 +542,77 @@ func TestCutUnderneath(t *testing.T) {
 		t.Errorf("got %d reports, want 2: %q", got, reported.list)
 	}
 	s.Close(t.Context())
-	content, err := os.ReadFile(filepath.Join(dir, fileName))
+	s, contents, _ := mustOpen(t, dir)
+	defer s.Close(t.Context())
+	if !equal(contents.Records, lost) {
+		t.Errorf("the next start finds %d records, want those of a loss", len(contents.Records))
+	}
+}
+
+// TestDamagedFreelist names pages that are not free: bbolt would use them.
+func TestDamagedFreelist(t *testing.T) {
+	content, _ := written(t)
+	metas, err := readMetas(bytes.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
-	copied := filepath.Join(t.TempDir(), fileName) // the process still holds the lock of the file itself
-	if err := os.WriteFile(copied, content, 0o600); err != nil {
+	at := metas.Freelist*uint64(metas.PageSize) + headerSize
+	for _, id := range []uint64{0, 1, metas.Root, metas.Freelist, 1 << 25, 1<<64 - 1} {
+		damaged := bytes.Clone(content)
+		binary.NativeEndian.PutUint64(damaged[at:], id)
+		path := filepath.Join(t.TempDir(), fileName)
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := load(path); !errors.Is(err, errDamaged) {
+			t.Errorf("page %d is said to be free: got %v", id, err)
+		}
+	}
+}
+
+// TestVastFile has a hole at its end.
+func TestVastFile(t *testing.T) {
+	content, want := written(t)
+	path := filepath.Join(t.TempDir(), fileName)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := load(copied); !errors.Is(err, errDamaged) {
-		t.Errorf("got %v, want the next start to find the damage", err)
+	if err := os.Truncate(path, 1<<36); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkFile(path); err != nil {
+		t.Errorf("got %v for a good file with %d records and a hole", err, len(want))
+	}
+}
+
+// TestHistories lets stores grow and shrink: none may be called damaged.
+func TestHistories(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		want := make(map[string][]byte)
+		for range 1 + rand.IntN(4) {
+			s, contents, _ := mustOpen(t, dir)
+			if contents.SetAside != "" || !equal(contents.Records, want) {
+				t.Fatalf("a good store is called damaged: %v", contents.Damage)
+			}
+			for range 1 + rand.IntN(5) {
+				changes := make(map[string][]byte)
+				for range rand.IntN(2000) {
+					key := fmt.Sprint("user/", rand.IntN(3000))
+					changes[key] = bytes.Repeat([]byte("x"), rand.IntN(300))
+					if rand.IntN(3) == 0 {
+						changes[key] = nil
+					}
+				}
+				put(s, changes)
+				for key, value := range changes {
+					if want[key] = value; value == nil {
+						delete(want, key)
+					}
+				}
+			}
+			s.Close(t.Context())
+		}
 	}
 }
 

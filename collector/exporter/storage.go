@@ -47,6 +47,7 @@ func openStorage(path string, logger log.Logger) (*storage, error) {
 	if err != nil {
 		return nil, err
 	}
+	level.Info(logger).Log("msg", "State is kept on disk", "path", path, "records", len(s.contents.Records))
 	if s.contents.SetAside != "" {
 		level.Error(logger).Log("msg", "The stored state is damaged and was set aside: every user will be asked about anew, and the elapsed share of the day's budget counts as used",
 			"set_aside", s.contents.SetAside, "err", s.contents.Damage)

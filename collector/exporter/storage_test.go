@@ -21,7 +21,10 @@ func TestRestart(t *testing.T) {
 	e, _ := newExporter(t, configFor(server.URL), change)
 	ask(e, http.MethodGet, "/metrics")
 	e.Close(t.Context())
-	e, _ = newExporter(t, configFor(server.URL), change)
+	e, logged := newExporter(t, configFor(server.URL), change)
+	if want := "records=5\n"; !strings.Contains(logged.String(), want) { // three users, the budget and the token
+		t.Errorf("the log lacks %s:\n%s", want, logged)
+	}
 	body := ask(e, http.MethodGet, "/metrics").Body.String()
 	for _, want := range []string{
 		`bilibili_followers{wmid="2"} 4.153991e+06`, "bilibili_quota_used 3", "bilibili_api_requests_total 0",

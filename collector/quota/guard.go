@@ -263,7 +263,9 @@ func (g *Guard) affordable(turns []Turn, now time.Time, scrapes int) []Turn {
 		if g.pause.allows(now) && g.budget.remaining() > 0 {
 			keep = 1
 			// A user who hangs would hold the probe up.
-			slices.SortStableFunc(turns, func(a, b Turn) int { return compareBool(a.Hanging, b.Hanging) })
+			if prompt := slices.IndexFunc(turns, func(t Turn) bool { return !t.Hanging }); prompt > 0 {
+				turns[0], turns[prompt] = turns[prompt], turns[0]
+			}
 		}
 	}
 	if keep >= len(turns) {
@@ -277,18 +279,6 @@ func (g *Guard) affordable(turns []Turn, now time.Time, scrapes int) []Turn {
 	return turns[:keep]
 }
 
-// compareBool orders false before true.
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	default:
-		return 1
-	}
-}
-
 // Allows reports whether a call for the user may be made, now or at its turn's
 // moment.
 func (g *Guard) Allows(wmid int64) bool {
@@ -299,7 +289,7 @@ func (g *Guard) Allows(wmid int64) bool {
 
 func (g *Guard) allows(u *user, now time.Time) bool {
 	g.enter(now)
-	return u != nil && u.configured && u.current == 0 && g.pause.allows(now) && g.budget.remaining() > 0
+	return u != nil && u.removed.IsZero() && u.current == 0 && g.pause.allows(now) && g.budget.remaining() > 0
 }
 
 // Begin reports whether a call for the user may be made now. If so it counts

@@ -237,7 +237,7 @@ func (g *Guard) setUsers(users []User, now time.Time) {
 			u = &user{}
 			g.index[each.WMID] = u
 		}
-		u.User, u.configured, u.removed = each, true, time.Time{}
+		u.User, u.removed = each, time.Time{}
 		configured[each.WMID] = true
 		g.users = append(g.users, u)
 	}
@@ -253,7 +253,6 @@ func (g *Guard) setUsers(users []User, now time.Time) {
 			delete(g.index, wmid)
 			records = append(records, record{g.userRecord(u).key, nil})
 		}
-		u.configured = false
 	}
 	g.put(records...)
 }

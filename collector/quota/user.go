@@ -9,8 +9,7 @@ const maxBackOff = 24 * time.Hour
 // user is what the guard knows of one user.
 type user struct {
 	User
-	configured bool
-	removed    time.Time // since when it is not; zero while it is
+	removed time.Time // since when the user is no longer configured; zero while it is
 
 	started  time.Time // start of the latest call that counts; zero before the first
 	previous time.Time // the same before the call that runs

@@ -93,12 +93,12 @@ func Open(config Config) (*Store, Contents, error) {
 	case !locked:
 		return nil, Contents{}, fmt.Errorf("opening the store: %s is in use by another process: run one exporter for each token, each with a folder of its own", config.Dir)
 	}
-	db, contents, err := open(filepath.Join(config.Dir, fileName), config)
+	path := filepath.Join(config.Dir, fileName)
+	db, contents, err := open(path, config)
 	if err != nil {
 		lock.Unlock() //nolint:errcheck // the process is about to end
 		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
 	}
-	path := filepath.Join(config.Dir, fileName)
 	file, err := os.Stat(path)
 	if err != nil {
 		db.Close()    //nolint:errcheck // the process is about to end

@@ -23,6 +23,10 @@ type slowStore struct {
 	ready time.Time // when the latest changes are durable; protected by the memoryStore's lock
 }
 
+func newSlowStore(commit time.Duration) *slowStore {
+	return &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: commit}
+}
+
 func (s *slowStore) Put(changes map[string][]byte) func(context.Context) {
 	s.memoryStore.Put(changes)
 	s.mu.Lock()
@@ -51,13 +55,18 @@ func withGuard(users []collector.User, change func(*quota.Config)) func(*collect
 	}
 }
 
+// withStore gives a collector a guard with a store.
+func withStore(users []collector.User, store quota.Store) func(*collector.Config) {
+	return withGuard(users, func(guard *quota.Config) { guard.Store = store })
+}
+
 // TestRecordedBeforeSent has a store that takes 2 s: no call is made before, and
 // no value shown that is not kept.
 func TestRecordedBeforeSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 2 * time.Second}
+		store := newSlowStore(2 * time.Second)
 		api := newFakeAPI(instant)
-		c := newCollector(t, api, users(3), withGuard(users(3), func(guard *quota.Config) { guard.Store = store }))
+		c := newCollector(t, api, users(3), withStore(users(3), store))
 		start := time.Now()
 		if got := scrape(c, 9*time.Second); got != 4*time.Second {
 			t.Errorf("the scrape took %v, want 2s for the calls and 2s for their ends", got)
@@ -74,8 +83,8 @@ func TestRecordedBeforeSent(t *testing.T) {
 // what a kill could still take away is not shown.
 func TestShownWhenKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 2 * time.Second}
-		c := newCollector(t, newFakeAPI(instant), users(1), withGuard(users(1), func(guard *quota.Config) { guard.Store = store }))
+		store := newSlowStore(2 * time.Second)
+		c := newCollector(t, newFakeAPI(instant), users(1), withStore(users(1), store))
 		scrape(c, 3*time.Second) // the call ends after 2 s, and is recorded after 4 s
 		for _, want := range []int{0, 1} {
 			got := gather(t, c.Cached(), "bilibili_followers", "bilibili_up")
@@ -90,9 +99,9 @@ func TestShownWhenKept(t *testing.T) {
 // TestHangingDisk keeps calls from being made, and scrapes from nothing.
 func TestHangingDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 10 * time.Hour}
+		store := newSlowStore(10 * time.Hour)
 		api := newFakeAPI(instant)
-		c := newCollector(t, api, users(3), withGuard(users(3), func(guard *quota.Config) { guard.Store = store }))
+		c := newCollector(t, api, users(3), withStore(users(3), store))
 		for i, want := range []time.Duration{9 * time.Second, 0, 0} {
 			if got := scrape(c, 9*time.Second); got != want {
 				t.Errorf("scrape %d took %v, want %v", i, got, want)
@@ -111,9 +120,9 @@ func TestHangingDisk(t *testing.T) {
 // when it is sent, and it is not sent in a pause that has begun meanwhile.
 func TestStalledDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 14 * time.Minute}
+		store := newSlowStore(14 * time.Minute)
 		api := newFakeAPI(instant)
-		c := newCollector(t, api, users(1), withGuard(users(1), func(guard *quota.Config) { guard.Store = store }))
+		c := newCollector(t, api, users(1), withStore(users(1), store))
 		scrape(c, time.Second)
 		store.mu.Lock()
 		store.commit = 0
@@ -137,9 +146,9 @@ func TestStalledDisk(t *testing.T) {
 // TestSlowDisk takes 6 s for every record, or to fail: calls go on.
 func TestSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: 6 * time.Second}
+		store := newSlowStore(6 * time.Second)
 		api := newFakeAPI(instant)
-		c := newCollector(t, api, users(1), withGuard(users(1), func(guard *quota.Config) { guard.Store = store }))
+		c := newCollector(t, api, users(1), withStore(users(1), store))
 		for range 60 {
 			scrape(c, 9*time.Second)
 			time.Sleep(51 * time.Second)

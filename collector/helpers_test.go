@@ -3,6 +3,7 @@ package collector_test
 import (
 	"context"
 	"flag"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,6 +99,22 @@ func after(d time.Duration) func(context.Context, int64) (justoneapi.Stat, error
 
 func timeoutError() error {
 	return &justoneapi.Error{Kind: justoneapi.Kind{Code: justoneapi.CodeTimeout}}
+}
+
+// newPipeAPI returns a stand-in API with one answer for all, and the real client
+// of it, for tests with a fake clock.
+func newPipeAPI(t *testing.T, answer justoneapitest.Answer) (*justoneapitest.Server, *justoneapi.Client) {
+	t.Helper()
+	server := justoneapitest.NewPipeServer()
+	t.Cleanup(server.Close)
+	server.SetAll(answer)
+	transport := server.Transport()
+	t.Cleanup(transport.CloseIdleConnections)
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server, justoneapi.New(base, transport)
 }
 
 // users returns users with the WMIDs 1 to n.

@@ -3,7 +3,6 @@ package collector_test
 import (
 	"context"
 	"math/rand/v2"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -21,16 +20,8 @@ import (
 // exchange, and counts the requests on the wire: 96 for each user.
 func TestDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := justoneapitest.NewPipeServer()
-		defer server.Close()
-		server.SetAll(justoneapitest.Latency(2*time.Second, justoneapitest.Stat(justoneapitest.Constant(7), 1)))
-		transport := server.Transport()
-		defer transport.CloseIdleConnections()
-		base, err := url.Parse(server.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := newCollector(t, justoneapi.New(base, transport), users(3))
+		server, client := newPipeAPI(t, justoneapitest.Latency(2*time.Second, justoneapitest.Stat(justoneapitest.Constant(7), 1)))
+		c := newCollector(t, client, users(3))
 
 		var servers sync.WaitGroup
 		for _, offset := range []time.Duration{0, 25 * time.Second} {
@@ -457,16 +448,8 @@ func TestUnbilledFailureIsRetried(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server := justoneapitest.NewPipeServer()
-				defer server.Close()
-				server.SetAll(test.answer)
-				transport := server.Transport()
-				defer transport.CloseIdleConnections()
-				base, err := url.Parse(server.URL)
-				if err != nil {
-					t.Fatal(err)
-				}
-				c := newCollector(t, justoneapi.New(base, transport), users(1))
+				server, client := newPipeAPI(t, test.answer)
+				c := newCollector(t, client, users(1))
 				for range 15*6 + 1 {
 					scrape(c, 9*time.Second)
 					time.Sleep(10 * time.Second)

@@ -4,11 +4,13 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,12 +28,18 @@ const TokenVariable = "JUSTONEAPI_TOKEN"
 // answer that was not waited for can be billed all the same.
 const VendorTimeout = time.Minute
 
+// usualScrapeInterval is the scrape interval of a Prometheus server that is not
+// told another.
+const usualScrapeInterval = time.Minute
+
 // Config is a valid configuration with its defaults filled in.
 type Config struct {
 	API    API            `yaml:"api"`
 	Quota  Quota          `yaml:"quota"`
 	MaxAge model.Duration `yaml:"max_age"` // a value older than this is not exposed; above 0
 	Users  []User         `yaml:"users"`   // at least one, in the file's order, each WMID once
+
+	exposed string // name of the file, if it holds a token and everybody may read it
 }
 
 // API says how Just One API is called.
@@ -44,6 +52,8 @@ type API struct {
 	MaxConcurrency       int                         `yaml:"max_concurrency"`         // calls at a time; at least 1
 	MaxRequestsPerSecond float64                     `yaml:"max_requests_per_second"` // above 0
 	HTTPClient           promconfig.HTTPClientConfig `yaml:"http_client"`
+
+	tokenInFile bool // whether Token is written in the configuration file
 }
 
 // Quota says how often it may be called.
@@ -96,7 +106,14 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	defer file.Close()
-	return Parse(path, file)
+	c, err := Parse(path, file)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := file.Stat(); err == nil && c.API.tokenInFile && info.Mode().Perm()&0o004 != 0 {
+		c.exposed = path
+	}
+	return c, nil
 }
 
 // FromWMIDs returns the default configuration for the given users. The token
@@ -222,6 +239,13 @@ func (c *Config) Warnings() []string {
 	}
 	if base, err := c.API.URL(); err == nil && base.Scheme == "http" && !isLoopback(c.API.nextHop(base)) {
 		warnings = append(warnings, fmt.Sprintf("the token crosses the network in clear: %s is plain HTTP. Use https (environment prod-global) where the network is not yours.", base))
+	}
+	if c.exposed != "" {
+		warnings = append(warnings, fmt.Sprintf("%s holds the token, and every user of this machine may read it: chmod o-r, or use api.token_file or %s.", c.exposed, TokenVariable))
+	}
+	if shortest := slices.MinFunc(c.Users, func(a, b User) int { return cmp.Compare(a.MinInterval, b.MinInterval) }); time.Duration(shortest.MinInterval) < usualScrapeInterval {
+		warnings = append(warnings, fmt.Sprintf("the min_interval of user %d is %s, less than the usual scrape interval of %s: users are asked about at scrapes only, and so at every one, which costs most.",
+			shortest.WMID, shortest.MinInterval, model.Duration(usualScrapeInterval)))
 	}
 	if c.API.HTTPClient.TLSConfig.InsecureSkipVerify {
 		warnings = append(warnings, "api.http_client.tls_config.insecure_skip_verify is set: whoever stands in for the API can read the token.")

@@ -11,6 +11,7 @@ import (
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
+	"gopkg.in/yaml.v3"
 )
 
 const secret = "s3cret-t0ken"
@@ -147,9 +148,9 @@ func TestParseErrors(t *testing.T) {
 		{"rate of a wrong type", user + "api: {token: x, max_requests_per_second: fast}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got a string`},
 
 		{"client with a password", user + "api:\n  token: x\n  http_client:\n    basic_auth: {password: s3cret-t0ken}\n", `dir/b.yml:5: api.http_client.basic_auth: is not supported: the API takes its token as api.token only`},
-		{"client with redirects", user + "api: {token: x, http_client: {follow_redirects: false}}\n", `dir/b.yml:2: api.http_client.follow_redirects: is not supported: redirects are refused, since they would show the token to another server`},
+		{"client with redirects", user + "api: {token: x, http_client: {follow_redirects: true}}\n", `dir/b.yml:2: api.http_client.follow_redirects: is not supported: redirects would show the token to another server`},
 		{"client with HTTP/2", user + "api: {token: x, http_client: {enable_http2: true}}\n", `dir/b.yml:2: api.http_client.enable_http2: is not supported: HTTP/2 may send a request twice, which would be paid twice`},
-		{"client, unknown key", user + "api: {token: x, http_client: {proxy: x}}\n", `dir/b.yml:2: api.http_client.proxy: is not known; the keys here are enable_http2, http_headers, no_proxy, proxy_connect_header, proxy_from_environment, proxy_url, tls_config`},
+		{"client, unknown key", user + "api: {token: x, http_client: {proxy: x}}\n", `dir/b.yml:2: api.http_client.proxy: is not known; the keys here are enable_http2, follow_redirects, http_headers, no_proxy, proxy_connect_header, proxy_from_environment, proxy_url, tls_config`},
 		{"client, unknown key below", user + "api:\n  token: x\n  http_client:\n    tls_config:\n      cafile: x\n", `dir/b.yml:6: api.http_client.tls_config.cafile: is not known; the keys here are ca, ca_file, cert, cert_file, insecure_skip_verify, key, key_file, max_version, min_version, server_name`},
 		{"client, proxy URL", user + "api: {token: x, http_client: {proxy_url: 'http://u:s3cret-t0ken@[x'}}\n", `dir/b.yml:2: api.http_client.proxy_url: is not a URL`},
 		{"client, proxy URL without scheme", user + "api: {token: x, http_client: {proxy_url: 'proxy.example.com:3128'}}\n", `dir/b.yml:2: api.http_client.proxy_url: want http://, https:// or socks5://, and a host`},
@@ -281,6 +282,93 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 	}
 }
 
+// TestMarshalled writes a configuration and reads it again: it is the same, but
+// for its secrets.
+func TestMarshalled(t *testing.T) {
+	for name, text := range map[string]string{
+		"defaults": "users: [2]\napi: {token: s3cret-t0ken}",
+		"much": `
+api:
+  base_url: https://api.example.com/v2
+  token: s3cret-t0ken
+  max_requests_per_second: 0.5
+  http_client:
+    proxy_url: http://proxy.example.com:3128
+    proxy_connect_header: {X-Key: [s3cret-t0ken]}
+    tls_config: {ca_file: /ca.pem, server_name: x, min_version: TLS12}
+    http_headers: {X-Team: {values: [a], secrets: [s3cret-t0ken]}}
+quota: {min_interval: 1h30m, daily_limit: 1000, time_zone: America/Havana}
+max_age: 2d
+users: [3546564939877816, {wmid: 2, name: "1e3 # 碧诗", labels: {agency: "yes"}, min_interval: 1d}]
+`,
+		"token file": "users: [2]\napi: {token_file: /secrets/token}",
+	} {
+		want, err := parse(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marshalled, err := yaml.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(marshalled), secret) {
+			t.Errorf("%s: a secret is shown:\n%s", name, marshalled)
+		}
+		got, err := parse(t, string(marshalled))
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, marshalled)
+		}
+		again, err := yaml.Marshal(got)
+		if err != nil || string(again) != string(marshalled) {
+			t.Errorf("%s: %v, got\n%s\nwant\n%s", name, err, again, marshalled)
+		}
+	}
+}
+
+// TestExposedToken warns of a file that holds the token and is readable by all.
+func TestExposedToken(t *testing.T) {
+	t.Setenv(TokenVariable, secret)
+	path := filepath.Join(t.TempDir(), "b.yml")
+	for _, test := range []struct {
+		text string
+		mode os.FileMode
+		want string
+	}{
+		{"users: [2]\napi: {token: x}", 0o644, path + " holds the token, and every user of this machine may read it: chmod o-r, or use api.token_file or JUSTONEAPI_TOKEN."},
+		{"users: [2]\napi: {token: x}", 0o640, ""},
+		{"users: [2]", 0o644, ""},
+	} {
+		if err := os.WriteFile(path, []byte(test.text), test.mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(c.Warnings(), "\n"); got != test.want {
+			t.Errorf("%s, mode %o: got %q, want %q", test.text, test.mode, got, test.want)
+		}
+	}
+}
+
+func TestShortIntervalWarning(t *testing.T) {
+	for text, want := range map[string]string{
+		"users: [2, {wmid: 3, min_interval: 30s}]": "the min_interval of user 3 is 30s, less than the usual scrape interval of 1m: users are asked about at scrapes only, and so at every one, which costs most.",
+		"users: [2]\nquota: {min_interval: 1m}":    "",
+	} {
+		c, err := parse(t, "api: {token: x}\n"+text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(c.Warnings(), "\n"); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for text, want := range map[string]string{
 		"token: x": "",
@@ -366,6 +454,9 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		if _, err := c.API.URL(); err != nil {
+			t.Error(err)
+		}
+		if _, err := yaml.Marshal(c); err != nil {
 			t.Error(err)
 		}
 	})

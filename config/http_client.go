@@ -21,18 +21,17 @@ var refusedKeys = map[string]string{
 	"oauth2":            "the API takes its token as api.token only",
 	"bearer_token":      "the API takes its token as api.token only",
 	"bearer_token_file": "the API takes its token as api.token_file only",
-	"follow_redirects":  "redirects are refused, since they would show the token to another server",
 }
 
 // decodeHTTPClient reads Prometheus' HTTP client configuration, less
-// authentication, redirects and HTTP/2.
+// authentication, redirects and HTTP/2, which can only be off.
 func decodeHTTPClient(s *section, to *promconfig.HTTPClientConfig) {
 	for _, key := range slices.Sorted(maps.Keys(refusedKeys)) {
 		if s.has(key) {
 			s.bad(key, "is not supported: %s", refusedKeys[key])
 		}
 	}
-	s.known("proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "tls_config", "http_headers", "enable_http2")
+	s.known("proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "tls_config", "http_headers", "enable_http2", "follow_redirects")
 	if s.has("proxy_url") || s.has("no_proxy") {
 		to.ProxyFromEnvironment = false
 	}
@@ -45,6 +44,10 @@ func decodeHTTPClient(s *section, to *promconfig.HTTPClientConfig) {
 	s.foreign("proxy_connect_header", &to.ProxyConnectHeader)
 	for name, values := range to.ProxyConnectHeader {
 		checkHeader(s, "proxy_connect_header", name, values)
+	}
+	s.boolean("follow_redirects", &to.FollowRedirects)
+	if to.FollowRedirects {
+		s.bad("follow_redirects", "is not supported: redirects would show the token to another server")
 	}
 	s.boolean("enable_http2", &to.EnableHTTP2)
 	if to.EnableHTTP2 {

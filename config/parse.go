@@ -126,7 +126,7 @@ func (a *API) decodeToken(s *section) {
 		if err := checkToken(token); err != nil {
 			s.bad("token", "%v", err)
 		}
-		a.Token = promconfig.Secret(token)
+		a.Token, a.tokenInFile = promconfig.Secret(token), true
 	case a.TokenFile == "":
 		var err error
 		if a.Token, err = environmentToken(); err != nil {

@@ -19,18 +19,27 @@ type Error struct {
 
 // Error returns the code, its meaning, and whatever else is known.
 func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", e.Code, e.Meaning)
+	text := e.Code + ": " + e.Meaning
+	if specifics := e.Specifics(); specifics != "" {
+		text += ": " + specifics
+	}
+	return text
+}
+
+// Specifics returns what is known of this failure beyond its code: the detail,
+// the message and the request ID. It is empty if there is none.
+func (e *Error) Specifics() string {
+	var known []string
 	if e.Detail != "" {
-		fmt.Fprintf(&b, ": %s", e.Detail)
+		known = append(known, e.Detail)
 	}
 	if e.Message != "" {
-		fmt.Fprintf(&b, " (message %q)", e.Message)
+		known = append(known, fmt.Sprintf("message %q", e.Message))
 	}
 	if e.RequestID != "" {
-		fmt.Fprintf(&b, " (request ID %q)", e.RequestID)
+		known = append(known, fmt.Sprintf("request ID %q", e.RequestID))
 	}
-	return b.String()
+	return strings.Join(known, ", ")
 }
 
 // scrub removes the token from every text of e that came from outside, makes

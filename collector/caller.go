@@ -18,45 +18,31 @@ const slowRecord = 5 * time.Second
 // caller makes single calls: it measures them, tells the guard how they ended
 // and logs what an operator needs to know.
 type caller struct {
-	api      API
 	guard    *quota.Guard
-	timeout  time.Duration
 	requests *requestMetrics
 	logger   log.Logger
-	names    map[int64]string
 	base     context.Context //nolint:containedctx // of calls, which belong to no scrape
-}
-
-func newCaller(base context.Context, config Config, requests *requestMetrics) *caller {
-	c := &caller{
-		api: config.API, guard: config.Guard, timeout: config.CallTimeout,
-		requests: requests, logger: config.Logger, names: make(map[int64]string), base: base,
-	}
-	for _, user := range config.Users {
-		c.names[user.WMID] = user.Name
-	}
-	return c
 }
 
 // call makes a call that the guard has allowed, once that is recorded. It
 // returns what waits until the end of the call is recorded, too.
-func (c *caller) call(token justoneapi.Token, wmid int64, begun func(context.Context)) (recorded func(context.Context)) {
-	if !c.await(wmid, begun) {
+func (c *caller) call(s *settings, token justoneapi.Token, user User, begun func(context.Context)) (recorded func(context.Context)) {
+	if !c.await(user.WMID, begun) {
 		return func(context.Context) {}
 	}
-	ctx, cancel := context.WithTimeout(c.base, c.timeout)
+	ctx, cancel := context.WithTimeout(c.base, s.CallTimeout)
 	defer cancel()
 	end := c.requests.begin()
-	stat, err := c.api.RelationStat(ctx, token, wmid)
+	stat, err := s.API.RelationStat(ctx, token, user.WMID)
 	failure := failureOf(err)
 	if failure != nil && c.base.Err() != nil {
 		// Nothing is known of it but that it began: that is what stays.
-		level.Warn(c.logger).Log("msg", "A running call was cut off: it may have been billed", "wmid", wmid, "name", c.names[wmid])
+		level.Warn(c.logger).Log("msg", "A running call was cut off: it may have been billed", "wmid", user.WMID, "name", user.Name)
 		return func(context.Context) {}
 	}
 	end(failure)
-	change, recorded := c.guard.End(wmid, resultOf(stat, failure))
-	c.log(change.Before, change.After, failure)
+	change, recorded := c.guard.End(user.WMID, resultOf(stat, failure))
+	c.log(user, change.Before, change.After, failure)
 	c.logPause(change.PauseBefore, change.PauseAfter, failure)
 	return recorded
 }
@@ -96,7 +82,7 @@ func resultOf(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
 		return quota.Result{Verdict: quota.Success, Followers: stat.Followers, Following: stat.Following}
 	}
 	result := quota.Result{
-		Verdict: quota.Wait, Code: failure.Code,
+		Verdict: quota.Wait, Code: failure.Code, Detail: failure.Specifics(),
 		TimedOut: failure.Code == justoneapi.CodeTimeout, Unanswered: failure.Unanswered,
 	}
 	switch {
@@ -112,8 +98,8 @@ func resultOf(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
 
 // log tells of a failure when it begins, when it changes and when it ends;
 // all else is for debugging.
-func (c *caller) log(before, after quota.State, failure *justoneapi.Error) {
-	logger := log.With(c.logger, "wmid", after.WMID, "name", c.names[after.WMID])
+func (c *caller) log(user User, before, after quota.State, failure *justoneapi.Error) {
+	logger := log.With(c.logger, "wmid", user.WMID, "name", user.Name)
 	switch {
 	case failure == nil && before.Last.Code != "":
 		level.Info(logger).Log("msg", "Fetching user works again", "followers", after.Value.Followers, "following", after.Value.Following, "last_code", before.Last.Code)
@@ -124,18 +110,23 @@ func (c *caller) log(before, after quota.State, failure *justoneapi.Error) {
 		if failure.Code != before.Last.Code && failure.Scope != justoneapi.ScopeAccount { // else the pause is told of
 			at = level.Warn(logger)
 		}
-		at.Log("msg", "Fetching user failed", "code", failure.Code, "billed", failure.Billing, "err", failure, "next_call", after.Due.UTC().Format(time.RFC3339))
+		at.Log("msg", "Fetching user failed", "code", failure.Code, "err", failure, "billed", failure.Billing,
+			"advice", failure.Advice, "next_call", after.Due.UTC().Format(time.RFC3339))
 	}
 }
 
-// logPause tells of a pause when it begins, when it is extended and when it ends.
+// logPause tells of a pause when it begins, when it changes and when it ends,
+// and, for who wonders whether it is still tried, of probes that are refused.
 func (c *caller) logPause(before, after quota.Pause, failure *justoneapi.Error) {
 	switch {
 	case before == after:
 	case after.Reason == "":
 		level.Info(c.logger).Log("msg", "Calls go on", "paused_for", before.Reason)
+	case after.Reason == before.Reason:
+		level.Info(c.logger).Log("msg", "Calls stay paused for the account", "reason", after.Reason,
+			"next_probe", after.Resume.UTC().Format(time.RFC3339), "err", failure)
 	default:
 		level.Warn(c.logger).Log("msg", "Calls are paused for the account", "reason", after.Reason,
-			"next_probe", after.Resume.UTC().Format(time.RFC3339), "err", failure)
+			"err", failure, "advice", justoneapi.ExplainReason(justoneapi.Reason(after.Reason)).Advice, "next_probe", after.Resume.UTC().Format(time.RFC3339))
 	}
 }

@@ -5,9 +5,8 @@ package collector
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -30,65 +29,66 @@ type User struct {
 	Labels map[string]string // further labels of bilibili_user_info
 }
 
-// Config is what a [Collector] needs. All fields are required.
-type Config struct {
-	API    API
-	Token  func() justoneapi.Token // asked at every refresh; may do I/O
-	Guard  *quota.Guard            // for the same users
-	Users  []User                  // each WMID once
-	Logger log.Logger
+// Settings are what [Collector.Reload] may change. All fields are required.
+type Settings struct {
+	API   API
+	Token func() justoneapi.Token // asked at every refresh, by one at a time; may do I/O
+	Users []User                  // each WMID once
 
 	MaxAge               time.Duration // a value older than this is not exposed
 	CallTimeout          time.Duration // of one call
-	CollectTimeout       time.Duration // how long Collect waits for a refresh
 	MaxConcurrency       int           // calls at a time
 	MaxRequestsPerSecond float64       // calls begun in a second
+}
+
+// Config is what a [Collector] needs. All fields are required.
+type Config struct {
+	Settings
+	Guard          *quota.Guard // for the same users
+	CollectTimeout time.Duration
+	Logger         log.Logger
 }
 
 // Collector is a [prometheus.Collector] of follower counts. [New] makes one;
 // [Collector.Close] ends it.
 type Collector struct {
-	config    Config
-	refresher *refresher
-	requests  *requestMetrics
-	metrics   userMetrics
-	account   accountMetrics
+	guard          *quota.Guard
+	collectTimeout time.Duration // how long Collect waits for a refresh
+	refresher      *refresher
+	requests       *requestMetrics
+	view           atomic.Pointer[View] // of the settings in force
 }
 
 // New returns a collector, which has called nobody yet.
 func New(config Config) *Collector {
-	labels := make(map[string]bool)
-	for _, user := range config.Users {
-		for label := range user.Labels {
-			labels[label] = true
-		}
-	}
-	requests := newRequestMetrics()
-	return &Collector{
-		config:    config,
-		requests:  requests,
-		refresher: newRefresher(config, requests),
-		metrics:   newUserMetrics(slices.Sorted(maps.Keys(labels))),
-		account:   newAccountMetrics(),
-	}
+	c := &Collector{guard: config.Guard, collectTimeout: config.CollectTimeout, requests: newRequestMetrics()}
+	c.refresher = newRefresher(config, c.requests)
+	c.view.Store(newView(config.Settings, c.guard, c.requests))
+	return c
+}
+
+// Reload changes the settings, and the limits of the guard with them. Calls
+// that run are not disturbed. A token other than before lifts a pause.
+//
+// Label names of bilibili_user_info may change. A registry that has c itself
+// keeps the old ones: for the new ones it takes a new registry.
+func (c *Collector) Reload(settings Settings, limits quota.Limits) {
+	c.refresher.reload(settings, limits)
+	c.view.Store(newView(settings, c.guard, c.requests))
 }
 
 // Describe implements [prometheus.Collector].
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	c.metrics.describe(ch)
-	c.account.describe(ch)
-	c.requests.Describe(ch)
-}
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) { c.View().Describe(ch) }
 
 // Collect implements [prometheus.Collector]. It refreshes first, waiting at
 // most the configured time: so the collector does its job in any registry. A
 // handler that knows the deadline of the scrape uses [Collector.Refresh] and
-// [Collector.Cached] instead.
+// [Collector.View] instead.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.config.CollectTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.collectTimeout)
 	defer cancel()
 	c.Refresh(ctx)
-	c.emit(ch)
+	c.View().Collect(ch)
 }
 
 // Refresh makes sure that the users that are due are asked about, and waits
@@ -96,35 +96,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // on, and their answers count for the next scrape.
 func (c *Collector) Refresh(ctx context.Context) { c.refresher.refresh(ctx) }
 
-// Cached returns a view of c that collects the same metrics without a refresh,
-// for a handler that has refreshed already.
-func (c *Collector) Cached() prometheus.Collector { return cached{c} }
-
-type cached struct{ *Collector }
-
-func (c cached) Collect(ch chan<- prometheus.Metric) { c.emit(ch) }
+// View returns a view of what c knows, by the settings in force: a later
+// [Collector.Reload] does not change whom it shows, nor its metrics.
+func (c *Collector) View() *View { return c.view.Load() }
 
 // Close ends the collector: no call begins any more, and those that run are
 // waited for until ctx ends, and then cut.
 func (c *Collector) Close(ctx context.Context) { c.refresher.close(ctx) }
-
-// emit sends the metrics as they stand.
-func (c *Collector) emit(ch chan<- prometheus.Metric) {
-	now := time.Now()
-	for _, user := range c.config.Users {
-		c.metrics.emitInfo(ch, user)
-	}
-	for _, state := range c.config.Guard.Users() {
-		c.metrics.emitState(ch, state, c.fresh(state, now))
-	}
-	c.account.emit(ch, c.config.Guard.Status())
-	c.requests.Collect(ch)
-}
-
-// fresh reports whether a user's value is young enough to be shown. An early
-// retry, which makes the interval shorter, does not make the value older.
-func (c *Collector) fresh(state quota.State, now time.Time) bool {
-	return !state.Value.At.IsZero() && now.Sub(state.Value.At) <= max(c.config.MaxAge, 3*state.Interval, 3*state.MinInterval)
-}
 
 func formatWMID(wmid int64) string { return strconv.FormatInt(wmid, 10) }

@@ -46,10 +46,7 @@ func (s *slowStore) Put(changes map[string][]byte) func(context.Context) {
 // withGuard gives a collector a guard of its own.
 func withGuard(users []collector.User, change func(*quota.Config)) func(*collector.Config) {
 	return func(config *collector.Config) {
-		guard := quota.Config{RetryInterval: time.Minute, Zone: time.UTC}
-		for _, user := range users {
-			guard.Users = append(guard.Users, quota.User{WMID: user.WMID, MinInterval: 15 * time.Minute})
-		}
+		guard := quota.Config{Limits: limitsFor(users)}
 		change(&guard)
 		config.Guard = quota.New(guard)
 	}
@@ -87,7 +84,7 @@ func TestShownWhenKept(t *testing.T) {
 		c := newCollector(t, newFakeAPI(instant), users(1), withStore(users(1), store))
 		scrape(c, 3*time.Second) // the call ends after 2 s, and is recorded after 4 s
 		for _, want := range []int{0, 1} {
-			got := gather(t, c.Cached(), "bilibili_followers", "bilibili_up")
+			got := gather(t, c.View(), "bilibili_followers", "bilibili_up")
 			if strings.Count(got, "\nbilibili_followers{") != want || strings.Count(got, "\nbilibili_up{") != want {
 				t.Errorf("want %d values in\n%s", want, got)
 			}
@@ -177,7 +174,7 @@ func TestRefusedQueueEnds(t *testing.T) {
 			t.Errorf("got %d calls, want the 4 that ran", got)
 		}
 		scrape(c, time.Minute)
-		got := gather(t, c.Cached(), "bilibili_api_paused", "bilibili_suppressed_requests_total", "bilibili_api_resume_timestamp_seconds")
+		got := gather(t, c.View(), "bilibili_api_paused", "bilibili_suppressed_requests_total", "bilibili_api_resume_timestamp_seconds")
 		for _, want := range []string{
 			`bilibili_api_paused{reason="daily_quota"} 1`, `bilibili_suppressed_requests_total{reason="paused"} 997`,
 			"bilibili_api_resume_timestamp_seconds 9.46688401e+08",
@@ -197,12 +194,12 @@ func TestBudgetMetrics(t *testing.T) {
 		scrape(c, time.Minute)
 		time.Sleep(20 * time.Minute)
 		scrape(c, time.Minute) // passed over: every interval is stretched
-		expectMetrics(t, c.Cached(), "stretched.metrics")
+		expectMetrics(t, c.View(), "stretched.metrics")
 		api.answer = failing(justoneapi.Kind{Code: "601", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonBalance, Billing: justoneapi.NotBilled})
 		time.Sleep(20 * time.Minute)
 		scrape(c, time.Minute)
 		scrape(c, time.Minute)
-		expectMetrics(t, c.Cached(), "paused.metrics")
+		expectMetrics(t, c.View(), "paused.metrics")
 	})
 }
 
@@ -247,13 +244,13 @@ func TestPauseLog(t *testing.T) {
 				got = append(got, line)
 			}
 		}
-		want := `level=warn msg="Calls are paused for the account" reason=token next_probe=2000-01-01T00:05:00Z err="100: the token is dead"
-level=warn msg="Calls are paused for the account" reason=token next_probe=2000-01-01T00:15:00Z err="100: the token is dead"
+		want := `level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:05:00Z
+level=info msg="Calls stay paused for the account" reason=token next_probe=2000-01-01T00:15:00Z err="100: the token is dead"
 level=info wmid=1 name=user msg="Fetching user works again" followers=10 following=1 last_code=100
 level=info msg="Calls go on" paused_for=token
-level=warn msg="Calls are paused for the account" reason=token next_probe=2000-01-01T00:35:00Z err="100: the token is dead"
+level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:35:00Z
 level=info msg="Calls go on: the token has changed"
-level=warn msg="Calls are paused for the account" reason=token next_probe=2000-01-01T00:35:00Z err="100: the token is dead"`
+level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:35:00Z`
 		if strings.Join(got, "\n") != want {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
 		}

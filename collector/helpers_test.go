@@ -126,18 +126,29 @@ func users(n int64) []collector.User {
 	return users
 }
 
+// settingsFor returns the usual settings.
+func settingsFor(api collector.API, users []collector.User) collector.Settings {
+	return collector.Settings{
+		API: api, Token: func() justoneapi.Token { return justoneapi.NewToken(justoneapitest.Token) }, Users: users,
+		MaxAge: 24 * time.Hour, CallTimeout: time.Minute, MaxConcurrency: 4, MaxRequestsPerSecond: 1000,
+	}
+}
+
+// limitsFor returns the usual limits.
+func limitsFor(users []collector.User) quota.Limits {
+	limits := quota.Limits{RetryInterval: time.Minute, Zone: time.UTC}
+	for _, user := range users {
+		limits.Users = append(limits.Users, quota.User{WMID: user.WMID, MinInterval: 15 * time.Minute})
+	}
+	return limits
+}
+
 // newCollector returns a collector with the usual settings, which change may change.
 func newCollector(t *testing.T, api collector.API, users []collector.User, change ...func(*collector.Config)) *collector.Collector {
 	t.Helper()
-	guard := quota.Config{RetryInterval: time.Minute, Zone: time.UTC}
-	for _, user := range users {
-		guard.Users = append(guard.Users, quota.User{WMID: user.WMID, MinInterval: 15 * time.Minute})
-	}
 	config := collector.Config{
-		API: api, Token: func() justoneapi.Token { return justoneapi.NewToken(justoneapitest.Token) },
-		Guard: quota.New(guard), Users: users, Logger: log.NewNopLogger(),
-		MaxAge: 24 * time.Hour, CallTimeout: time.Minute, CollectTimeout: 9500 * time.Millisecond,
-		MaxConcurrency: 4, MaxRequestsPerSecond: 1000,
+		Settings: settingsFor(api, users), Guard: quota.New(quota.Config{Limits: limitsFor(users)}),
+		CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
 	}
 	for _, change := range change {
 		change(&config)

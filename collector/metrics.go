@@ -53,6 +53,11 @@ func (m *userMetrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
+func (m *userMetrics) emit(ch chan<- prometheus.Metric, user UserState) {
+	m.emitInfo(ch, user.User)
+	m.emitState(ch, user.State, user.Shown)
+}
+
 func (m *userMetrics) emitInfo(ch chan<- prometheus.Metric, user User) {
 	values := []string{formatWMID(user.WMID), user.Name}
 	for _, label := range m.infoLabels {
@@ -61,10 +66,10 @@ func (m *userMetrics) emitInfo(ch chan<- prometheus.Metric, user User) {
 	m.info.emit(ch, 1, values...)
 }
 
-func (m *userMetrics) emitState(ch chan<- prometheus.Metric, state quota.State, fresh bool) {
+func (m *userMetrics) emitState(ch chan<- prometheus.Metric, state quota.State, shown bool) {
 	wmid := formatWMID(state.WMID)
 	m.interval.emit(ch, state.Interval.Seconds(), wmid)
-	if fresh {
+	if shown {
 		m.followers.emit(ch, float64(state.Value.Followers), wmid)
 		m.following.emit(ch, float64(state.Value.Following), wmid)
 	}

@@ -21,8 +21,9 @@ type queue struct {
 	prompt, hanging lane
 }
 
-func newQueue(slots int) *queue {
-	return &queue{slots: slots, prompt: lane{slots: slots}, hanging: lane{slots: max(1, slots/2)}}
+// resize changes the number of slots.
+func (q *queue) resize(slots int) {
+	q.slots, q.prompt.slots, q.hanging.slots = slots, slots, max(1, slots/2)
 }
 
 // fill replaces those who wait.
@@ -65,9 +66,12 @@ func (q *queue) waiting() bool { return len(q.prompt.waiting)+len(q.hanging.wait
 // until returns how long it is to the moment of the lane's first user.
 func (l *lane) until() time.Duration { return time.Until(l.waiting[0].At) }
 
+// first returns the lane's first user.
+func (l *lane) first() int64 { return l.waiting[0].WMID }
+
 // pop takes the lane's first user out of it.
 func (l *lane) pop() int64 {
-	wmid := l.waiting[0].WMID
+	wmid := l.first()
 	l.waiting = l.waiting[1:]
 	return wmid
 }

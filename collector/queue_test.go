@@ -32,7 +32,8 @@ func TestQueue(t *testing.T) {
 			for i, c := range test.turns {
 				turns = append(turns, quota.Turn{WMID: int64(c), At: time.Unix(int64(i), 0), Hanging: c < 'a'})
 			}
-			q := newQueue(test.slots)
+			var q queue
+			q.resize(test.slots)
 			q.fill(turns)
 			allowed := func(wmid int64) bool { return !strings.ContainsRune(test.refused, rune(wmid)) }
 			var got strings.Builder
@@ -49,7 +50,8 @@ func TestQueue(t *testing.T) {
 
 // TestQueueRefusedWithoutASlot empties a queue that waits for a slot.
 func TestQueueRefusedWithoutASlot(t *testing.T) {
-	q := newQueue(1)
+	var q queue
+	q.resize(1)
 	q.fill([]quota.Turn{{WMID: 1}, {WMID: 2}, {WMID: 3, Hanging: true}})
 	q.prompt.running = 1
 	if q.next(func(int64) bool { return true }) != nil || !q.waiting() {

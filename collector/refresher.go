@@ -5,10 +5,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"golang.org/x/time/rate"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
 // patience is how long after the last scrape users still wait for their turn.
@@ -17,7 +19,8 @@ const patience = 5 * time.Minute
 // refresher runs refreshes, one at a time. A refresh calls the API for every
 // user that is due; it belongs to no scrape, and ends when all its calls have.
 type refresher struct {
-	config  Config
+	guard   *quota.Guard
+	logger  log.Logger
 	limiter *rate.Limiter
 	calls   *caller
 
@@ -25,15 +28,32 @@ type refresher struct {
 	cut      func()        // ends the calls that run
 	running  sync.WaitGroup
 
-	mu      sync.Mutex // protects the following fields
-	current *refresh   // nil while none runs
-	closed  bool
+	mu       sync.Mutex // protects the following fields
+	settings *settings
+	current  *refresh // nil while none runs
+	closed   bool
+}
+
+// settings are settings in force.
+type settings struct {
+	Settings
+	users map[int64]User
+}
+
+func newSettings(s Settings) *settings { return &settings{s, usersByWMID(s.Users)} }
+
+// user returns a user, also one who came with later settings.
+func (s *settings) user(wmid int64) User {
+	if user, ok := s.users[wmid]; ok {
+		return user
+	}
+	return User{WMID: wmid, Name: formatWMID(wmid)}
 }
 
 // refresh is a running refresh. Its fields but the channels are protected by
 // the refresher's lock.
 type refresh struct {
-	wake    chan struct{} // has room for one: a scrape has come
+	wake    chan struct{} // has room for one: a scrape or a reload has come
 	done    chan struct{} // closed at the end
 	scrapes int           // that have come since the guard was last asked who is due
 	inVain  time.Duration // how long scrapes have waited for it that then gave up
@@ -41,13 +61,49 @@ type refresh struct {
 
 func newRefresher(config Config, requests *requestMetrics) *refresher {
 	ctx, cancel := context.WithCancel(context.Background())
-	burst := max(1, int(config.MaxRequestsPerSecond/10))
 	return &refresher{
-		config:   config,
-		limiter:  rate.NewLimiter(rate.Limit(config.MaxRequestsPerSecond), burst),
-		calls:    newCaller(ctx, config, requests),
+		guard:    config.Guard,
+		logger:   config.Logger,
+		limiter:  rate.NewLimiter(rate.Limit(config.MaxRequestsPerSecond), burst(config.MaxRequestsPerSecond)),
+		calls:    &caller{guard: config.Guard, requests: requests, logger: config.Logger, base: ctx},
 		stopping: make(chan struct{}),
 		cut:      cancel,
+		settings: newSettings(config.Settings),
+	}
+}
+
+// reload changes the settings, and the limits of the guard with them.
+func (r *refresher) reload(changed Settings, limits quota.Limits) {
+	s := newSettings(changed)
+	token := s.Token() // may take its time
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.settings = s
+	r.limiter.SetLimit(rate.Limit(s.MaxRequestsPerSecond))
+	r.limiter.SetBurst(burst(s.MaxRequestsPerSecond))
+	r.guard.SetLimits(limits)
+	r.setTokenLocked(s, token)
+	if r.current != nil {
+		r.current.rouse()
+	}
+}
+
+// burst returns how many calls may begin together at a rate.
+func burst(perSecond float64) int { return max(1, int(perSecond/10)) }
+
+// setTokenLocked tells the guard which token serves, if it is the one of the
+// settings in force.
+func (r *refresher) setTokenLocked(s *settings, token justoneapi.Token) {
+	if r.settings == s && r.guard.SetToken(token.Fingerprint) {
+		level.Info(r.logger).Log("msg", "Calls go on: the token has changed")
+	}
+}
+
+// rouse makes a refresh look at what has changed.
+func (f *refresh) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -87,10 +143,7 @@ func (r *refresher) join() (*refresh, time.Duration) {
 		r.running.Go(func() { r.run(f) })
 	}
 	f.scrapes++
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
+	f.rouse()
 	return f, f.inVain
 }
 
@@ -100,13 +153,13 @@ func (r *refresher) giveUp(f *refresh, waited time.Duration) {
 	f.inVain += waited
 }
 
-// takeScrapes returns how many scrapes have come since it was last asked.
-func (r *refresher) takeScrapes(f *refresh) int {
+// take returns how many scrapes have come since it was last asked, and the
+// settings in force.
+func (r *refresher) take(f *refresh) (scrapes int, s *settings) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	scrapes := f.scrapes
-	f.scrapes = 0
-	return scrapes
+	scrapes, f.scrapes = f.scrapes, 0
+	return scrapes, r.settings
 }
 
 func (r *refresher) isClosed() bool {
@@ -130,26 +183,31 @@ func (r *refresher) finish(f *refresh) bool {
 // run is a refresh from its beginning to its end.
 func (r *refresher) run(f *refresh) {
 	var (
+		inForce  *settings
 		token    justoneapi.Token
 		patient  time.Time // when the queue is given up
-		queue    = newQueue(r.config.MaxConcurrency)
+		queue    queue
 		saving   sync.WaitGroup // calls that are being recorded as ended
 		ended    = make(chan *lane)
 		stopping = r.stopping
 	)
 	for {
-		if scrapes := r.takeScrapes(f); scrapes > 0 {
-			token = r.readToken() // may take its time
+		scrapes, current := r.take(f)
+		if scrapes > 0 || current != inForce {
+			inForce, token = current, r.readToken(current) // may take its time
+			queue.resize(current.MaxConcurrency)
+		}
+		if scrapes > 0 {
 			patient = time.Now().Add(patience)
-			queue.fill(r.config.Guard.Due(r.config.MaxConcurrency, scrapes))
+			queue.fill(r.guard.Due(current.MaxConcurrency, scrapes))
 		}
 		if r.isClosed() || !time.Now().Before(patient) {
 			queue.clear()
 		}
-		wait := r.start(queue, token, ended, &saving)
+		wait := r.start(&queue, inForce, token, ended, &saving)
 		if !queue.waiting() && queue.running() == 0 {
 			saving.Wait()
-			r.config.Guard.Sync(r.calls.base)
+			r.guard.Sync(r.calls.base)
 			if r.finish(f) {
 				return
 			}
@@ -170,12 +228,13 @@ func (r *refresher) run(f *refresh) {
 	}
 }
 
-// readToken returns the token that serves now, and tells the guard.
-func (r *refresher) readToken() justoneapi.Token {
-	token := r.config.Token()
-	if r.config.Guard.SetToken(token.Fingerprint) {
-		level.Info(r.config.Logger).Log("msg", "Calls go on: the token has changed")
-	}
+// readToken returns the token that serves by the given settings, and tells the
+// guard.
+func (r *refresher) readToken(s *settings) justoneapi.Token {
+	token := s.Token()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setTokenLocked(s, token)
 	return token
 }
 
@@ -183,7 +242,7 @@ func (r *refresher) readToken() justoneapi.Token {
 // the next turn, and patience if that waits for more than time.
 //
 // The calls are made when all have begun: so their records share a commit.
-func (r *refresher) start(q *queue, token justoneapi.Token, ended chan<- *lane, saving *sync.WaitGroup) time.Duration {
+func (r *refresher) start(q *queue, s *settings, token justoneapi.Token, ended chan<- *lane, saving *sync.WaitGroup) time.Duration {
 	var calls []func()
 	defer func() {
 		for _, call := range calls {
@@ -191,7 +250,7 @@ func (r *refresher) start(q *queue, token justoneapi.Token, ended chan<- *lane, 
 		}
 	}()
 	for {
-		l := q.next(r.config.Guard.Allows)
+		l := q.next(r.guard.Allows)
 		if l == nil {
 			return patience
 		}
@@ -201,18 +260,33 @@ func (r *refresher) start(q *queue, token justoneapi.Token, ended chan<- *lane, 
 		if wait := r.delay(); wait > 0 {
 			return wait
 		}
-		wmid := l.pop()
-		begun, ok := r.config.Guard.Begin(wmid)
+		begun, ok, current := r.begin(s, l.first())
+		if !current {
+			return 0
+		}
+		user := s.user(l.pop())
 		if !ok {
 			continue
 		}
 		l.running++
 		calls = append(calls, func() {
-			recorded := r.calls.call(token, wmid, begun)
+			recorded := r.calls.call(s, token, user, begun)
 			ended <- l
 			recorded(r.calls.base)
 		})
 	}
+}
+
+// begin asks the guard whether a call may begin, unless its settings, and
+// perhaps its token, are not in force any more.
+func (r *refresher) begin(s *settings, wmid int64) (recorded func(context.Context), ok, current bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settings != s {
+		return nil, false, false
+	}
+	recorded, ok = r.guard.Begin(wmid)
+	return recorded, ok, true
 }
 
 // delay takes a call's share of the rate, or returns how long there is none.

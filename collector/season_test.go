@@ -349,12 +349,15 @@ func (w *world) newCollector(store *memoryStore) *collector.Collector {
 		users = append(users, collector.User{WMID: user.WMID})
 	}
 	return collector.New(collector.Config{
-		API: w, Token: func() justoneapi.Token { return justoneapi.NewToken("season") }, Users: users, Logger: log.NewNopLogger(),
+		Settings: collector.Settings{
+			API: w, Token: func() justoneapi.Token { return justoneapi.NewToken("season") }, Users: users,
+			MaxAge: 24 * time.Hour, CallTimeout: time.Minute, MaxConcurrency: 4, MaxRequestsPerSecond: 5,
+		},
 		Guard: quota.New(quota.Config{
-			Users: guardUsers, RetryInterval: time.Minute, DailyLimit: w.limit, Zone: w.zone,
-			Store: store, Records: store.contents(),
+			Limits: quota.Limits{Users: guardUsers, RetryInterval: time.Minute, DailyLimit: w.limit, Zone: w.zone},
+			Store:  store, Records: store.contents(),
 		}),
-		MaxAge: 24 * time.Hour, CallTimeout: time.Minute, CollectTimeout: 9500 * time.Millisecond, MaxConcurrency: 4, MaxRequestsPerSecond: 5,
+		CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
 	})
 }
 

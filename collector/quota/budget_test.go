@@ -33,8 +33,8 @@ type setup struct {
 func newSetup(limit int, users ...quota.User) *setup {
 	s := &setup{clock: newClock()}
 	s.config = quota.Config{
-		Users: users, RetryInterval: time.Minute, DailyLimit: limit, Zone: time.UTC,
-		Now: func() time.Time { return s.now }, Store: memory{},
+		Limits: quota.Limits{Users: users, RetryInterval: time.Minute, DailyLimit: limit, Zone: time.UTC},
+		Now:    func() time.Time { return s.now }, Store: memory{},
 	}
 	return s
 }
@@ -415,5 +415,42 @@ func TestZoneChange(t *testing.T) {
 	s.config.Zone = time.FixedZone("west", -10*60*60)
 	if got := s.guard().Status().Used; got != 1 {
 		t.Errorf("a day that begins later: got %d used, want 1", got)
+	}
+}
+
+// TestSetLimits changes the limit and the zone of a day that is under way: what
+// was used stays used, and the day ends when it would have.
+func TestSetLimits(t *testing.T) {
+	s := newSetup(10, every(time.Hour, 1, 2)...)
+	s.at("2026-11-23 12:00")
+	g := s.guard()
+	call(g, quota.Result{})
+	call(g, quota.Result{})
+	before := g.Status()
+	limits := s.config.Limits
+	for _, test := range []struct {
+		limit, remaining int
+		ratio            float64 // 12 hours of 2 users, 24 calls, on what remains
+	}{{20, 18, 24. / 18}, {6, 4, 6}, {1, 0, 6}, {0, 0, 1}, {10, 8, 3}} {
+		limits.DailyLimit, limits.Zone = test.limit, time.FixedZone("elsewhere", 3600*test.limit)
+		g.SetLimits(limits)
+		got := g.Status()
+		if got.Limit != test.limit || got.Used != 2 || got.Remaining != test.remaining || got.Ratio != test.ratio || !got.Reset.Equal(before.Reset) {
+			t.Errorf("limit %d: got %+v, want %d left and ratio %v", test.limit, got, test.remaining, test.ratio)
+		}
+	}
+	limits.Users = every(time.Minute, 2, 3)
+	g.SetLimits(limits)
+	if got := due(g, 0); got != "3" {
+		t.Errorf("got %s due, want the new user", got)
+	}
+	s.add(3 * time.Minute) // 2 was asked about just now, and its interval is stretched
+	if got := due(g, 0); got != "3" {
+		t.Errorf("got %s due, want the new user", got)
+	}
+	limits.DailyLimit = 0
+	g.SetLimits(limits)
+	if got := due(g, 0); got != "3 2" {
+		t.Errorf("got %s due, want both, with the interval of now", got)
 	}
 }

@@ -19,13 +19,18 @@ import (
 // horizon is how far ahead of its moment a turn is handed out.
 const horizon = time.Second
 
+// Limits say who may be asked about, and how often.
+type Limits struct {
+	Users         []User         // in the order of [Guard.Users]; each WMID once
+	RetryInterval time.Duration  // first interval after a failure that is not billed; above 0
+	DailyLimit    int            // calls in a quota day; 0 = no limit
+	Zone          *time.Location // whose midnight begins the quota day
+}
+
 // Config says how often users may be asked about, and what is known of them.
 type Config struct {
-	Users         []User        // in the order of [Guard.Users]; each WMID once
-	RetryInterval time.Duration // first interval after a failure that is not billed; above 0
-	DailyLimit    int           // calls in a quota day; 0 = no limit
-	Zone          *time.Location
-	Now           func() time.Time // nil is [time.Now]
+	Limits
+	Now func() time.Time // nil is [time.Now]
 
 	Store   Store             // nil keeps nothing
 	Records map[string][]byte // what the store holds
@@ -48,19 +53,19 @@ type User struct {
 
 // Guard decides which users are due. It is safe for concurrent use.
 type Guard struct {
-	retryInterval time.Duration
-	now           func() time.Time
-	store         Store
+	now   func() time.Time
+	store Store
 
-	mu         sync.Mutex // protects the following fields
-	users      []*user    // the configured ones
-	index      map[int64]*user
-	calls      uint64 // number of the latest call
-	running    int    // calls
-	budget     *budget
-	pause      pause
-	suppressed map[Suppression]uint64
-	token      storedToken
+	mu            sync.Mutex // protects the following fields
+	retryInterval time.Duration
+	users         []*user // the configured ones
+	index         map[int64]*user
+	calls         uint64 // number of the latest call
+	running       int    // calls
+	budget        *budget
+	pause         pause
+	suppressed    map[Suppression]uint64
+	token         storedToken
 }
 
 // Value is what a successful call obtained.
@@ -86,6 +91,7 @@ type Result struct {
 	Verdict    Verdict `json:"verdict,omitempty"`
 	Reason     Reason  `json:"reason,omitempty"`     // for Refused
 	Code       string  `json:"code,omitempty"`       // of the failure; empty for Success
+	Detail     string  `json:"detail,omitempty"`     // more of the failure, in words
 	TimedOut   bool    `json:"timed_out,omitempty"`  // whether there was no answer in time
 	Unanswered bool    `json:"unanswered,omitempty"` // whether there was no answer of the API at all
 
@@ -115,6 +121,7 @@ const (
 type State struct {
 	User
 	Value    Value
+	Former   Value         // before Value
 	Last     Result        // how the latest completed call ended
 	Ended    bool          // whether a call has completed yet
 	Interval time.Duration // in force now, stretched
@@ -161,6 +168,19 @@ func New(config Config) *Guard {
 	g.token.Salt = []byte(rand.Text())
 	g.restore(config)
 	return g
+}
+
+// SetLimits changes the limits from now on. What is known of users is kept, also
+// of those who are left out, should they come back; new ones are due. A quota
+// day that is under way ends when it would have.
+func (g *Guard) SetLimits(limits Limits) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	g.retryInterval = limits.RetryInterval
+	g.budget.limit, g.budget.zone = limits.DailyLimit, limits.Zone
+	g.setUsers(limits.Users, now)
+	g.settle(now)
 }
 
 // SetToken tells the guard which token serves from now on, by a function that
@@ -410,7 +430,7 @@ func (g *Guard) pauseState() Pause {
 
 func (g *Guard) state(u *user, o outcome) State {
 	return State{
-		User: u.User, Value: o.value, Last: o.last, Ended: o.ended,
+		User: u.User, Value: o.value, Former: o.former, Last: o.last, Ended: o.ended,
 		Interval: g.budget.stretched(u.interval(g.retryInterval)), Due: g.due(u),
 	}
 }

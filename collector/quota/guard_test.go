@@ -19,7 +19,7 @@ func newClock() *clock { return &clock{time.Date(2026, 11, 1, 12, 0, 0, 0, time.
 func (c *clock) add(d time.Duration) { c.now = c.now.Add(d) }
 
 func newGuard(c *clock, users ...quota.User) *quota.Guard {
-	return quota.New(quota.Config{Users: users, RetryInterval: time.Minute, Zone: time.UTC, Now: func() time.Time { return c.now }})
+	return quota.New(quota.Config{Limits: quota.Limits{Users: users, RetryInterval: time.Minute, Zone: time.UTC}, Now: func() time.Time { return c.now }})
 }
 
 // begin reports whether a call begins.

@@ -28,19 +28,33 @@ func LostRecords() map[string][]byte { return map[string][]byte{lostKey: []byte(
 // storedUser is what is stored of a user. Times are in Unix nanoseconds, 0 for
 // none.
 type storedUser struct {
-	Started   int64   `json:"started,omitempty"`
-	Previous  int64   `json:"previous,omitempty"`
-	Running   bool    `json:"running,omitempty"`
-	Interval  int64   `json:"interval"` // the minimum, in nanoseconds
-	Hanging   bool    `json:"hanging,omitempty"`
-	Verdict   Verdict `json:"verdict,omitempty"`
-	Streak    int     `json:"streak,omitempty"`
-	Ended     bool    `json:"ended,omitempty"`
-	Last      Result  `json:"last,omitzero"`
-	Followers int64   `json:"followers,omitempty"`
-	Following int64   `json:"following,omitempty"`
-	ValueAt   int64   `json:"value_at,omitempty"`
-	Removed   int64   `json:"removed,omitempty"`
+	Started  int64       `json:"started,omitempty"`
+	Previous int64       `json:"previous,omitempty"`
+	Running  bool        `json:"running,omitempty"`
+	Interval int64       `json:"interval"` // the minimum, in nanoseconds
+	Hanging  bool        `json:"hanging,omitempty"`
+	Verdict  Verdict     `json:"verdict,omitempty"`
+	Streak   int         `json:"streak,omitempty"`
+	Ended    bool        `json:"ended,omitempty"`
+	Last     Result      `json:"last,omitzero"`
+	Value    storedValue `json:"value,omitzero"`
+	Former   storedValue `json:"former,omitzero"`
+	Removed  int64       `json:"removed,omitempty"`
+}
+
+// storedValue is a [Value].
+type storedValue struct {
+	Followers int64 `json:"followers"`
+	Following int64 `json:"following"`
+	At        int64 `json:"at"`
+}
+
+func (v Value) stored() storedValue {
+	return storedValue{v.Followers, v.Following, nanoseconds(v.At)}
+}
+
+func (v storedValue) restored() Value {
+	return Value{v.Followers, v.Following, fromNanoseconds(v.At)}
 }
 
 type storedBudget struct {
@@ -104,8 +118,7 @@ func (g *Guard) userRecord(u *user) record {
 		Started: nanoseconds(u.started), Previous: nanoseconds(u.previous), Running: u.current != 0,
 		Interval: int64(u.MinInterval), Hanging: u.hanging,
 		Verdict: u.verdict, Streak: u.streak, Ended: u.ended, Last: u.last,
-		Followers: u.value.Followers, Following: u.value.Following, ValueAt: nanoseconds(u.value.At),
-		Removed: nanoseconds(u.removed),
+		Value: u.value.stored(), Former: u.former.stored(), Removed: nanoseconds(u.removed),
 	}}
 }
 
@@ -187,8 +200,7 @@ func (g *Guard) restoreUser(id string, value []byte) {
 		started: fromNanoseconds(r.Started), previous: fromNanoseconds(r.Previous),
 		verdict: r.Verdict, streak: r.Streak,
 		outcome: outcome{
-			ended: r.Ended, last: r.Last,
-			value: Value{Followers: r.Followers, Following: r.Following, At: fromNanoseconds(r.ValueAt)},
+			ended: r.Ended, last: r.Last, value: r.Value.restored(), former: r.Former.restored(),
 		},
 		removed: fromNanoseconds(r.Removed),
 	}
@@ -249,7 +261,7 @@ func (g *Guard) setUsers(users []User, now time.Time) {
 		case u.removed.IsZero() || u.removed.After(now) || u.removed.Before(u.started):
 			u.removed = now
 			records = append(records, g.userRecord(u))
-		case now.Sub(u.removed) > max(keepRemoved, u.MinInterval):
+		case u.current == 0 && now.Sub(u.removed) > max(keepRemoved, u.MinInterval):
 			delete(g.index, wmid)
 			records = append(records, record{g.userRecord(u).key, nil})
 		}

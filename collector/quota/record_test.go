@@ -22,18 +22,28 @@ func TestRestart(t *testing.T) {
 		end(g, wmid, result)
 	}
 	s.add(10 * time.Hour)
-	if !begin(g, 1) {
-		t.Fatal("no call is allowed")
+	for _, result := range []quota.Result{
+		{Followers: 4153990, Following: 12}, // keeps the value before it, too
+		{Verdict: quota.Retry, Code: "500", Detail: "why"},
+	} {
+		if !begin(g, 1) {
+			t.Fatal("no call is allowed")
+		}
+		end(g, 1, result)
+		s.add(10 * time.Hour)
 	}
-	end(g, 1, quota.Result{Verdict: quota.Retry, Code: "500"}) // keeps the value
+	if got := g.Users()[0]; got.Value.Followers != 4153990 || got.Former.Followers != 4153991 {
+		t.Errorf("got %+v", got)
+	}
 	g.Due(4, 1)
 	want, wantStatus := g.Users(), g.Status()
 	g = s.guard()
 	got, status := g.Users(), g.Status()
 	for i := range got { // the stored result holds no counts: the value does
 		want[i].Last.Followers, want[i].Last.Following = 0, 0
-		want[i].Value.At, want[i].Due = want[i].Value.At.UTC(), want[i].Due.UTC()
-		got[i].Value.At, got[i].Due = got[i].Value.At.UTC(), got[i].Due.UTC()
+		for _, state := range []*quota.State{&want[i], &got[i]} {
+			state.Value.At, state.Former.At, state.Due = state.Value.At.UTC(), state.Former.At.UTC(), state.Due.UTC()
+		}
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

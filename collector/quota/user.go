@@ -25,10 +25,11 @@ type user struct {
 
 // outcome is what a user's completed calls have come to.
 type outcome struct {
-	call  uint64 // number of the latest of them
-	last  Result // how that ended
-	ended bool   // whether there was one
-	value Value
+	call   uint64 // number of the latest of them
+	last   Result // how that ended
+	ended  bool   // whether there was one
+	value  Value  // the latest
+	former Value  // the one before
 }
 
 // interval returns the time between two calls, before it is stretched.
@@ -71,7 +72,7 @@ func (u *user) end(result Result, now time.Time) {
 	u.verdict, u.hanging = result.Verdict, result.TimedOut
 	u.streak++
 	if result.Verdict == Success {
-		u.value = Value{Followers: result.Followers, Following: result.Following, At: now}
+		u.former, u.value = u.value, Value{Followers: result.Followers, Following: result.Following, At: now}
 	}
 }
 
@@ -88,7 +89,7 @@ func (u *user) cut() {
 // user must not wait for longer than an interval, nor a value stay young. It
 // reports whether there were any.
 func (u *user) distrust(now time.Time) (changed bool) {
-	for _, t := range []*time.Time{&u.started, &u.previous, &u.value.At, &u.shown.value.At} {
+	for _, t := range []*time.Time{&u.started, &u.previous, &u.value.At, &u.former.At, &u.shown.value.At, &u.shown.former.At} {
 		if t.After(now) {
 			*t, changed = now, true
 		}

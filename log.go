@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	sloggokit "github.com/tjhop/slog-gokit"
+	"golang.org/x/time/rate"
 )
 
 // newLoggers returns two loggers that write to w: the base, whose lines name
@@ -45,4 +47,24 @@ func (h untimed) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h untimed) WithGroup(name string) slog.Handler {
 	return untimed{h.Handler.WithGroup(name)}
+}
+
+// newServerLog returns the log for the HTTP server's errors. Its clients cause
+// them, and must not fill a disk: only so many lines are written.
+func newServerLog(base log.Logger) *stdlog.Logger {
+	w := log.NewStdlibAdapter(level.Warn(base), log.MessageKey("err"))
+	return stdlog.New(&sparing{w, rate.NewLimiter(rate.Every(10*time.Second), 10)}, "", 0)
+}
+
+// sparing leaves out what is written too often.
+type sparing struct {
+	io.Writer
+	limiter *rate.Limiter
+}
+
+func (s *sparing) Write(line []byte) (int, error) {
+	if !s.limiter.Allow() {
+		return len(line), nil
+	}
+	return s.Writer.Write(line)
 }

@@ -47,6 +47,7 @@ type flags struct {
 	telemetryPath string
 	timeoutOffset string
 	maxRequests   string
+	lifecycle     bool
 	noMetrics     bool
 	logLevel      string
 	logFormat     string
@@ -65,8 +66,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: %v; try --help\n", program, err)
 		return 1
 	}
-	stdlog.SetOutput(io.Discard)                   // net/http quotes there what servers send, perhaps the token
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE) // neither a terminal that closes nor a log that nobody reads ends a paid call
+	stdlog.SetOutput(io.Discard)   // net/http quotes there what servers send, perhaps the token
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads ends no paid call
 	base, logger := newLoggers(stderr, flags.logLevel, flags.logFormat)
 	if err := serve(flags, base, logger); err != nil {
 		level.Error(logger).Log("msg", "Giving up", "err", err)
@@ -87,7 +88,8 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	app.Flag("storage.path", "Folder that keeps what is known across restarts: values, the day's use, pauses. Made if missing. Empty keeps nothing.").Default("data/").StringVar(&f.storagePath)
 	app.Flag("timeout-offset", "Seconds to take off the scrape timeout that Prometheus tells.").Default("0.5").StringVar(&f.timeoutOffset)
 	app.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
-	app.Flag("web.max-requests", "Scrapes that are answered at a time; more get status 503. 0 is no limit.").Default("40").StringVar(&f.maxRequests)
+	app.Flag("web.max-requests", "Scrapes that are answered at a time, and as many requests for the other pages; more get status 503. 0 is no limit.").Default("40").StringVar(&f.maxRequests)
+	app.Flag("web.enable-lifecycle", "Reload the configuration on POST /-/reload, as SIGHUP does.").BoolVar(&f.lifecycle)
 	app.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (go_*, process_*, promhttp_*).").BoolVar(&f.noMetrics)
 	f.web = kingpinflag.AddFlags(app, ":12233")
 	app.Flag("log.level", "Only log messages of this severity or above: debug, info, warn, error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
@@ -105,6 +107,7 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 func (f *flags) options(logger log.Logger) (exporter.Options, error) {
 	options := exporter.Options{
 		Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.noMetrics, StoragePath: f.storagePath,
+		EnableLifecycle: f.lifecycle, Load: f.load,
 	}
 	offset, err := strconv.ParseFloat(f.timeoutOffset, 64)
 	if err != nil || !(offset >= 0 && offset <= 3600) {
@@ -132,6 +135,8 @@ func (f *flags) load() (*config.Config, error) {
 
 // serve runs the exporter until a signal ends it.
 func serve(f *flags, base, logger log.Logger) error {
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
 	options, err := f.options(logger)
 	if err != nil {
 		return err
@@ -160,11 +165,13 @@ func serve(f *flags, base, logger log.Logger) error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go reload(ctx, exp, hangUps)
 	server := &http.Server{
 		Handler:           exp,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       5 * time.Minute,
-		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(base), log.MessageKey("err")), "", 0),
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          newServerLog(base),
 	}
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(server, f.web, newSlog(base)) }()
@@ -176,6 +183,18 @@ func serve(f *flags, base, logger log.Logger) error {
 	stop() // a second signal ends the process at once
 	shutDown(exp, server)
 	return err
+}
+
+// reload reloads the configuration at every signal, until ctx ends.
+func reload(ctx context.Context, exp *exporter.Exporter, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-signals:
+			exp.Reload(ctx) //nolint:errcheck // it is logged
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // shutDown ends the exporter, which answers scrapes meanwhile, and then the server.

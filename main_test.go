@@ -184,13 +184,35 @@ func TestUninvitedAnswer(t *testing.T) {
 	}
 }
 
-// TestHangup closes the terminal: that ends nothing.
-func TestHangup(t *testing.T) {
-	_, file := newAPI(t, steady)
+// TestReload reloads on SIGHUP, a good configuration and a bad one, and ends on
+// neither; nor does it end with its terminal or the reader of its log.
+func TestReload(t *testing.T) {
+	api, file := newAPI(t, steady)
 	p, address := startExporter(t, "--config.file="+file)
-	p.signal(syscall.SIGHUP)
-	p.signal(syscall.SIGPIPE)
 	get(t, http.DefaultClient, "http://"+address+"/metrics")
+	rewrite := func(old, changed string) {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, changed, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.signal(syscall.SIGHUP)
+	}
+	rewrite("[472747194]", "[472747194, 2]")
+	p.await(`msg="(The configuration was reloaded)"`)
+	body := get(t, http.DefaultClient, "http://"+address+"/metrics")
+	if !strings.Contains(body, `bilibili_up{wmid="2"} 1`) || !strings.Contains(body, `bilibili_up{wmid="472747194"} 1`) || api.Total().Requests != 2 {
+		t.Errorf("got %+v and\n%s", api.Total(), body)
+	}
+	rewrite("users", "user")
+	p.await(`msg="Reloading the configuration failed; the one before stays in force" err="` + file + `:2: (user: is not known)`)
+	p.signal(syscall.SIGPIPE)
+	if body := get(t, http.DefaultClient, "http://"+address+"/metrics"); !strings.Contains(body, "config_last_reload_successful 0") {
+		t.Errorf("the failure is not exposed:\n%s", body)
+	}
 	if status, _ := p.end(syscall.SIGTERM); status != 0 {
 		t.Errorf("got status %d", status)
 	}

@@ -36,9 +36,13 @@ type Options struct {
 	Logger                 log.Logger
 	TelemetryPath          string        // of the metrics, beginning with a slash
 	TimeoutOffset          time.Duration // taken off the scrape timeout that Prometheus tells; at least 0
-	MaxRequests            int           // scrapes at a time; 0 = no limit
+	MaxRequests            int           // requests at a time, of scrapes and of other pages each; 0 = no limit
 	DisableExporterMetrics bool          // leave out go_*, process_* and promhttp_*
 	StoragePath            string        // folder that keeps what is known; empty keeps nothing
+	EnableLifecycle        bool          // whether POST /-/reload reloads
+
+	// Load reads the configuration anew, for a reload.
+	Load func() (*config.Config, error)
 }
 
 // Exporter is the [http.Handler] of the exporter. [New] makes one;
@@ -46,28 +50,28 @@ type Options struct {
 type Exporter struct {
 	http.Handler
 
+	options   Options
+	started   time.Time
 	collector *collector.Collector
 	storage   *storage
+	reloads   *reloads
+	registry  *prometheus.Registry      // of what no reload changes
+	scraped   atomic.Pointer[time.Time] // when the latest scrape came, nil before the first
+	inForce   atomic.Pointer[inForce]
 	closing   atomic.Bool
+}
+
+// inForce is a configuration in force, and what a reload replaces with it.
+type inForce struct {
+	config   *config.Config
+	zone     *time.Location
+	view     *collector.View
+	registry *prometheus.Registry // of everything
 }
 
 // New returns an exporter for a valid configuration. It calls nobody.
 func New(cfg *config.Config, options Options) (*Exporter, error) {
-	transport, err := promconfig.NewRoundTripperFromConfig(cfg.API.HTTPClient, "justoneapi",
-		// Every call has a connection of its own. On one that was used before,
-		// a call could be lost, and perhaps billed, because the other side has
-		// closed it, or could get what was left over of the answer before.
-		promconfig.WithKeepAlivesDisabled(),
-		promconfig.WithHTTP2Disabled(),
-		promconfig.WithUserAgent(version.ComponentUserAgent("bilibili_exporter")))
-	if err != nil {
-		return nil, fmt.Errorf("api.http_client: %w", err)
-	}
-	base, err := cfg.API.URL()
-	if err != nil {
-		return nil, fmt.Errorf("api.base_url: %w", err)
-	}
-	token, err := newTokenSource(cfg.API.ReadToken, options.Logger)
+	settings, limits, err := prepare(cfg, options.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -78,66 +82,93 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard, err := newGuard(cfg, storage)
-	if err != nil {
-		return nil, err
-	}
-	e := &Exporter{storage: storage}
+	e := &Exporter{options: options, started: time.Now(), storage: storage, reloads: newReloads()}
 	e.collector = collector.New(collector.Config{
-		API:                  justoneapi.New(base, transport),
-		Token:                token.read,
-		Guard:                guard,
-		Users:                users(cfg),
-		Logger:               options.Logger,
-		MaxAge:               time.Duration(cfg.MaxAge),
-		CallTimeout:          time.Duration(cfg.API.Timeout),
-		CollectTimeout:       defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
-		MaxConcurrency:       cfg.API.MaxConcurrency,
-		MaxRequestsPerSecond: cfg.API.MaxRequestsPerSecond,
+		Settings:       settings,
+		Guard:          newGuard(limits, storage),
+		CollectTimeout: defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
+		Logger:         options.Logger,
 	})
-	e.Handler = e.newMux(e.newRegistry(options), options)
+	e.registry = e.newRegistry()
+	handler := e.newMux()
+	e.use(cfg, limits.Zone)
+	e.Handler = handler
 	return e, nil
 }
 
-// newGuard returns a guard that remembers what the storage holds.
-func newGuard(cfg *config.Config, storage *storage) (*quota.Guard, error) {
+// prepare makes of a configuration what the collector and the guard need of it.
+func prepare(cfg *config.Config, logger log.Logger) (collector.Settings, quota.Limits, error) {
+	none := func(err error) (collector.Settings, quota.Limits, error) {
+		return collector.Settings{}, quota.Limits{}, err
+	}
+	transport, err := promconfig.NewRoundTripperFromConfig(cfg.API.HTTPClient, "justoneapi",
+		// Every call has a connection of its own. On one that was used before,
+		// a call could be lost, and perhaps billed, because the other side has
+		// closed it, or could get what was left over of the answer before.
+		promconfig.WithKeepAlivesDisabled(),
+		promconfig.WithHTTP2Disabled(),
+		promconfig.WithUserAgent(version.ComponentUserAgent("bilibili_exporter")))
+	if err != nil {
+		return none(fmt.Errorf("api.http_client: %w", err))
+	}
+	base, err := cfg.API.URL()
+	if err != nil {
+		return none(fmt.Errorf("api.base_url: %w", err))
+	}
 	zone, err := cfg.Quota.Location()
 	if err != nil {
-		return nil, fmt.Errorf("quota.time_zone: %w", err)
+		return none(fmt.Errorf("quota.time_zone: %w", err))
 	}
-	guard := quota.Config{
-		RetryInterval: time.Duration(cfg.Quota.RetryInterval), DailyLimit: cfg.Quota.DailyLimit, Zone: zone,
-		Records: storage.contents.Records,
+	token, err := newTokenSource(cfg.API.ReadToken, logger)
+	if err != nil {
+		return none(err)
 	}
+	settings := collector.Settings{
+		API:                  justoneapi.New(base, transport),
+		Token:                token.read,
+		MaxAge:               time.Duration(cfg.MaxAge),
+		CallTimeout:          time.Duration(cfg.API.Timeout),
+		MaxConcurrency:       cfg.API.MaxConcurrency,
+		MaxRequestsPerSecond: cfg.API.MaxRequestsPerSecond,
+	}
+	limits := quota.Limits{RetryInterval: time.Duration(cfg.Quota.RetryInterval), DailyLimit: cfg.Quota.DailyLimit, Zone: zone}
+	for _, user := range cfg.Users {
+		settings.Users = append(settings.Users, collector.User{WMID: user.WMID, Name: user.Name, Labels: user.Labels})
+		limits.Users = append(limits.Users, quota.User{WMID: user.WMID, MinInterval: time.Duration(user.MinInterval)})
+	}
+	return settings, limits, nil
+}
+
+// newGuard returns a guard that remembers what the storage holds.
+func newGuard(limits quota.Limits, storage *storage) *quota.Guard {
+	guard := quota.Config{Limits: limits, Records: storage.contents.Records}
 	if storage.store != nil {
 		guard.Store = storage.store
 	}
-	for _, user := range cfg.Users {
-		guard.Users = append(guard.Users, quota.User{WMID: user.WMID, MinInterval: time.Duration(user.MinInterval)})
-	}
-	return quota.New(guard), nil
+	return quota.New(guard)
 }
 
-func users(cfg *config.Config) []collector.User {
-	var users []collector.User
-	for _, user := range cfg.Users {
-		users = append(users, collector.User{WMID: user.WMID, Name: user.Name, Labels: user.Labels})
-	}
-	return users
-}
-
-// newRegistry returns the registry of all that is exposed. It gathers without
-// calling the API: the handler has refreshed before.
-func (e *Exporter) newRegistry(options Options) *prometheus.Registry {
+// newRegistry returns the registry of what no reload changes.
+func (e *Exporter) newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(e.collector.Cached(), e.storage.errors, versioncollector.NewCollector("bilibili_exporter"))
-	if !options.DisableExporterMetrics {
+	registry.MustRegister(e.storage.errors, e.reloads, versioncollector.NewCollector("bilibili_exporter"))
+	if !e.options.DisableExporterMetrics {
 		registry.MustRegister(
 			collectors.NewGoCollector(),
 			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		)
 	}
 	return registry
+}
+
+// use makes a configuration, which the collector has taken over, the one that
+// the pages show. They gather without calling the API: a scrape has refreshed
+// before. A registry keeps to the label names that it has seen, so that each
+// configuration has its own.
+func (e *Exporter) use(cfg *config.Config, zone *time.Location) {
+	f := &inForce{config: cfg, zone: zone, view: e.collector.View(), registry: prometheus.NewRegistry()}
+	f.registry.MustRegister(e.registry, f.view)
+	e.inForce.Store(f)
 }
 
 // Close ends the exporter: scrapes are answered with what is at hand, calls

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"html"
 	"io"
 	"net"
 	"net/http"
@@ -133,7 +134,7 @@ func TestOnlyGetCalls(t *testing.T) {
 		{"HEAD", "/metrics", 200}, {"POST", "/metrics", 405}, {"PUT", "/metrics", 405}, {"OPTIONS", "/metrics", 405},
 		{"GET", "/", 200}, {"HEAD", "/", 200}, {"POST", "/", 405}, {"GET", "/-/healthy", 200}, {"GET", "/-/ready", 200},
 		{"GET", "/metrics/", 404}, {"GET", "/metric", 404}, {"GET", "/favicon.ico", 404}, {"GET", "/debug/pprof/", 404},
-		{"GET", "/debug/vars", 404}, {"GET", "/debug/requests", 404}, {"GET", "/-/reload", 404}, {"GET", "/-/quit", 404}, {"GET", "/index.html", 404},
+		{"GET", "/debug/vars", 404}, {"GET", "/debug/requests", 404}, {"GET", "/-/reload", 403}, {"POST", "/-/reload", 403}, {"GET", "/config", 200}, {"POST", "/config", 405}, {"GET", "/-/quit", 404}, {"GET", "/index.html", 404},
 	} {
 		w := ask(e, request.method, request.target)
 		if w.Code != request.status {
@@ -189,7 +190,7 @@ func TestMaxRequests(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	w := ask(e, http.MethodGet, "/metrics")
-	if want := "Too many scrapes at a time (--web.max-requests=1), try again later.\n"; w.Code != http.StatusServiceUnavailable || w.Body.String() != want {
+	if want := "Too many requests at a time (--web.max-requests=1), try again later.\n"; w.Code != http.StatusServiceUnavailable || w.Body.String() != want {
 		t.Errorf("got status %d and %q, want 503 and %q", w.Code, w.Body.String(), want)
 	}
 }
@@ -235,21 +236,28 @@ func TestTelemetryPath(t *testing.T) {
 	}
 }
 
-// TestLandingPage follows its links, which must be relative.
-func TestLandingPage(t *testing.T) {
-	e, _ := newExporter(t, configFor(newServer(t).URL))
+// TestStatusPageLinks follows the links of the page: those to other pages of the
+// exporter are relative, and lead somewhere without a call.
+func TestStatusPageLinks(t *testing.T) {
+	server := newServer(t)
+	e, _ := newExporter(t, configFor(server.URL))
 	body := ask(e, http.MethodGet, "/").Body.String()
-	links := regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(body, -1)
-	if len(links) != 3 {
-		t.Errorf("got %d links, want 3", len(links))
+	var own int
+	for _, link := range regexp.MustCompile(`(?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
+		target := html.UnescapeString(link[1])
+		if strings.HasPrefix(target, "https://space.bilibili.com/") || target == "data:," {
+			continue
+		}
+		own++
+		if strings.HasPrefix(target, "/") || strings.Contains(target, ":") || strings.Contains(target, "#") {
+			t.Errorf("link %s is not relative", target)
+		}
+		if w := ask(e, http.MethodHead, "/"+strings.TrimPrefix(target, "./")); w.Code != http.StatusOK {
+			t.Errorf("link %s: got status %d", target, w.Code)
+		}
 	}
-	for _, link := range links {
-		if strings.HasPrefix(link[1], "/") || strings.Contains(link[1], ":") || strings.Contains(link[1], "#") {
-			t.Errorf("link %s is not relative", link[1])
-		}
-		if w := ask(e, http.MethodHead, "/"+strings.TrimPrefix(link[1], "./")); w.Code != http.StatusOK {
-			t.Errorf("link %s: got status %d", link[1], w.Code)
-		}
+	if own < 10 || server.Total().Requests != 0 {
+		t.Errorf("got %d links and %d calls", own, server.Total().Requests)
 	}
 }
 
@@ -510,7 +518,8 @@ func TestLogCost(t *testing.T) {
 		"users: [1, 2]":                        `level=info msg="What this set-up costs" users=2 calls_per_day=192 daily_limit=none stretch=1.00 most_calls_per_day=115200`,
 		"users: [1]\nquota: {daily_limit: 48}": `level=info msg="What this set-up costs" users=1 calls_per_day=96 daily_limit=48 stretch=2.00 most_calls_per_day=115200`,
 		"users: [{wmid: 1, min_interval: 1ms}]": `level=info msg="What this set-up costs" users=1 calls_per_day=86400000 daily_limit=none stretch=1.00 most_calls_per_day=115200
-level=warn msg="Users will be asked about less often than their intervals say: raise api.max_concurrency or api.max_requests_per_second, or the intervals" calls_per_day=86400000 most_calls_per_day=115200 at_seconds_per_call=3`,
+level=warn msg="Users will be asked about less often than their intervals say: raise api.max_concurrency or api.max_requests_per_second, or the intervals" calls_per_day=86400000 most_calls_per_day=115200 at_seconds_per_call=3
+level=warn msg="Unwise configuration" warning="the min_interval of user 1 is 1ms, less than the usual scrape interval of 1m: users are asked about at scrapes only, and so at every one, which costs most."`,
 	} {
 		cfg, err := config.Parse("b.yml", strings.NewReader("api: {token: x}\n"+text))
 		if err != nil {

@@ -2,10 +2,8 @@ package exporter
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"path"
 	"regexp"
@@ -18,7 +16,8 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/common/version"
+	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -52,10 +51,12 @@ func checkTelemetryPath(telemetry string) error {
 }
 
 // newMux returns the handler of all pages. What it does not know is 404.
-func (e *Exporter) newMux(registry *prometheus.Registry, options Options) http.Handler {
+func (e *Exporter) newMux() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", landingPage(options.TelemetryPath))
-	mux.Handle("GET "+options.TelemetryPath, e.metricsHandler(registry, options))
+	limitPages := limit(e.options.MaxRequests)
+	mux.Handle("GET "+e.options.TelemetryPath, e.metricsHandler())
+	mux.Handle("GET /{$}", limitPages(untilWritten(http.HandlerFunc(e.statusPage))))
+	mux.Handle("GET /config", limitPages(untilWritten(http.HandlerFunc(e.configPage))))
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, http.StatusOK, "bilibili_exporter is healthy.")
 	})
@@ -66,7 +67,25 @@ func (e *Exporter) newMux(registry *prometheus.Registry, options Options) http.H
 		}
 		writeText(w, http.StatusOK, "bilibili_exporter is ready.")
 	})
-	return withoutBody(mux)
+	if e.options.EnableLifecycle {
+		mux.Handle("POST /-/reload", e.reloadHandler())
+	} else {
+		mux.HandleFunc("/-/reload", refuseReload)
+	}
+	return withHeaders(withoutBody(mux))
+}
+
+// withHeaders sets the headers that every page has. None but the status page,
+// which says so itself, may load anything.
+func withHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // withoutBody refuses requests with a body, which no page wants, at once:
@@ -90,27 +109,37 @@ func writeText(w http.ResponseWriter, status int, text string) {
 
 // metricsHandler returns the handler that refreshes within the deadline of the
 // scrape and then exposes the registry. Only a GET refreshes.
-func (e *Exporter) metricsHandler(registry *prometheus.Registry, options Options) http.Handler {
-	expose := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog:      errorLog{options.Logger},
+func (e *Exporter) metricsHandler() http.Handler {
+	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return e.inForce.Load().registry.Gather() })
+	expose := untilWritten(promhttp.HandlerFor(gather, promhttp.HandlerOpts{
+		ErrorLog:      &errorLog{logger: e.options.Logger, sometimes: rate.Sometimes{Interval: time.Minute}},
 		ErrorHandling: promhttp.ContinueOnError, // one bad series must not cost the others
-	})
-	handler := limit(options.MaxRequests, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	}))
+	handler := limit(e.options.MaxRequests)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
-			ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r.Header, options.TimeoutOffset))
+			now := time.Now()
+			e.scraped.Store(&now)
+			ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r.Header, e.options.TimeoutOffset))
 			e.collector.Refresh(ctx)
 			cancel()
 		}
-		// A client that does not read must not keep its slot.
-		connection := http.NewResponseController(w)
-		connection.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // some writers cannot
 		expose.ServeHTTP(w, r)
-		connection.SetWriteDeadline(time.Time{}) //nolint:errcheck // see above
 	}))
-	if options.DisableExporterMetrics {
+	if e.options.DisableExporterMetrics {
 		return handler
 	}
-	return promhttp.InstrumentMetricHandler(registry, handler)
+	return promhttp.InstrumentMetricHandler(e.registry, handler)
+}
+
+// untilWritten gives clients some time to read the answer: one that does not
+// must not keep its slot.
+func untilWritten(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connection := http.NewResponseController(w)
+		connection.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // some writers cannot
+		next.ServeHTTP(w, r)
+		connection.SetWriteDeadline(time.Time{}) //nolint:errcheck // see above
+	})
 }
 
 // scrapeTimeout returns how long a scrape may take: what the scraper tells,
@@ -128,42 +157,34 @@ func scrapeTimeout(header http.Header, offset time.Duration) time.Duration {
 	return max(timeout-offset, timeout/2)
 }
 
-// limit answers 503 to requests beyond the given number at a time; 0 is no limit.
-func limit(requests int, next http.Handler) http.Handler {
+// limit returns what makes handlers answer 503 to requests beyond the given
+// number at a time, of all of them together; 0 is no limit.
+func limit(requests int) func(http.Handler) http.Handler {
 	if requests == 0 {
-		return next
+		return func(next http.Handler) http.Handler { return next }
 	}
 	slots := make(chan struct{}, requests)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-			next.ServeHTTP(w, r)
-		default:
-			writeText(w, http.StatusServiceUnavailable, fmt.Sprintf("Too many scrapes at a time (--web.max-requests=%d), try again later.", requests))
-		}
-	})
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+				next.ServeHTTP(w, r)
+			default:
+				writeText(w, http.StatusServiceUnavailable, fmt.Sprintf("Too many requests at a time (--web.max-requests=%d), try again later.", requests))
+			}
+		})
+	}
 }
 
-// errorLog is a [promhttp.Logger].
-type errorLog struct{ log.Logger }
-
-func (l errorLog) Println(v ...any) {
-	level.Error(l.Logger).Log("msg", "Exposing metrics", "err", strings.TrimSpace(fmt.Sprintln(v...)))
+// errorLog is a [promhttp.Logger]. A scraper that always hangs up fills no disk.
+type errorLog struct {
+	logger    log.Logger
+	sometimes rate.Sometimes
 }
 
-//go:embed landing.html
-var files embed.FS
-
-// landingPage returns the page at /. Its links are relative, for proxies that
-// serve it under a path.
-func landingPage(telemetry string) http.Handler {
-	page := template.Must(template.ParseFS(files, "landing.html"))
-	data := struct{ Version, Metrics string }{version.Info(), strings.TrimPrefix(telemetry, "/")}
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		page.Execute(w, data) //nolint:errcheck // the client may have left
+func (l *errorLog) Println(v ...any) {
+	l.sometimes.Do(func() {
+		level.Error(l.logger).Log("msg", "Exposing metrics", "err", strings.TrimSpace(fmt.Sprintln(v...)))
 	})
 }

@@ -2,12 +2,12 @@ package exporter
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/store"
@@ -21,11 +21,15 @@ type storage struct {
 	store    *store.Store // nil if nothing is kept
 	contents store.Contents
 	errors   *prometheus.CounterVec
+	logger   log.Logger
+
+	mu      sync.Mutex // protects the following field
+	failure string     // of the latest write; empty if it succeeded
 }
 
 // openStorage opens the store in a folder; with an empty path, none.
 func openStorage(path string, logger log.Logger) (*storage, error) {
-	s := &storage{errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+	s := &storage{logger: logger, errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "bilibili_storage_errors_total",
 		Help: "Failed reads and writes of the stored state.",
 	}, []string{"operation"})}
@@ -37,13 +41,7 @@ func openStorage(path string, logger log.Logger) (*storage, error) {
 		return s, nil
 	}
 	var err error
-	sometimes := rate.Sometimes{Interval: time.Minute} // a full disk fails at every call
-	s.store, s.contents, err = store.Open(store.Config{Dir: path, IfLost: quota.LostRecords(), OnError: func(operation string, err error) {
-		s.errors.WithLabelValues(operation).Inc()
-		sometimes.Do(func() {
-			level.Error(logger).Log("msg", "The stored state failed; going on from memory", "operation", operation, "err", err)
-		})
-	}})
+	s.store, s.contents, err = store.Open(store.Config{Dir: path, IfLost: quota.LostRecords(), OnError: s.failed, OnRecovery: s.recovered})
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +51,33 @@ func openStorage(path string, logger log.Logger) (*storage, error) {
 			"set_aside", s.contents.SetAside, "err", s.contents.Damage)
 	}
 	return s, nil
+}
+
+// failed counts a failure, and tells of it when it begins and when it changes.
+func (s *storage) failed(operation string, err error) {
+	s.errors.WithLabelValues(operation).Inc()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if operation == store.OperationRead || s.failure == err.Error() {
+		return // a damaged file is told of when another is there
+	}
+	s.failure = err.Error()
+	level.Error(s.logger).Log("msg", "The state cannot be written to disk; going on from memory, and trying again at every call", "err", err)
+}
+
+// recovered tells that what was missing has been written.
+func (s *storage) recovered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failure = ""
+	level.Info(s.logger).Log("msg", "The state is written to disk again, and nothing is missing")
+}
+
+// lastError returns why the state is not on disk; empty if it is.
+func (s *storage) lastError() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
 }
 
 // close closes the store, if the disk lets it.

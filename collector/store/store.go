@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -43,6 +44,8 @@ const (
 type Config struct {
 	Dir     string                            // made if missing
 	OnError func(operation string, err error) // told of every failure; may be called from any goroutine
+	// OnRecovery is told when a write has succeeded after failures. It may be nil.
+	OnRecovery func()
 	// IfLost are the records of a new store that is begun because the old one
 	// was damaged.
 	IfLost map[string][]byte
@@ -55,11 +58,13 @@ type Store struct {
 	lock      *flock.Flock
 	db        *bbolt.DB
 	onError   func(operation string, err error)
+	recovered func()
 	wake      chan struct{} // has room for one: somebody waits for the batch
 	closing   chan struct{} // closed by Close
 	closeOnce sync.Once
 	stopped   chan struct{} // closed when the committer has ended
 	broken    error         // the committer's: set when the database can no longer be used
+	failing   atomic.Bool   // whether the latest write has failed, or is taking long
 
 	mu         sync.Mutex        // protects the following fields
 	pending    map[string][]byte // the batch that gathers, by key; nil deletes
@@ -106,7 +111,7 @@ func Open(config Config) (*Store, Contents, error) {
 		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
 	}
 	s := &Store{
-		path: path, file: file, lock: lock, db: db, onError: config.OnError,
+		path: path, file: file, lock: lock, db: db, onError: config.OnError, recovered: config.OnRecovery,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 		pending: make(map[string][]byte), gathering: make(chan struct{}),
 	}
@@ -218,12 +223,14 @@ func (s *Store) commit() {
 	s.mu.Unlock()
 
 	slow := time.AfterFunc(slowCommit, func() {
-		s.onError(OperationWrite, fmt.Errorf("writing has taken %v, and goes on", slowCommit))
+		s.failed(fmt.Errorf("writing has taken %v, and goes on", slowCommit))
 	})
 	err := s.write(changes)
 	slow.Stop()
 	if err != nil {
-		s.onError(OperationWrite, err)
+		s.failed(err)
+	} else if s.failing.Swap(false) && s.recovered != nil {
+		s.recovered()
 	}
 	s.mu.Lock()
 	s.committing = nil
@@ -233,6 +240,12 @@ func (s *Store) commit() {
 	}
 	s.mu.Unlock()
 	close(done)
+}
+
+// failed reports a write that failed, or takes long.
+func (s *Store) failed(err error) {
+	s.failing.Store(true)
+	s.onError(OperationWrite, err)
 }
 
 // write brings changes to disk. A panic or a fault leaves the database in a

@@ -1,0 +1,49 @@
+package exporter
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/version"
+	"gopkg.in/yaml.v3"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/status"
+)
+
+// statusPage serves the page at /. Its links are relative, for proxies that
+// serve it under a path.
+func (e *Exporter) statusPage(w http.ResponseWriter, r *http.Request) {
+	inForce := e.inForce.Load()
+	data := status.Data{
+		Now: time.Now(), Started: e.started,
+		Users: inForce.view.Users(), Account: inForce.view.Account(), Zone: inForce.zone,
+		Version: version.Info(), Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"),
+		ReloadError: e.reloads.lastError(), StorageError: e.storage.lastError(),
+	}
+	if scraped := e.scraped.Load(); scraped != nil {
+		data.LastScrape = *scraped
+	}
+	var page bytes.Buffer
+	if err := status.Render(&page, data, r.URL.Query()); err != nil {
+		writeText(w, http.StatusInternalServerError, "Writing the page failed: "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", status.Policy)
+	page.WriteTo(w) //nolint:errcheck // the client may have left
+}
+
+// configPage serves the configuration in force, without secrets.
+func (e *Exporter) configPage(w http.ResponseWriter, _ *http.Request) {
+	var text bytes.Buffer
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(e.inForce.Load().config); err != nil {
+		writeText(w, http.StatusInternalServerError, "Writing the configuration failed: "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	text.WriteTo(w) //nolint:errcheck // the client may have left
+}

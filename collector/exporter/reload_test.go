@@ -1,0 +1,170 @@
+package exporter_test
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/config"
+)
+
+// withReload makes reloads read what text returns.
+func withReload(t *testing.T, text func() string) func(*exporter.Options) {
+	name := filepath.Join(t.TempDir(), "b.yml")
+	return func(o *exporter.Options) {
+		o.EnableLifecycle = true
+		o.Load = func() (*config.Config, error) { return config.Parse(name, strings.NewReader(text())) }
+	}
+}
+
+// expectPage looks for texts in a page, and for the absence of those that
+// begin with an exclamation mark.
+func expectPage(t *testing.T, e *exporter.Exporter, target string, want ...string) {
+	t.Helper()
+	body := ask(e, http.MethodGet, target).Body.String()
+	for _, text := range want {
+		text, unwanted := strings.CutPrefix(text, "!")
+		if strings.Contains(body, text) == unwanted {
+			t.Errorf("%s: want %q (unwanted: %v) in\n%s", target, text, unwanted, body)
+		}
+	}
+}
+
+// TestReload goes through good and bad configurations.
+func TestReload(t *testing.T) {
+	server := newServer(t)
+	text := configFor(server.URL)
+	e, logged := newExporter(t, text, withReload(t, func() string { return text }))
+	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n", "bilibili_exporter_config_last_reload_success_timestamp_seconds 1.")
+	if w := ask(e, http.MethodGet, "/-/reload"); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("GET: got status %d", w.Code)
+	}
+
+	text = strings.Replace(text, "[1, 2, 3]", "[2, {wmid: 4, name: four, labels: {agency: x}}]", 1)
+	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusOK || w.Body.String() != "The configuration was reloaded.\n" {
+		t.Errorf("got status %d and %s", w.Code, w.Body)
+	}
+	expectPage(t, e, "/config", "wmid: 2", "agency: x", "!wmid: 3")
+	expectPage(t, e, "/", ">4<", "four", "!>3<")
+	expectPage(t, e, "/metrics", `bilibili_user_info{agency="x",name="four",wmid="4"} 1`, `bilibili_followers{wmid="2"}`, `bilibili_followers{wmid="4"}`,
+		`!wmid="1"`, `!wmid="3"`, "bilibili_api_requests_total 4\n", `promhttp_metric_handler_requests_total{code="200"} 1`)
+
+	text = "api: {token: x}\nusers:\n  - 2\n  - wmid: 5\n    nickname: x\n"
+	want := "b.yml:5: users[1].nickname: is not known; the keys here are labels, min_interval, name, wmid"
+	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), want) {
+		t.Errorf("got status %d and %s", w.Code, w.Body)
+	}
+	if line := `level=error msg="Reloading the configuration failed; the one before stays in force" err="`; !strings.Contains(logged.String(), line) || !strings.Contains(logged.String(), want) {
+		t.Errorf("the log lacks %s…%s:\n%s", line, want, logged)
+	}
+	expectPage(t, e, "/config", "agency: x")
+	expectPage(t, e, "/", "The latest reload failed: ", want, "four")
+	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 0\n", `wmid="4"`)
+
+	text = configFor(server.URL)
+	ask(e, http.MethodPost, "/-/reload")
+	expectPage(t, e, "/", "!The latest reload failed")
+	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n", `bilibili_user_info{name="1",wmid="1"} 1`)
+	if got := server.Total().Requests; got != 4 {
+		t.Errorf("got %d requests, want 4", got)
+	}
+	for _, message := range []string{`msg="The configuration was reloaded"`, `msg="What this set-up costs" users=2`} {
+		if !strings.Contains(logged.String(), message) {
+			t.Errorf("the log lacks %s:\n%s", message, logged)
+		}
+	}
+}
+
+// TestReloadChangesTheAPI has calls go elsewhere, with another token, through a
+// reload.
+func TestReloadChangesTheAPI(t *testing.T) {
+	server := newServer(t)
+	text := strings.Replace(configFor(server.URL), justoneapitest.Token, "wrong", 1)
+	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
+	expectPage(t, e, "/metrics", `bilibili_api_paused{reason="token"} 1`)
+	expectPage(t, e, "/", "Calls are paused: the token is invalid or inactive (100).")
+	text = configFor(server.URL)
+	ask(e, http.MethodPost, "/-/reload")
+	expectPage(t, e, "/", "!Calls are paused")
+	expectPage(t, e, "/metrics", `bilibili_api_paused{reason="token"} 0`, `bilibili_up{wmid="3"} 1`)
+}
+
+// TestBadReloads change nothing, whatever is bad.
+func TestBadReloads(t *testing.T) {
+	server := newServer(t)
+	text := configFor(server.URL)
+	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
+	for _, bad := range []string{
+		"", "{", "users: []", "users: [1]\napi: {token: x y}",
+		configFor(server.URL, "  http_client: {tls_config: {ca_file: /does/not/exist}}\n"),
+		"users: [1]\napi: {token_file: /does/not/exist}",
+	} {
+		text = bad
+		if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || strings.Count(w.Body.String(), "\n") != 1 {
+			t.Errorf("%q: got status %d and %s", bad, w.Code, w.Body)
+		}
+		expectPage(t, e, "/config", "wmid: 3")
+	}
+	expectPage(t, e, "/metrics", `bilibili_up{wmid="3"} 1`)
+	e.Close(t.Context())
+	text = configFor(server.URL)
+	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "shutting down") {
+		t.Errorf("after the end: got status %d and %s", w.Code, w.Body)
+	}
+}
+
+// TestForeignReload refuses what a page of another origin makes a browser send.
+func TestForeignReload(t *testing.T) {
+	text := configFor("http://127.0.0.1:1")
+	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
+	for header, want := range map[string]int{"cross-site": http.StatusForbidden, "same-origin": http.StatusOK} {
+		if w := ask(e, http.MethodPost, "/-/reload", "Sec-Fetch-Site", header); w.Code != want {
+			t.Errorf("%s: got status %d, want %d", header, w.Code, want)
+		}
+	}
+}
+
+func TestReloadIsOff(t *testing.T) {
+	e, _ := newExporter(t, configFor("http://127.0.0.1:1"))
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		if w := ask(e, method, "/-/reload"); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "--web.enable-lifecycle") {
+			t.Errorf("%s: got status %d and %s", method, w.Code, w.Body)
+		}
+	}
+}
+
+// TestReloadStorm reloads and scrapes from many sides at once.
+func TestReloadStorm(t *testing.T) {
+	server := newServer(t)
+	var mu sync.Mutex
+	var n int
+	e, _ := newExporter(t, configFor(server.URL), withReload(t, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		n++
+		return strings.Replace(configFor(server.URL), "[1, 2, 3]", []string{"[1, {wmid: 2, labels: {a: b}}]", "[3, 2]", "[1, 3, {wmid: 2, labels: {c: d}}]"}[n%3], 1)
+	}))
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 25 {
+				ask(e, http.MethodPost, "/-/reload")
+				w := ask(e, http.MethodGet, "/metrics")
+				if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "bilibili_user_info{") {
+					t.Errorf("got status %d and\n%s", w.Code, w.Body)
+				}
+				ask(e, http.MethodGet, "/")
+			}
+		})
+	}
+	all.Wait()
+	for wmid := range int64(3) {
+		if got := server.Tally(wmid + 1).Requests; got != 1 {
+			t.Errorf("got %d requests for user %d, want 1", got, wmid+1)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package status
+
+import (
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// state says in a word how a user fares.
+type state string
+
+// The states, the worst first.
+const (
+	failing state = "failing" // the latest call failed
+	stale   state = "stale"   // the value is older than it should be
+	waiting state = "waiting" // no call has ended yet
+	fresh   state = "fresh"   // all is well
+)
+
+var states = []state{failing, stale, waiting, fresh}
+
+// meanings explain the states.
+var meanings = map[state]string{
+	failing: "the latest call failed",
+	stale:   "the value is older than two of the user's intervals",
+	waiting: "not asked about yet",
+	fresh:   "the value is as young as it should be",
+}
+
+// rank returns the place of a state among all.
+func (s state) rank() int {
+	for i, each := range states {
+		if s == each {
+			return i
+		}
+	}
+	return len(states)
+}
+
+// stateOf returns how a user fares. A value is stale when a call is overdue by
+// a whole interval: long before it is too old to be exposed.
+func stateOf(user collector.UserState, now time.Time) state {
+	s := user.State
+	switch {
+	case !s.Ended:
+		return waiting
+	case s.Last.Verdict != quota.Success:
+		return failing
+	case !user.Shown || now.Sub(s.Value.At) > 2*s.Interval:
+		return stale
+	default:
+		return fresh
+	}
+}
+
+// tally is how many users are in a state.
+type tally map[state]int
+
+func tallyOf(rows []row) tally {
+	t := make(tally)
+	for i := range rows {
+		t[rows[i].State]++
+	}
+	return t
+}
+
+func (t tally) users() int {
+	var users int
+	for _, n := range t {
+		users += n
+	}
+	return users
+}
+
+// count is a state, how many users are in it, and a link to them.
+type count struct {
+	State         state
+	Users         string
+	Meaning, Link string
+	Chosen        bool // whether the page shows them alone
+}
+
+func countsOf(t tally, wanted query) []count {
+	var counts []count
+	for _, s := range []state{fresh, stale, failing, waiting} {
+		if t[s] == 0 && s == waiting {
+			continue
+		}
+		c := count{State: s, Users: number(int64(t[s])), Meaning: meanings[s], Chosen: wanted.state == s}
+		c.Link = wanted.with(func(q *query) {
+			q.state = s
+			if c.Chosen {
+				q.state = ""
+			}
+		})
+		counts = append(counts, c)
+	}
+	return counts
+}

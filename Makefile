@@ -1,5 +1,6 @@
 GO       ?= go
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZ     = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 FUZZTIME  ?= 1m
 ROUNDS    ?= 20
 BENCHTIME ?= 5x
@@ -25,9 +26,9 @@ test: ## all that needs nothing but Go
 race: ## a shorter season, for the race detector is slow
 	$(GO) test -race -shuffle=on -short ./...
 
-e2e: ## with a real Prometheus, installed from Debian's packages when missing
-	.ci/install prometheus
-	$(GO) test -tags e2e -run 'TestPrometheus|TestDemo' -count=1 .
+e2e: ## with a real Prometheus and a real browser, installed from Debian's packages when missing
+	.ci/install prometheus chromium
+	$(GO) test -tags e2e -run 'TestPrometheus|TestDemo|TestStatusPage' -count=1 .
 
 crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
 	.ci/install strace
@@ -36,9 +37,10 @@ crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
 bench: ## a refresh with the store beside one without, and a start with the state of 10,000 users
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./collector/exporter
 
-fuzz:
-	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./collector/justoneapi
-	$(GO) test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) ./config
+fuzz: ## the parsers of outside input; what is found stays in testdata/fuzz
+	$(FUZZ) -fuzz FuzzDecode ./collector/justoneapi
+	$(FUZZ) -fuzz FuzzQuery ./collector/status
+	$(FUZZ) -fuzz FuzzParse ./config
 
 lint:
 	$(GO) mod tidy -diff

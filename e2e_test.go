@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 )
 
@@ -145,6 +147,12 @@ func TestDemo(t *testing.T) {
 	time.Sleep(time.Minute)
 	p.expect(`max_over_time(bilibili_followers{wmid="100005"}[2m]) - bilibili_followers{wmid="100005"} > bool 80000`, 1)
 	p.expect(`min_over_time(up[30s])`, 1)
+
+	b := startBrowser(t)
+	b.follow(chromedp.Navigate("http://" + address + "/"))
+	b.expect("Partly working: 1 of 8 users failing", "午夜拉面 Midnight Ramen", "-404: Bilibili: no such user")
+	b.shoot("demo")
+	b.expectQuiet(address)
 
 	// Hold Prometheus back while the demo ends, so that it misses no scrape.
 	p.signal(syscall.SIGSTOP)

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -278,11 +279,42 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// surfaces are all that a client can see. A new page must be added here.
-var surfaces = []string{"/metrics", "/", "/-/healthy", "/-/ready", "/config", "/-/reload", "/nothing-here"}
+// surfaces are requests for all that a client can see. TestNoTokenLeaks looks
+// for the token there; a new page must be added.
+var surfaces = []struct{ pattern, method, target string }{
+	{"GET /metrics", "GET", "/metrics"},
+	{"GET /{$}", "GET", "/"},
+	{"GET /{$}", "GET", "/?q=%3Cscript%3E&sort=error&state=failing"},
+	{"GET /config", "GET", "/config"},
+	{"GET /-/healthy", "GET", "/-/healthy"},
+	{"GET /-/ready", "GET", "/-/ready"},
+	{"POST /-/reload", "POST", "/-/reload"},
+	{"", "GET", "/-/reload"},
+	{"", "GET", "/nothing-here"},
+	{"", "OPTIONS", "/metrics"},
+}
+
+// TestSurfacesAreComplete fails when a page has been forgotten.
+func TestSurfacesAreComplete(t *testing.T) {
+	e, _ := newExporter(t, configFor("http://127.0.0.1:1"), func(o *exporter.Options) { o.EnableLifecycle = true })
+	for _, pattern := range e.Patterns() {
+		if !slices.ContainsFunc(surfaces, func(s struct{ pattern, method, target string }) bool { return s.pattern == pattern }) {
+			t.Errorf("the page %s must be added to surfaces, for the token to be looked for on it", pattern)
+		}
+	}
+}
+
+// badReloads are configurations that fail, with the token in odd places.
+var badReloads = []string{
+	"users: [1]\napi: {token: '" + justoneapitest.Token + " x'}", "users: [1]\napi: {token:" + justoneapitest.Token + "}",
+	"users: [1]\napi: " + justoneapitest.Token, "users: [1]\napi: {token: *" + justoneapitest.Token + "}", "users: [" + justoneapitest.Token + "]",
+	"users: [1]\napi: {token: " + justoneapitest.Token + ", http_client: {proxy_url: 'http://u:" + justoneapitest.Token + "@:x'}}",
+	"users: [1]\napi: {token: [" + justoneapitest.Token + "]}", "users: [1]\napi: {token: " + justoneapitest.Token + ", token_file: " + "x}",
+}
 
 // TestNoTokenLeaks drives every failure that the stand-in knows, and those of
-// the network, and looks for the token in every page, header and log line.
+// the network, and looks for the token in every page and header, in every log
+// line of every level, and on disk.
 func TestNoTokenLeaks(t *testing.T) {
 	type scenario struct{ name, config string }
 	server := func(answer justoneapitest.Answer) string {
@@ -303,22 +335,35 @@ func TestNoTokenLeaks(t *testing.T) {
 	for _, fault := range justoneapitest.Faults() {
 		scenarios = append(scenarios, scenario{fault.Name, server(fault.Answer)})
 	}
-	for _, s := range scenarios {
+	for i, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			e, logged := newExporter(t, s.config)
-			for _, surface := range surfaces {
-				w := ask(e, http.MethodGet, surface)
-				if text := fmt.Sprint(w.Header(), w.Body); strings.Contains(text, justoneapitest.Token) {
-					t.Errorf("%s shows the token:\n%s", surface, text)
+			dir := t.TempDir()
+			withStore := func(o *exporter.Options) { o.StoragePath = dir }
+			bad := badReloads[i%len(badReloads)]
+			e, logged := newExporter(t, s.config, withStore, withReload(t, func() string { return bad }))
+			lookFor := func(where, text string) {
+				t.Helper()
+				if strings.Contains(text, justoneapitest.Token) {
+					t.Errorf("%s shows the token:\n%s", where, text)
 				}
 			}
-			if text := logged.String(); strings.Contains(text, justoneapitest.Token) {
-				t.Errorf("the log shows the token:\n%s", text)
+			for _, surface := range append(surfaces, surfaces...) { // again, after the reload
+				w := ask(e, surface.method, surface.target)
+				lookFor(surface.target, fmt.Sprint(w.Header(), w.Body))
 			}
-			if !strings.Contains(logged.String(), "Fetching user failed") {
-				t.Errorf("the log does not tell of the failure:\n%s", logged)
+			lookFor("the log", logged.String())
+			for _, message := range []string{"Fetching user failed", "Reloading the configuration failed"} {
+				if !strings.Contains(logged.String(), message) {
+					t.Errorf("the log does not tell: %s\n%s", message, logged)
+				}
 			}
+			e.Close(t.Context())
+			state, err := os.ReadFile(filepath.Join(dir, "state.db"))
+			if err != nil || !bytes.Contains(state, []byte(`"code":`)) {
+				t.Fatalf("%v, or no failure was kept", err)
+			}
+			lookFor("the disk", string(state))
 		})
 	}
 }

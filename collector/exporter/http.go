@@ -53,26 +53,28 @@ func checkTelemetryPath(telemetry string) error {
 // newMux returns the handler of all pages. What it does not know is 404.
 func (e *Exporter) newMux() http.Handler {
 	mux := http.NewServeMux()
-	limitPages := limit(e.options.MaxRequests)
-	mux.Handle("GET "+e.options.TelemetryPath, e.metricsHandler())
-	mux.Handle("GET /{$}", limitPages(untilWritten(http.HandlerFunc(e.statusPage))))
-	mux.Handle("GET /config", limitPages(untilWritten(http.HandlerFunc(e.configPage))))
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
-		writeText(w, http.StatusOK, "bilibili_exporter is healthy.")
-	})
-	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
-		if e.closing.Load() {
-			writeText(w, http.StatusServiceUnavailable, "bilibili_exporter is shutting down.")
-			return
-		}
-		writeText(w, http.StatusOK, "bilibili_exporter is ready.")
-	})
-	if e.options.EnableLifecycle {
-		mux.Handle("POST /-/reload", e.reloadHandler())
-	} else {
-		mux.HandleFunc("/-/reload", refuseReload)
+	for pattern, handler := range e.routes() {
+		mux.Handle(pattern, handler)
 	}
 	return withHeaders(withoutBody(mux))
+}
+
+// routes returns the handlers of all pages, by pattern.
+func (e *Exporter) routes() map[string]http.Handler {
+	limitPages := limit(e.options.MaxRequests)
+	routes := map[string]http.Handler{
+		"GET " + e.options.TelemetryPath: e.metricsHandler(),
+		"GET /{$}":                       limitPages(untilWritten(http.HandlerFunc(e.statusPage))),
+		"GET /config":                    limitPages(untilWritten(http.HandlerFunc(e.configPage))),
+		"GET /-/healthy":                 http.HandlerFunc(healthy),
+		"GET /-/ready":                   http.HandlerFunc(e.ready),
+	}
+	if e.options.EnableLifecycle {
+		routes["POST /-/reload"] = e.reloadHandler()
+	} else {
+		routes["/-/reload"] = http.HandlerFunc(refuseReload)
+	}
+	return routes
 }
 
 // withHeaders sets the headers that every page has. None but the status page,

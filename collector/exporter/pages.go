@@ -19,7 +19,7 @@ func (e *Exporter) statusPage(w http.ResponseWriter, r *http.Request) {
 	data := status.Data{
 		Now: time.Now(), Started: e.started,
 		Users: inForce.view.Users(), Account: inForce.view.Account(), Zone: inForce.zone,
-		Version: version.Info(), Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"),
+		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")", Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"),
 		ReloadError: e.reloads.lastError(), StorageError: e.storage.lastError(),
 	}
 	if scraped := e.scraped.Load(); scraped != nil {
@@ -46,4 +46,17 @@ func (e *Exporter) configPage(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	text.WriteTo(w) //nolint:errcheck // the client may have left
+}
+
+func healthy(w http.ResponseWriter, _ *http.Request) {
+	writeText(w, http.StatusOK, "bilibili_exporter is healthy.")
+}
+
+// ready tells whether scrapes make calls. It never tells of the API's health.
+func (e *Exporter) ready(w http.ResponseWriter, _ *http.Request) {
+	if e.closing.Load() {
+		writeText(w, http.StatusServiceUnavailable, "bilibili_exporter is shutting down.")
+		return
+	}
+	writeText(w, http.StatusOK, "bilibili_exporter is ready.")
 }

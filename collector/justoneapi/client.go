@@ -42,7 +42,12 @@ func New(base *url.URL, transport http.RoundTripper) *Client {
 // It waits as long as ctx allows; the vendor asks for at least 60 s, since an
 // answer that was not waited for can be billed all the same. The error, if
 // there is one, is an [*Error].
-func (c *Client) RelationStat(ctx context.Context, token Token, wmid int64) (Stat, error) {
+func (c *Client) RelationStat(ctx context.Context, token Token, wmid int64) (stat Stat, err error) {
+	defer func() {
+		if p := recover(); p != nil { // an answer must not end the process, and its trace could show the URL
+			stat, err = Stat{}, (&Error{Kind: kindMalformed, Detail: fmt.Sprint("panic: ", p)}).scrub(token)
+		}
+	}()
 	var progress progress
 	status, body, err := c.get(httptrace.WithClientTrace(ctx, progress.trace()), token, wmid)
 	if err != nil {

@@ -272,6 +272,17 @@ func TestRelationStatForeignTransport(t *testing.T) {
 	}
 }
 
+// TestRelationStatPanic has a transport that panics with the URL: that ends no
+// process, and shows no token.
+func TestRelationStatPanic(t *testing.T) {
+	transport := roundTripper(func(r *http.Request) (*http.Response, error) { panic(r.URL.String()) })
+	_, err := justoneapi.New(mustParse(t, "http://host.test"), transport).RelationStat(t.Context(), token, wmid)
+	want := "malformed: the answer is not what the API documents: panic: http://host.test" + justoneapi.Path + "?token=<secret>&wmid=3546564939877816"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // TestRelationStatTimeout lets a call hang for the 60 s that the vendor asks for.
 func TestRelationStatTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -16,31 +16,34 @@ type Verdict struct {
 	Text  string
 }
 
-// problem is a reason why something does not work, and what to do about it.
+// problem is something wrong beside single users, and what to do about it.
 type problem struct {
 	What, Advice string
-	Bad          bool // whether it keeps values from coming
+	Stops        string // in a few words, why no value comes; empty if values come
 }
 
 // verdictOf answers by what weighs most.
 func verdictOf(data Data, t tally, problems []problem) Verdict {
 	users := t.users()
 	for _, p := range problems {
-		if p.Bad {
-			return Verdict{"bad", "Not working"}
+		if p.Stops != "" {
+			return Verdict{"bad", "Not working: " + p.Stops}
 		}
+	}
+	share := func(s state) string {
+		return fmt.Sprintf("%s of %s", number(int64(t[s])), plural(users, "user"))
 	}
 	switch {
 	case t[failing] == users:
 		return Verdict{"bad", "Not working: every user is failing"}
 	case t[failing] > 0:
-		return Verdict{"partly", fmt.Sprintf("Partly working: %s of %s failing", number(int64(t[failing])), plural(users, "user"))}
+		return Verdict{"partly", "Partly working: " + share(failing) + " failing"}
 	case t[stale] > 0:
-		return Verdict{"partly", fmt.Sprintf("Partly working: %s of %s stale", number(int64(t[stale])), plural(users, "user"))}
+		return Verdict{"partly", "Partly working: " + share(stale) + " stale"}
 	case data.LastScrape.IsZero():
 		return Verdict{"partly", "Waiting for the first scrape"}
 	case t[waiting] > 0:
-		return Verdict{"partly", fmt.Sprintf("Starting: %s of %s not asked about yet", number(int64(t[waiting])), plural(users, "user"))}
+		return Verdict{"partly", "Starting: " + share(waiting) + " not asked about yet"}
 	case len(problems) > 0:
 		return Verdict{"partly", "Working, but look at this"}
 	default:
@@ -48,38 +51,41 @@ func verdictOf(data Data, t tally, problems []problem) Verdict {
 	}
 }
 
-// problemsOf returns what is wrong beside single users, the worst first.
+// problemsOf returns what is wrong, the worst first.
 func problemsOf(data Data) []problem {
 	var problems []problem
-	add := func(bad bool, advice, what string, args ...any) {
-		problems = append(problems, problem{What: fmt.Sprintf(what, args...), Advice: advice, Bad: bad})
-	}
+	add := func(stops, what, advice string) { problems = append(problems, problem{what, advice, stops}) }
 	if pause := data.Account.Pause; pause.Reason != "" {
 		kind := justoneapi.ExplainReason(justoneapi.Reason(pause.Reason))
-		add(true, kind.Advice, "Calls are paused: %s (%s). %s", kind.Meaning, kind.Code, nextProbe(data))
+		add("calls are paused", fmt.Sprintf("Calls are paused: %s (%s). %s", kind.Meaning, kind.Code, nextProbe(data)), kind.Advice)
 	}
 	if data.Account.Limit > 0 && data.Account.Remaining == 0 {
-		add(true, "Raise quota.daily_limit if the account allows more, or lengthen the intervals.",
-			"Today's budget is used up: calls go on %s.", resetOf(data))
+		add("today’s budget is used up", "Today’s budget is used up: calls go on "+resetOf(data)+".",
+			"Raise quota.daily_limit if the account allows more, or lengthen the intervals.")
 	}
-	switch silence := data.Now.Sub(data.LastScrape); {
-	case data.LastScrape.IsZero() && data.Now.Sub(data.Started) > longSilence:
-		add(true, "Nothing is asked without a scrape. Look at Prometheus: its page Status, Targets.", "Nobody has scraped since the start, %s ago.", span(data.Now.Sub(data.Started)))
-	case !data.LastScrape.IsZero() && silence > longSilence:
-		add(true, "Nothing is asked without a scrape. Look at Prometheus: its page Status, Targets.", "Nobody has scraped for %s.", span(silence))
+	if silence := data.Now.Sub(latest(data.LastScrape, data.Started)); silence > longSilence {
+		add("nobody scrapes", fmt.Sprintf("Nobody has scraped for %s.", span(silence)),
+			"Nothing is asked without a scrape. Look at Prometheus: Status, Targets.")
 	}
 	if data.ReloadError != "" {
-		add(false, "Mend it and reload; until then the configuration before stays in force.", "The latest reload failed: %s", data.ReloadError)
+		add("", "The latest reload failed: "+data.ReloadError, "Mend it and reload; until then the configuration before stays in force.")
 	}
 	if data.StorageError != "" {
-		add(false, "Look at the disk: what is not written is forgotten at a restart, which then asks, and pays, again.", "The state is not on disk: %s", data.StorageError)
+		add("", "The state is not on disk: "+data.StorageError, "Look at the disk: what is not written is forgotten at a restart, which then asks, and pays, again.")
 	}
 	return problems
 }
 
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 func nextProbe(data Data) string {
-	if wait := data.Account.Pause.Resume.Sub(data.Now); wait > 0 {
-		return fmt.Sprintf("The next scrape after %s UTC, in %s, probes whether they can go on.", data.Account.Pause.Resume.UTC().Format("15:04:05"), span(wait))
+	if pause := data.Account.Pause.Resume.Sub(data.Now); pause > 0 {
+		return fmt.Sprintf("The next scrape after %s UTC, in %s, probes whether they can go on.", data.Account.Pause.Resume.UTC().Format("15:04:05"), wait(pause))
 	}
 	return "The next scrape probes whether they can go on."
 }
@@ -108,7 +114,7 @@ func budgetOf(data Data) budget {
 
 // resetOf says when the quota day ends.
 func resetOf(data Data) string {
-	return fmt.Sprintf("at %s in %s, in %s", data.Account.Reset.In(data.Zone).Format("15:04"), data.Zone, span(data.Account.Reset.Sub(data.Now)))
+	return fmt.Sprintf("at %s in %s, in %s", data.Account.Reset.In(data.Zone).Format("15:04"), data.Zone, wait(data.Account.Reset.Sub(data.Now)))
 }
 
 // scrapedOf says when the latest scrape was.

@@ -94,11 +94,10 @@ func nextCall(data Data, user collector.UserState) time.Time {
 }
 
 func nextOf(data Data, next time.Time) moment {
-	wait := next.Sub(data.Now)
-	if wait <= 0 {
+	if !next.After(data.Now) {
 		return momentOf(next, "now")
 	}
-	return momentOf(next, "in "+span(wait))
+	return momentOf(next, "in "+wait(next.Sub(data.Now)))
 }
 
 // column is a column that the table can be sorted by.

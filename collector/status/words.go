@@ -1,7 +1,6 @@
 package status
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -30,27 +29,41 @@ func signed(n int64) string {
 	return number(n)
 }
 
-// span writes a duration with its two largest units.
+// unbroken is a space at which no line ends.
+const unbroken = "\u00a0"
+
+// span writes a duration with its two largest units, rounded down.
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	d = max(0, d)
 	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
+		return quantity(d/time.Second, "s")
 	case d < time.Hour:
-		return fmt.Sprintf("%d min", d/time.Minute)
+		return quantity(d/time.Minute, "min")
 	case d < day:
-		return twoUnits(int64(d/time.Hour), "h", int64(d%time.Hour/time.Minute), "min")
+		return twoUnits(d/time.Hour, "h", d%time.Hour/time.Minute, "min")
 	default:
-		return twoUnits(int64(d/day), "d", int64(d%day/time.Hour), "h")
+		return twoUnits(d/day, "d", d%day/time.Hour, "h")
 	}
 }
 
-func twoUnits(n int64, unit string, m int64, smaller string) string {
-	if m == 0 {
-		return fmt.Sprintf("%s %s", number(n), unit)
+// wait writes how long something is still to be waited for, rounded up.
+func wait(d time.Duration) string {
+	unit := time.Second
+	if d > time.Minute {
+		unit = time.Minute
 	}
-	return fmt.Sprintf("%s %s %d %s", number(n), unit, m, smaller)
+	return span((d + unit - 1).Truncate(unit))
+}
+
+func quantity(n time.Duration, unit string) string { return number(int64(n)) + unbroken + unit }
+
+func twoUnits(n time.Duration, unit string, m time.Duration, smaller string) string {
+	if m == 0 {
+		return quantity(n, unit)
+	}
+	return quantity(n, unit) + unbroken + quantity(m, smaller)
 }
 
 // moment is a time as people and programs read it.

@@ -27,7 +27,8 @@ import (
 )
 
 const (
-	interval = "5s" // between two calls for one creator
+	interval = "5s"    // between two calls for one creator
+	limit    = 150_000 // calls in a day: enough not to stretch the interval
 	dropAt   = time.Minute
 )
 
@@ -61,7 +62,7 @@ func creators(now time.Time) []creator {
 // configuration returns the exporter's configuration file for the cast.
 func configuration(apiURL string, cast []creator) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "api:\n  base_url: %s\n  token: %s\nquota:\n  min_interval: %s\nusers:\n", apiURL, justoneapitest.Token, interval)
+	fmt.Fprintf(&b, "api:\n  base_url: %s\n  token: %s\nquota:\n  min_interval: %s\n  daily_limit: %d\nusers:\n", apiURL, justoneapitest.Token, interval, limit)
 	for _, c := range cast {
 		fmt.Fprintf(&b, "  - wmid: %d\n    name: %q\n", c.wmid, c.name)
 	}
@@ -122,7 +123,7 @@ func tell(address net.Addr, apiURL string) {
 	fmt.Printf(`bilibili_exporter runs at http://%[1]s, against a stand-in for Just One API at %[2]s.
 Eight made-up creators, asked about every %[3]s at most. Look at
 
-  http://%[1]s/          the start page
+  http://%[1]s/          is it working and, if not, why?
   http://%[1]s/metrics   what Prometheus scrapes; reload it
 
   bilibili_followers{wmid="100001"}           grows

@@ -67,8 +67,8 @@ type view struct {
 // order: q (text to search for), state, sort, order and page. What it does not
 // understand it leaves out.
 func Render(w io.Writer, data Data, query url.Values) error {
-	rows := rowsOf(data)
-	tally := tallyOf(rows)
+	entries := entriesOf(data)
+	tally := tallyOf(entries)
 	problems := problemsOf(data)
 	wanted := parseQuery(query)
 	return page.Execute(w, view{
@@ -77,7 +77,7 @@ func Render(w io.Writer, data Data, query url.Values) error {
 		Counts:   countsOf(tally, wanted),
 		Budget:   budgetOf(data),
 		Scraped:  scrapedOf(data),
-		Table:    tableOf(rows, wanted),
+		Table:    tableOf(data, entries, wanted),
 		Style:    template.CSS(style), //nolint:gosec // our own file
 		Version:  data.Version,
 		Metrics:  data.Metrics,

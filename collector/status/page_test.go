@@ -123,7 +123,7 @@ func TestVerdict(t *testing.T) {
 		}},
 		{"just started", func(d *Data) {
 			d.LastScrape, d.Started, d.Users = time.Time{}, minutesAgo(1), []collector.UserState{{User: collector.User{WMID: 1, Name: "one"}}}
-		}, []string{"Waiting for the first scrape Users 0 fresh 0 stale 0 failing 1 waiting", "waiting one 0 now"}},
+		}, []string{"Waiting for the first scrape Users 0 fresh 0 stale 0 failing 1 waiting", "waiting one 1 now"}},
 		{"starting", func(d *Data) { d.Users[0].State = quota.State{} }, []string{"Starting: 1 of 2 users not asked about yet"}},
 		{"no longer scraped", func(d *Data) { d.LastScrape = minutesAgo(16) }, []string{"Not working: nobody scrapes Nobody has scraped for 16 min."}},
 		{"reload failed", func(d *Data) { d.ReloadError = "b.yml:3: users: <x>" }, []string{"Working, but look at this The latest reload failed: b.yml:3: users: <x> Mend it"}},

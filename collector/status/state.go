@@ -57,10 +57,10 @@ func stateOf(user collector.UserState, now time.Time) state {
 // tally is how many users are in a state.
 type tally map[state]int
 
-func tallyOf(rows []row) tally {
+func tallyOf(entries []*entry) tally {
 	t := make(tally)
-	for i := range rows {
-		t[rows[i].State]++
+	for _, e := range entries {
+		t[e.state]++
 	}
 	return t
 }

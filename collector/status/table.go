@@ -15,69 +15,22 @@ import (
 // perPage is how many users a page shows.
 const perPage = 100
 
-// row is a user as the table shows it.
-type row struct {
-	State     state
-	Meaning   string
-	Name      string
-	WMID      int64
-	Followers string
-	Following string
-	Change    string
-	Since     string // what the change is measured from
-	Age       moment
-	Dropped   bool // whether the value is too old to be exposed
-	Next      moment
-	Error     string
-	Advice    string
-
-	value, former time.Time
-	next          time.Time
-	followers     int64
-	following     int64
-	change        int64
-	code          string
+// entry is a user of whom the table can show a row.
+type entry struct {
+	collector.UserState
+	state state
+	next  time.Time // when the next call may begin
 }
 
-// rowsOf returns a row for each user, the worst first, and else in the order of
-// the configuration.
-func rowsOf(data Data) []row {
-	rows := make([]row, 0, len(data.Users))
+// entriesOf returns an entry for each user, the worst first, and else in the
+// order of the configuration.
+func entriesOf(data Data) []*entry {
+	entries := make([]*entry, 0, len(data.Users))
 	for _, user := range data.Users {
-		rows = append(rows, rowOf(data, user))
+		entries = append(entries, &entry{user, stateOf(user, data.Now), nextCall(data, user)})
 	}
-	slices.SortStableFunc(rows, func(a, b row) int { return a.State.rank() - b.State.rank() })
-	return rows
-}
-
-func rowOf(data Data, user collector.UserState) row {
-	s := user.State
-	r := row{
-		State: stateOf(user, data.Now), Name: user.User.Name, WMID: s.WMID,
-		value: s.Value.At, former: s.Former.At, next: nextCall(data, user),
-	}
-	r.Meaning = meanings[r.State]
-	r.Next = nextOf(data, r.next)
-	if !s.Value.At.IsZero() {
-		r.followers, r.following = s.Value.Followers, s.Value.Following
-		r.Followers, r.Following = number(r.followers), number(r.following)
-		r.Age = momentOf(s.Value.At, span(data.Now.Sub(s.Value.At)))
-		r.Dropped = !user.Shown
-	}
-	if !s.Former.At.IsZero() {
-		r.change = s.Value.Followers - s.Former.Followers
-		r.Change = signed(r.change)
-		r.Since = fmt.Sprintf("in the %s before the value", span(s.Value.At.Sub(s.Former.At)))
-	}
-	if r.State == failing {
-		kind := justoneapi.Explain(s.Last.Code)
-		r.code, r.Advice = s.Last.Code, kind.Advice
-		r.Error = s.Last.Code + ": " + kind.Meaning
-		if s.Last.Detail != "" {
-			r.Error += ": " + s.Last.Detail
-		}
-	}
-	return r
+	slices.SortStableFunc(entries, func(a, b *entry) int { return a.state.rank() - b.state.rank() })
+	return entries
 }
 
 // nextCall returns when the next call for a user may begin, as far as is known
@@ -93,11 +46,23 @@ func nextCall(data Data, user collector.UserState) time.Time {
 	return next
 }
 
-func nextOf(data Data, next time.Time) moment {
-	if !next.After(data.Now) {
-		return momentOf(next, "now")
+// matches reports whether an entry is one of those that are asked for.
+func (e *entry) matches(q query) bool {
+	if q.state != "" && e.state != q.state {
+		return false
 	}
-	return momentOf(next, "in "+wait(next.Sub(data.Now)))
+	return strings.Contains(strings.ToLower(e.User.Name), strings.ToLower(q.search)) ||
+		strings.Contains(strconv.FormatInt(e.User.WMID, 10), q.search)
+}
+
+func (e *entry) change() int64 { return e.State.Value.Followers - e.State.Former.Followers }
+
+// code returns the code of the latest call, empty if that did not fail.
+func (e *entry) code() string {
+	if e.state != failing {
+		return ""
+	}
+	return e.State.Last.Code
 }
 
 // column is a column that the table can be sorted by.
@@ -105,25 +70,32 @@ type column struct {
 	name, title string
 	class       string // of the heading
 	down        bool   // sorted downwards first
-	compare     func(a, b *row) int
-	missing     func(r *row) bool // whether the row has nothing there; such rows come last
+	compare     func(a, b *entry) int
+	missing     func(e *entry) bool // whether there is nothing to show; such rows come last
 }
-
-func never(*row) bool { return false }
 
 var columns = []column{
-	{"state", "State", "", false, func(a, b *row) int { return a.State.rank() - b.State.rank() }, never},
-	{"name", "Name", "", false, func(a, b *row) int { return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) }, never},
-	{"wmid", "WMID", "number", false, func(a, b *row) int { return cmp.Compare(a.WMID, b.WMID) }, never},
-	{"followers", "Followers", "number", true, func(a, b *row) int { return cmp.Compare(a.followers, b.followers) }, (*row).noValue},
-	{"following", "Following", "number", true, func(a, b *row) int { return cmp.Compare(a.following, b.following) }, (*row).noValue},
-	{"change", "Change", "number", true, func(a, b *row) int { return cmp.Compare(a.change, b.change) }, func(r *row) bool { return r.former.IsZero() }},
-	{"age", "Age", "", true, func(a, b *row) int { return b.value.Compare(a.value) }, (*row).noValue},
-	{"next", "Next call", "", false, func(a, b *row) int { return a.next.Compare(b.next) }, never},
-	{"error", "Last error", "", false, func(a, b *row) int { return strings.Compare(a.code, b.code) }, func(r *row) bool { return r.code == "" }},
+	{"state", "State", "", false, func(a, b *entry) int { return a.state.rank() - b.state.rank() }, never},
+	{"name", "Name", "", false, func(a, b *entry) int {
+		return strings.Compare(strings.ToLower(a.User.Name), strings.ToLower(b.User.Name))
+	}, never},
+	{"wmid", "WMID", "number", false, func(a, b *entry) int { return cmp.Compare(a.User.WMID, b.User.WMID) }, never},
+	{"followers", "Followers", "number", true, func(a, b *entry) int {
+		return cmp.Compare(a.State.Value.Followers, b.State.Value.Followers)
+	}, withoutValue},
+	{"following", "Following", "number", true, func(a, b *entry) int {
+		return cmp.Compare(a.State.Value.Following, b.State.Value.Following)
+	}, withoutValue},
+	{"change", "Change", "number", true, func(a, b *entry) int { return cmp.Compare(a.change(), b.change()) }, withoutFormer},
+	{"age", "Age", "", true, func(a, b *entry) int { return b.State.Value.At.Compare(a.State.Value.At) }, withoutValue},
+	{"next", "Next call", "", false, func(a, b *entry) int { return a.next.Compare(b.next) }, never},
+	{"error", "Last error", "", false, func(a, b *entry) int { return strings.Compare(a.code(), b.code()) }, withoutCode},
 }
 
-func (r *row) noValue() bool { return r.value.IsZero() }
+func never(*entry) bool           { return false }
+func withoutValue(e *entry) bool  { return e.State.Value.At.IsZero() }
+func withoutFormer(e *entry) bool { return e.State.Former.At.IsZero() }
+func withoutCode(e *entry) bool   { return e.code() == "" }
 
 // columnNamed returns a column, nil if there is none of that name.
 func columnNamed(name string) *column {
@@ -135,10 +107,10 @@ func columnNamed(name string) *column {
 	return nil
 }
 
-// sort orders rows by a column; rows that are alike there keep their order.
-func (c *column) sort(rows []row, down bool) {
-	slices.SortStableFunc(rows, func(a, b row) int {
-		switch aMissing, bMissing := c.missing(&a), c.missing(&b); {
+// sort orders entries by a column; those that are alike there keep their order.
+func (c *column) sort(entries []*entry, down bool) {
+	slices.SortStableFunc(entries, func(a, b *entry) int {
+		switch aMissing, bMissing := c.missing(a), c.missing(b); {
 		case aMissing && bMissing:
 			return 0
 		case aMissing:
@@ -146,19 +118,57 @@ func (c *column) sort(rows []row, down bool) {
 		case bMissing:
 			return -1
 		case down:
-			return c.compare(&b, &a)
+			return c.compare(b, a)
 		default:
-			return c.compare(&a, &b)
+			return c.compare(a, b)
 		}
 	})
 }
 
-// matches reports whether a row is one of those that are asked for.
-func (r *row) matches(q query) bool {
-	if q.state != "" && r.State != q.state {
-		return false
+// row is a user as the table shows it.
+type row struct {
+	State     state
+	Meaning   string
+	Name      string
+	WMID      int64
+	Followers string
+	Following string
+	Change    string
+	Since     string // what the change is measured from
+	Age       moment
+	Dropped   bool // whether the value is too old to be exposed
+	Next      moment
+	Error     string
+	Advice    string
+}
+
+func rowOf(data Data, e *entry) row {
+	value, former := e.State.Value, e.State.Former
+	r := row{State: e.state, Meaning: meanings[e.state], Name: e.User.Name, WMID: e.User.WMID, Next: nextOf(data, e.next)}
+	if !withoutValue(e) {
+		r.Followers, r.Following = number(value.Followers), number(value.Following)
+		r.Age = momentOf(value.At, span(data.Now.Sub(value.At)))
+		r.Dropped = !e.Shown
 	}
-	return strings.Contains(strings.ToLower(r.Name), strings.ToLower(q.search)) || strings.Contains(strconv.FormatInt(r.WMID, 10), q.search)
+	if !withoutFormer(e) {
+		r.Change = signed(e.change())
+		r.Since = fmt.Sprintf("in the %s before the value", span(value.At.Sub(former.At)))
+	}
+	if code := e.code(); code != "" {
+		kind := justoneapi.Explain(code)
+		r.Error, r.Advice = code+": "+kind.Meaning, kind.Advice
+		if e.State.Last.Detail != "" {
+			r.Error += ": " + e.State.Last.Detail
+		}
+	}
+	return r
+}
+
+func nextOf(data Data, next time.Time) moment {
+	if !next.After(data.Now) {
+		return momentOf(next, "now")
+	}
+	return momentOf(next, "in "+wait(next.Sub(data.Now)))
 }
 
 // heading is the head of a column.
@@ -182,8 +192,8 @@ type table struct {
 	All                        string // link to all users, empty if they are shown
 }
 
-func tableOf(rows []row, wanted query) table {
-	matching := slices.DeleteFunc(rows, func(r row) bool { return !r.matches(wanted) })
+func tableOf(data Data, entries []*entry, wanted query) table {
+	matching := slices.DeleteFunc(entries, func(e *entry) bool { return !e.matches(wanted) })
 	if c := columnNamed(wanted.column); c != nil {
 		c.sort(matching, wanted.down)
 	}
@@ -194,8 +204,11 @@ func tableOf(rows []row, wanted query) table {
 
 	kept := wanted.values()
 	t := table{
-		Headings: headingsOf(wanted), Rows: shown, Pages: pagesOf(wanted, last), Caption: captionOf(from, len(shown), len(matching)),
+		Headings: headingsOf(wanted), Pages: pagesOf(wanted, last), Caption: captionOf(from, len(shown), len(matching)),
 		Search: wanted.search, State: kept.Get("state"), Sort: kept.Get("sort"), Order: kept.Get("order"),
+	}
+	for _, e := range shown {
+		t.Rows = append(t.Rows, rowOf(data, e))
 	}
 	if wanted.search != "" || wanted.state != "" {
 		t.All = wanted.with(func(q *query) { q.search, q.state = "", "" })

@@ -107,6 +107,7 @@ func TestParseErrors(t *testing.T) {
 		{"not YAML, on its first line", "users: ]", `dir/b.yml:1: this is not YAML: did not find expected node content`},
 		{"not YAML, in a scalar", "users: [2]\nmax_age: @x\n", `dir/b.yml:2: this is not YAML: found character that cannot start any token`},
 		{"a list", "- 1\n", `dir/b.yml:1: want keys and values, got a list`},
+		{"a token that YAML takes for a tag", user + "api: {token: !s3cret-t0ken }", `dir/b.yml:2: api.token: want a string (in quotes if it looks like something else), got a value with a tag of its own`},
 		{"null", "null\n", `dir/b.yml:1: api.token: is not set, nor is token_file: the environment variable JUSTONEAPI_TOKEN is not set: it holds the token`},
 		{"a second document", "api: {token: x}\n" + user + "---\nusers: [3]\n", `dir/b.yml:3: a second document begins: want only one`},
 		{"broken second document", "api: {token: x}\n" + user + "---\n}\n", `dir/b.yml:4: this is not YAML: did not find expected node content`},

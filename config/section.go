@@ -89,7 +89,7 @@ func kindName(node *yaml.Node) string {
 	if name, ok := names[node.ShortTag()]; ok {
 		return name
 	}
-	return "a value tagged " + node.ShortTag()
+	return "a value with a tag of its own" // an unquoted token that begins with ! is one, and would be shown
 }
 
 // key returns the path of a key. What follows a colon in it is not shown: it is

@@ -26,9 +26,9 @@ test: ## all that needs nothing but Go
 race: ## a shorter season, for the race detector is slow
 	$(GO) test -race -shuffle=on -short ./...
 
-e2e: ## with a real Prometheus and a real browser, installed from Debian's packages when missing
-	.ci/install prometheus chromium
-	$(GO) test -tags e2e -run 'TestPrometheus|TestDemo|TestStatusPage' -count=1 .
+e2e: ## with a real Prometheus, browser and curl, installed from Debian's packages when missing
+	.ci/install prometheus chromium curl
+	$(GO) test -tags e2e -run 'TestPrometheus|TestDemo|TestStatusPage|TestWebSecurity' -count=1 .
 
 crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
 	.ci/install strace

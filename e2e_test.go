@@ -5,7 +5,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -26,34 +25,28 @@ type prometheus struct {
 	url string
 }
 
-func startPrometheus(t *testing.T, target string) *prometheus {
+// startPrometheus starts a Prometheus with a job for each of the settings, which
+// are a target's further keys in YAML's flow style; without any, with one plain
+// job.
+func startPrometheus(t *testing.T, target string, settings ...string) *prometheus {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
 		t.Fatalf("%v: make e2e installs it", err)
 	}
-	file := writeFile(t, "prometheus.yml", `
-global: {scrape_interval: 1s, scrape_timeout: 1s}
-scrape_configs:
-  - job_name: bilibili
-    static_configs: [{targets: ["`+target+`"]}]
-`)
-	address := freeAddress(t)
+	if len(settings) == 0 {
+		settings = []string{""}
+	}
+	text := "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
+	for i, further := range settings {
+		text += fmt.Sprintf("  - {job_name: job-%d, static_configs: [{targets: ['%s']}], %s}\n", i, target, further)
+	}
+	file := writeFile(t, "prometheus.yml", text)
 	p := start(t, exec.Command(program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(filepath.Dir(file), "data"),
-		"--web.listen-address="+address))
+		"--web.listen-address=127.0.0.1:0"))
+	address := p.await(`msg="Listening on" address=(\S+)`)
 	p.await(`(Server is ready to receive web requests)`)
 	return &prometheus{process: p, url: "http://" + address}
-}
-
-// freeAddress returns an address of the loopback interface that is free now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // query returns the value of the only sample that an expression gives, and

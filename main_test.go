@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -252,9 +253,10 @@ func TestLogLines(t *testing.T) {
 // TestWebConfig serves TLS and asks for a password.
 func TestWebConfig(t *testing.T) {
 	_, file := newAPI(t, steady)
-	certificate := writeCertificate(t)
+	ca := newAuthority(t)
+	folder := ca.issue(t)
 	// The password is "test".
-	web := filepath.Join(filepath.Dir(certificate), "web.yml")
+	web := filepath.Join(folder, "web.yml")
 	text := "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
 		"basic_auth_users: {prometheus: $2a$04$l1Do3.lwMGeri8Yb14V2vuiQ897z4v9dw8viEOzOfLPF/XcN3HLnq}\n"
 	if err := os.WriteFile(web, []byte(text), 0o600); err != nil {
@@ -263,7 +265,7 @@ func TestWebConfig(t *testing.T) {
 	_, address := startExporter(t, "--config.file="+file, "--web.config.file="+web)
 
 	pool := x509.NewCertPool()
-	root, err := os.ReadFile(certificate)
+	root, err := os.ReadFile(ca.file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,29 +285,62 @@ func TestWebConfig(t *testing.T) {
 	}
 }
 
-// writeCertificate writes cert.pem and key.pem for 127.0.0.1 and returns the
-// path of the first.
-func writeCertificate(t *testing.T) string {
+// authority is a certificate authority. All have the same name, so that only
+// their keys tell them apart.
+type authority struct {
+	file        string // holds its certificate
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{key: newKey(t), certificate: &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, SubjectKeyId: []byte(rand.Text()), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}}
+	a.file = writeFile(t, "ca.pem", a.sign(t, a.certificate, a.key))
+	return a
+}
+
+// issue writes cert.pem and key.pem, for a server at 127.0.0.1 or a client, into
+// a new folder and returns that.
+func (a *authority) issue(t *testing.T) string {
+	t.Helper()
+	key := newKey(t)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: a.certificate.NotBefore, NotAfter: a.certificate.NotAfter,
+	}
+	path := writeFile(t, "cert.pem", a.sign(t, template, key))
+	bytes, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bytes})
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "key.pem"), keyPEM, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(path)
+}
+
+// sign returns a certificate as PEM.
+func (a *authority) sign(t *testing.T, template *x509.Certificate, key *ecdsa.PrivateKey) string {
+	t.Helper()
+	bytes, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: bytes}))
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour)}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyBytes, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := writeFile(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})))
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyBytes})
-	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "key.pem"), keyPEM, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return key
 }
 
 // TestSocketActivation hands a listening socket over, as systemd does.

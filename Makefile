@@ -14,6 +14,9 @@ LDFLAGS    := -s -w \
 	-X $(VERSIONPKG).BuildUser=$(shell id -un)@$(shell hostname) \
 	-X $(VERSIONPKG).BuildDate=$(shell date -u +%Y%m%d-%H:%M:%S)
 
+# TAGGED returns the tests of the files that take the given build tag.
+TAGGED = $(shell grep -l '^//go:build $(1)$$' *_test.go | xargs grep -ho '^func Test[[:alnum:]]*' | cut -c6- | paste -sd '|')
+
 .PHONY: all build test race e2e crash bench fuzz lint fmt
 all: build test lint
 
@@ -28,7 +31,7 @@ race: ## a shorter season, for the race detector is slow
 
 e2e: ## with a real Prometheus, browser and curl, installed from Debian's packages when missing
 	.ci/install prometheus chromium curl
-	$(GO) test -tags e2e -run 'TestPrometheus|TestDemo|TestStatusPage|TestWebSecurity' -count=1 .
+	$(GO) test -tags e2e -run '^($(call TAGGED,e2e))$$' -count=1 .
 
 crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
 	.ci/install strace

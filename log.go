@@ -5,6 +5,7 @@ import (
 	"io"
 	stdlog "log"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log"
@@ -51,20 +52,18 @@ func (h untimed) WithGroup(name string) slog.Handler {
 
 // newServerLog returns the log for the HTTP server's errors. Its clients cause
 // them, and must not fill a disk: only so many lines are written.
-func newServerLog(base log.Logger) *stdlog.Logger {
-	w := log.NewStdlibAdapter(level.Warn(base), log.MessageKey("err"))
-	return stdlog.New(&sparing{w, rate.NewLimiter(rate.Every(10*time.Second), 10)}, "", 0)
+func newServerLog(logger log.Logger) *stdlog.Logger {
+	return stdlog.New(&serverLog{logger, rate.NewLimiter(rate.Every(10*time.Second), 10)}, "", 0)
 }
 
-// sparing leaves out what is written too often.
-type sparing struct {
-	io.Writer
+type serverLog struct {
+	logger  log.Logger
 	limiter *rate.Limiter
 }
 
-func (s *sparing) Write(line []byte) (int, error) {
-	if !s.limiter.Allow() {
-		return len(line), nil
+func (l *serverLog) Write(line []byte) (int, error) {
+	if l.limiter.Allow() {
+		level.Warn(l.logger).Log("msg", "Serving a client", "err", strings.TrimSpace(string(line)))
 	}
-	return s.Writer.Write(line)
+	return len(line), nil
 }

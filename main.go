@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -121,8 +122,12 @@ func (f *flags) options(logger log.Logger) (exporter.Options, error) {
 	return options, nil
 }
 
-// load returns the configuration that the command line asks for.
+// load returns the configuration that the command line asks for, if that of
+// the web server, which is read anew for every connection, is good as well.
 func (f *flags) load() (*config.Config, error) {
+	if err := web.Validate(*f.web.WebConfigFile); err != nil {
+		return nil, fmt.Errorf("--web.config.file: %s: %s", *f.web.WebConfigFile, strings.Join(strings.Fields(err.Error()), " "))
+	}
 	if len(f.wmids) > 0 {
 		return config.FromWMIDs(f.wmids)
 	}
@@ -144,9 +149,6 @@ func serve(f *flags, base, logger log.Logger) error {
 	cfg, err := f.load()
 	if err != nil {
 		return err
-	}
-	if err := web.Validate(*f.web.WebConfigFile); err != nil {
-		return fmt.Errorf("--web.config.file: %w", err)
 	}
 	if f.configCheck {
 		options.StoragePath = "" // an exporter that runs may be using it
@@ -171,7 +173,7 @@ func serve(f *flags, base, logger log.Logger) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          newServerLog(base),
+		ErrorLog:          newServerLog(logger),
 	}
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(server, f.web, newSlog(base)) }()

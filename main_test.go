@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -62,7 +63,7 @@ func TestFailedStarts(t *testing.T) {
 	bad := writeFile(t, "bad.yml", "users:\n  - wmid: 2\n    nickname: x\n")
 	good := writeFile(t, "good.yml", "users: [2]\n")
 	noCA := writeFile(t, "no-ca.yml", "users: [2]\napi: {http_client: {tls_config: {ca_file: none.pem}}}\n")
-	badWeb := writeFile(t, "web.yml", "tls_server_config: {cert: x}\n")
+	badWeb := writeFile(t, "web.yml", "tls_server_config: {certificate: x}\n")
 
 	for name, test := range map[string]struct {
 		args []string
@@ -81,7 +82,7 @@ func TestFailedStarts(t *testing.T) {
 		"log level":           {[]string{"--wmid=2", "--log.level=loud"}, `bilibili_exporter: enum value must be one of debug,info,warn,error, got 'loud'; try --help`},
 		"telemetry path":      {[]string{"--wmid=2", "--web.telemetry-path=/-/healthy"}, `err="--web.telemetry-path: \"/-/healthy\" is in use by another page: choose another path"`},
 		"certificate missing": {[]string{"--config.file=" + noCA}, `none.pem: no such file or directory`},
-		"web configuration":   {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: `},
+		"web configuration":   {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: ` + badWeb + `: yaml: unmarshal errors: line 1: field certificate not found in type `},
 		"no token":            {[]string{"--config.file=" + writeFile(t, "t.yml", "users: [2]\napi:\n  token_file: none\n")}, `api.token_file: stat `},
 		"storage path":        {[]string{"--wmid=2", "--storage.path=/proc/nowhere"}, `err="opening the store: mkdir /proc/nowhere: no such file or directory"`},
 		"storage in use":      {[]string{"--wmid=2", "--storage.path=" + inUse}, `err="opening the store: ` + inUse + ` is in use by another process: run one exporter for each token, each with a folder of its own"`},
@@ -282,6 +283,28 @@ func TestWebConfig(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("without a password: got status %d, want 401", resp.StatusCode)
+	}
+}
+
+// TestServerLog has clients fail whose errors net/http logs: in good form, and
+// not for each of them.
+func TestServerLog(t *testing.T) {
+	_, file := newAPI(t, steady)
+	folder := newAuthority(t).issue(t)
+	web := writeFile(t, "web.yml", fmt.Sprintf("tls_server_config: {cert_file: %s/cert.pem, key_file: %[1]s/key.pem}", folder))
+	p, address := startExporter(t, "--config.file="+file, "--web.config.file="+web)
+	for range 100 {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, "no TLS at all\r\n\r\n")
+		io.Copy(io.Discard, conn) //nolint:errcheck // until the exporter hangs up
+		conn.Close()
+	}
+	p.await(`level=warn ts=\S+ caller=log.go:\d+ msg="Serving a client" err="(http: TLS handshake error)`)
+	if got := strings.Count(p.log(), "TLS handshake error"); got > 15 {
+		t.Errorf("got %d lines for 100 clients", got)
 	}
 }
 

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/config"
+)
+
+// readme is a README, whose tables must say what the program does.
+type readme struct {
+	text string
+	rows [][]string // of all tables, cell by cell
+}
+
+// readmes returns all READMEs, by file name.
+func readmes(t *testing.T) map[string]readme {
+	t.Helper()
+	paths, err := filepath.Glob("README*.md")
+	if err != nil || len(paths) == 0 {
+		t.Fatal(err)
+	}
+	all := make(map[string]readme)
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := readme{text: string(text)}
+		for line := range strings.Lines(r.text) {
+			cells := strings.Split(strings.TrimSpace(line), "|")
+			for i, cell := range cells {
+				cells[i] = strings.TrimSpace(cell)
+			}
+			if strings.HasPrefix(line, "|") && len(cells) > 3 {
+				r.rows = append(r.rows, cells[1:len(cells)-1])
+			}
+		}
+		all[path] = r
+	}
+	return all
+}
+
+var quoted = regexp.MustCompile("`([^`]*)`")
+
+// code returns what a cell quotes as code.
+func code(cell string) []string {
+	var words []string
+	for _, match := range quoted.FindAllStringSubmatch(cell, -1) {
+		words = append(words, match[1])
+	}
+	return words
+}
+
+// expectSame compares what documents say with what the program says, by name.
+func expectSame(t *testing.T, path string, documented, real map[string]string) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(real)) {
+		if got, ok := documented[name]; !ok || got != real[name] {
+			t.Errorf("%s: %s is %q, want %q", path, name, got, real[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(documented)) {
+		if _, ok := real[name]; !ok {
+			t.Errorf("%s: there is no %s", path, name)
+		}
+	}
+}
+
+// TestDocumentedMetrics compares the names, types and labels in the READMEs with
+// an exposition.
+func TestDocumentedMetrics(t *testing.T) {
+	real := make(map[string]string)
+	for name, family := range exposition(t) {
+		if !strings.HasPrefix(name, "bilibili_") && name != "upstream_error_code" || strings.HasSuffix(name, "_build_info") {
+			continue
+		}
+		var labels []string
+		for _, label := range family.GetMetric()[0].GetLabel() {
+			labels = append(labels, label.GetName())
+		}
+		real[name] = strings.ToLower(family.GetType().String()) + " " + strings.Join(labels, " ")
+	}
+	for path, readme := range readmes(t) {
+		documented := make(map[string]string)
+		for _, cells := range readme.rows {
+			if len(cells) < 3 || !slices.Contains([]string{"gauge", "counter", "histogram"}, cells[1]) {
+				continue
+			}
+			labels := code(cells[2])
+			slices.Sort(labels)
+			for _, name := range code(cells[0]) {
+				documented[name] = cells[1] + " " + strings.Join(labels, " ")
+			}
+		}
+		for _, name := range []string{"bilibili_exporter_build_info", "go_*", "process_*", "promhttp_*"} {
+			delete(documented, name)
+		}
+		expectSame(t, path, documented, real)
+	}
+}
+
+// exposition returns the metrics of an exporter that has all of them. The
+// users' labels are named "labels", as in the READMEs.
+func exposition(t *testing.T) map[string]*dto.MetricFamily {
+	t.Helper()
+	api := justoneapitest.NewServer()
+	defer api.Close()
+	api.Set(2, steady)
+	file := writeFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\nquota: {daily_limit: 1000}\n"+
+		"users: [{wmid: 2, labels: {labels: x}}, 3]\n")
+	_, address := startExporter(t, "--config.file="+file)
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(get(t, http.DefaultClient, "http://"+address+"/metrics")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// helpFlag matches a flag in the output of --help; its groups are name and default.
+var helpFlag = regexp.MustCompile(`(?m)^ .*?--(?:\[no-\])?([a-z][\w.-]*)(?:="?([^"\s]*)"?)?`)
+
+// TestDocumentedFlags compares flags and their defaults with --help.
+func TestDocumentedFlags(t *testing.T) {
+	_, help, _ := runExporter(t, "--help")
+	real := make(map[string]string)
+	for _, match := range helpFlag.FindAllStringSubmatch(help, -1) {
+		if match[1] != "help-man" && match[1] != "help-long" {
+			real["--"+match[1]] = strings.TrimPrefix(match[2], "WMID")
+		}
+	}
+	for path, readme := range readmes(t) {
+		documented := make(map[string]string)
+		for _, cells := range readme.rows {
+			if !strings.HasPrefix(cells[0], "`--") {
+				continue
+			}
+			for _, name := range code(cells[0]) {
+				documented[name] = strings.Join(code(cells[1]), " ")
+			}
+		}
+		expectSame(t, path, documented, real)
+	}
+}
+
+// configKeys returns the keys of a section's type, all below it included.
+func configKeys(section reflect.Type, prefix string, keys map[string]string) {
+	for field := range section.Fields() {
+		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		path := prefix + key
+		switch {
+		case key == "":
+		case path == "users":
+			configKeys(field.Type.Elem(), "users[].", keys)
+		case path == "api" || path == "quota":
+			configKeys(field.Type, path+".", keys)
+		default:
+			keys[path] = ""
+		}
+	}
+}
+
+// TestDocumentedKeys compares the keys of the configuration.
+func TestDocumentedKeys(t *testing.T) {
+	real := make(map[string]string)
+	configKeys(reflect.TypeFor[config.Config](), "", real)
+	for path, readme := range readmes(t) {
+		documented := make(map[string]string)
+		for _, cells := range readme.rows {
+			if names := code(cells[0]); len(names) == 1 && len(cells) == 3 && regexp.MustCompile(`^(api\.|quota\.|users\[\]\.|max_age$)`).MatchString(names[0]) {
+				documented[names[0]] = ""
+			}
+		}
+		expectSame(t, path, documented, real)
+	}
+}
+
+// TestDocumentedCodes looks for every code in a table of each README, and for
+// its meaning in the English one.
+func TestDocumentedCodes(t *testing.T) {
+	for path, readme := range readmes(t) {
+		meanings := make(map[string]string)
+		for _, cells := range readme.rows {
+			for _, name := range code(cells[0]) {
+				meanings[name] += cells[1]
+			}
+		}
+		for _, known := range justoneapi.KnownCodes() {
+			meaning, ok := meanings[known]
+			want := strings.TrimPrefix(justoneapi.Explain(known).Meaning, "Bilibili: ")
+			if !ok || path == "README.md" && !strings.Contains(meaning, want) {
+				t.Errorf("%s: code %s is explained as %q, want %q", path, known, meaning, want)
+			}
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -305,6 +306,32 @@ func TestServerLog(t *testing.T) {
 	p.await(`level=warn ts=\S+ caller=log.go:\d+ msg="Serving a client" err="(http: TLS handshake error)`)
 	if got := strings.Count(p.log(), "TLS handshake error"); got > 15 {
 		t.Errorf("got %d lines for 100 clients", got)
+	}
+}
+
+// TestServerLimits has clients that never end their headers, or send too many.
+func TestServerLimits(t *testing.T) {
+	t.Parallel()
+	_, file := newAPI(t, steady)
+	_, address := startExporter(t, "--config.file="+file)
+	for name, test := range map[string]struct{ sent, want string }{
+		"slow headers": {"GET / HTTP/1.1\r\nHost: x\r\n", ""},
+		"huge headers": {"GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 40<<10) + "\r\n\r\n", "HTTP/1.1 431 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // it is seen below
+			fmt.Fprint(conn, test.sent)
+			answer, err := io.ReadAll(conn)
+			if errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(string(answer), test.want) {
+				t.Errorf("got %q, %v; want an end within 20 s that begins %q", answer, err, test.want)
+			}
+		})
 	}
 }
 

@@ -3,10 +3,12 @@ package collector
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"golang.org/x/time/rate"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
@@ -22,6 +24,15 @@ type caller struct {
 	requests *requestMetrics
 	logger   log.Logger
 	base     context.Context //nolint:containedctx // of calls, which belong to no scrape
+	lines    *rate.Limiter   // of the log, about single users: an outage concerns all of them
+	left     atomic.Int64    // lines that were left out for that
+}
+
+func newCaller(base context.Context, config Config, requests *requestMetrics) *caller {
+	return &caller{
+		guard: config.Guard, requests: requests, logger: config.Logger, base: base,
+		lines: rate.NewLimiter(rate.Every(6*time.Second), 20),
+	}
 }
 
 // call makes a call that the guard has allowed, once that is recorded. It
@@ -42,8 +53,8 @@ func (c *caller) call(s *settings, token justoneapi.Token, user User, begun func
 	}
 	end(failure)
 	change, recorded := c.guard.End(user.WMID, resultOf(stat, failure))
-	c.log(user, change.Before, change.After, failure)
-	c.logPause(change.PauseBefore, change.PauseAfter, failure)
+	c.log(user, change, failure)
+	c.logPause(change, failure)
 	return recorded
 }
 
@@ -82,7 +93,7 @@ func resultOf(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
 		return quota.Result{Verdict: quota.Success, Followers: stat.Followers, Following: stat.Following}
 	}
 	result := quota.Result{
-		Verdict: quota.Wait, Code: failure.Code, Detail: failure.Specifics(),
+		Verdict: quota.Wait, Code: failure.Code, Bilibili: failure.Bilibili, Detail: failure.Specifics(),
 		TimedOut: failure.Code == justoneapi.CodeTimeout, Unanswered: failure.Unanswered,
 	}
 	switch {
@@ -97,36 +108,56 @@ func resultOf(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
 }
 
 // log tells of a failure when it begins, when it changes and when it ends;
-// all else is for debugging.
-func (c *caller) log(user User, before, after quota.State, failure *justoneapi.Error) {
+// all else is for debugging. Of a refused account the pause is told of.
+func (c *caller) log(user User, change quota.Change, failure *justoneapi.Error) {
 	logger := log.With(c.logger, "wmid", user.WMID, "name", user.Name)
+	before, value := change.Before.Failing, change.After.Value
 	switch {
-	case failure == nil && before.Last.Code != "":
-		level.Info(logger).Log("msg", "Fetching user works again", "followers", after.Value.Followers, "following", after.Value.Following, "last_code", before.Last.Code)
+	case failure == nil && before != "":
+		c.sparingly(level.Info)(logger).Log("msg", "Fetching user works again", "followers", value.Followers, "following", value.Following, "last_code", before)
 	case failure == nil:
-		level.Debug(logger).Log("msg", "Fetched user", "followers", after.Value.Followers, "following", after.Value.Following)
+		level.Debug(logger).Log("msg", "Fetched user", "followers", value.Followers, "following", value.Following)
 	default:
-		at := level.Debug(logger)
-		if failure.Code != before.Last.Code && failure.Scope != justoneapi.ScopeAccount { // else the pause is told of
-			at = level.Warn(logger)
+		at := level.Debug
+		if failure.Code != before && failure.Scope != justoneapi.ScopeAccount {
+			at = c.sparingly(level.Warn)
 		}
-		at.Log("msg", "Fetching user failed", "code", failure.Code, "err", failure, "billed", failure.Billing,
-			"advice", failure.Advice, "next_call", after.Due.UTC().Format(time.RFC3339))
+		at(logger).Log("msg", "Fetching user failed", "code", failure.Code, "err", failure, "billed", failure.Billing,
+			"advice", failure.Advice, "next_call", formatTime(change.Next))
+	}
+}
+
+// sparingly returns the level, or the level of debugging if there have been
+// many lines.
+func (c *caller) sparingly(at func(log.Logger) log.Logger) func(log.Logger) log.Logger {
+	if c.lines.Allow() {
+		return at
+	}
+	c.left.Add(1)
+	return level.Debug
+}
+
+// logRest tells how many lines were left out.
+func (c *caller) logRest() {
+	if left := c.left.Swap(0); left > 0 {
+		level.Warn(c.logger).Log("msg", "More users have begun to fail, or work again, than are named here: the status page has them all", "left_out", left)
 	}
 }
 
 // logPause tells of a pause when it begins, when it changes and when it ends,
 // and, for who wonders whether it is still tried, of probes that are refused.
-func (c *caller) logPause(before, after quota.Pause, failure *justoneapi.Error) {
+func (c *caller) logPause(change quota.Change, failure *justoneapi.Error) {
+	before, after := change.PauseBefore, change.PauseAfter
 	switch {
 	case before == after:
 	case after.Reason == "":
 		level.Info(c.logger).Log("msg", "Calls go on", "paused_for", before.Reason)
 	case after.Reason == before.Reason:
-		level.Info(c.logger).Log("msg", "Calls stay paused for the account", "reason", after.Reason,
-			"next_probe", after.Resume.UTC().Format(time.RFC3339), "err", failure)
+		level.Info(c.logger).Log("msg", "Calls stay paused for the account", "reason", after.Reason, "err", failure, "next_probe", formatTime(change.Next))
 	default:
-		level.Warn(c.logger).Log("msg", "Calls are paused for the account", "reason", after.Reason,
-			"err", failure, "advice", justoneapi.ExplainReason(justoneapi.Reason(after.Reason)).Advice, "next_probe", after.Resume.UTC().Format(time.RFC3339))
+		level.Warn(c.logger).Log("msg", "Calls are paused for the account", "reason", after.Reason, "err", failure,
+			"advice", justoneapi.ExplainReason(justoneapi.Reason(after.Reason)).Advice, "next_probe", formatTime(change.Next))
 	}
 }
+
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -62,19 +62,22 @@ type Collector struct {
 // New returns a collector, which has called nobody yet.
 func New(config Config) *Collector {
 	c := &Collector{guard: config.Guard, collectTimeout: config.CollectTimeout, requests: newRequestMetrics()}
-	c.refresher = newRefresher(config, c.requests)
-	c.view.Store(newView(config.Settings, c.guard, c.requests))
+	s := newSettings(config.Settings)
+	c.refresher = newRefresher(config, s, c.requests)
+	c.view.Store(newView(s, c.guard, c.requests))
 	return c
 }
 
 // Reload changes the settings, and the limits of the guard with them. Calls
-// that run are not disturbed. A token other than before lifts a pause.
+// that run are not disturbed. A token other than before lifts a pause. It must
+// not be called by two at a time.
 //
 // Label names of bilibili_user_info may change. A registry that has c itself
 // keeps the old ones: for the new ones it takes a new registry.
 func (c *Collector) Reload(settings Settings, limits quota.Limits) {
-	c.refresher.reload(settings, limits)
-	c.view.Store(newView(settings, c.guard, c.requests))
+	s := newSettings(settings)
+	c.refresher.reload(s, limits)
+	c.view.Store(newView(s, c.guard, c.requests))
 }
 
 // Describe implements [prometheus.Collector].

@@ -238,21 +238,89 @@ func TestPauseLog(t *testing.T) {
 		scrape(c, time.Second)
 		token = "new"
 		scrape(c, time.Second)
-		var got []string
-		for _, line := range lines.lines {
-			if !strings.Contains(line, "level=debug") {
-				got = append(got, line)
-			}
-		}
+		got := lines.notable()
 		want := `level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:05:00Z
-level=info msg="Calls stay paused for the account" reason=token next_probe=2000-01-01T00:15:00Z err="100: the token is dead"
-level=info wmid=1 name=user msg="Fetching user works again" followers=10 following=1 last_code=100
+level=info msg="Calls stay paused for the account" reason=token err="100: the token is dead" next_probe=2000-01-01T00:15:00Z
 level=info msg="Calls go on" paused_for=token
 level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:35:00Z
 level=info msg="Calls go on: the token has changed"
 level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:35:00Z`
 		if strings.Join(got, "\n") != want {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+		}
+	})
+}
+
+// notable returns the lines that are not for debugging.
+func (l *logLines) notable() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var lines []string
+	for _, line := range l.lines {
+		if !strings.Contains(line, "level=debug") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// TestOutageLog has an API fail for 10,000 users at once, and then for one of
+// them in turns with refusals of the account: the log is told, and not filled.
+func TestOutageLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		api := newFakeAPI(failing(justoneapi.Kind{Code: "503", Meaning: "unavailable"}))
+		c := newCollector(t, api, users(10_000), func(config *collector.Config) {
+			config.Logger = log.NewLogfmtLogger(lines)
+			config.MaxConcurrency, config.MaxRequestsPerSecond = 100, 1e6
+		})
+		for range 5 {
+			scrape(c, time.Minute)
+			time.Sleep(15 * time.Minute)
+		}
+		got := lines.notable()
+		last := `level=warn msg="More users have begun to fail, or work again, than are named here: the status page has them all" left_out=9980`
+		if len(got) != 21 || !strings.Contains(got[0], `msg="Fetching user failed" code=503 err="503: unavailable"`) || got[20] != last {
+			t.Errorf("got %d lines, and the last is %s", len(got), got[len(got)-1])
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		once := failing(justoneapi.Kind{Code: "301", Billing: justoneapi.NotBilled})
+		api := newFakeAPI(nil)
+		c := newCollector(t, api, users(1), func(config *collector.Config) { config.Logger = log.NewLogfmtLogger(lines) })
+		for i := range 20 {
+			if api.answer = once; i%2 == 1 {
+				api.answer = failing(justoneapi.Explain("302", false))
+			}
+			scrape(c, time.Minute)
+			time.Sleep(15 * time.Minute)
+		}
+		var failures int
+		for _, line := range lines.notable() {
+			failures += strings.Count(line, "Fetching user failed")
+		}
+		if failures != 1 {
+			t.Errorf("got %d lines about a failure that repeats", failures)
+		}
+	})
+}
+
+// TestBudgetLog tells when the day's budget is used up, and when there is one again.
+func TestBudgetLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		c := newCollector(t, newFakeAPI(instant), users(3),
+			withGuard(users(3), func(guard *quota.Config) { guard.DailyLimit = 2 }),
+			func(config *collector.Config) { config.Logger = log.NewLogfmtLogger(lines) })
+		for range 26 {
+			scrape(c, time.Minute)
+			time.Sleep(time.Hour)
+		}
+		want := `level=warn msg="Today's budget is used up: no calls until the quota day ends" daily_limit=2 calls_go_on=2000-01-02T00:00:00Z advice="Raise quota.daily_limit if the account allows more, or lengthen the intervals."
+level=info msg="Calls go on: there is a budget again" daily_limit=2 remaining=2`
+		if got := strings.Join(lines.notable(), "\n"); !strings.HasPrefix(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	})
 }

@@ -24,6 +24,8 @@ type refresher struct {
 	limiter *rate.Limiter
 	calls   *caller
 
+	spent bool // whether the day's budget was used up at the latest scrape; the running refresh's
+
 	stopping chan struct{} // closed by close
 	cut      func()        // ends the calls that run
 	running  sync.WaitGroup
@@ -40,14 +42,12 @@ type settings struct {
 	users map[int64]User
 }
 
-func newSettings(s Settings) *settings { return &settings{s, usersByWMID(s.Users)} }
-
-// user returns a user, also one who came with later settings.
-func (s *settings) user(wmid int64) User {
-	if user, ok := s.users[wmid]; ok {
-		return user
+func newSettings(s Settings) *settings {
+	users := make(map[int64]User, len(s.Users))
+	for _, user := range s.Users {
+		users[user.WMID] = user
 	}
-	return User{WMID: wmid, Name: formatWMID(wmid)}
+	return &settings{s, users}
 }
 
 // refresh is a running refresh. Its fields but the channels are protected by
@@ -59,42 +59,44 @@ type refresh struct {
 	inVain  time.Duration // how long scrapes have waited for it that then gave up
 }
 
-func newRefresher(config Config, requests *requestMetrics) *refresher {
+func newRefresher(config Config, s *settings, requests *requestMetrics) *refresher {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &refresher{
 		guard:    config.Guard,
 		logger:   config.Logger,
 		limiter:  rate.NewLimiter(rate.Limit(config.MaxRequestsPerSecond), burst(config.MaxRequestsPerSecond)),
-		calls:    &caller{guard: config.Guard, requests: requests, logger: config.Logger, base: ctx},
+		calls:    newCaller(ctx, config, requests),
 		stopping: make(chan struct{}),
 		cut:      cancel,
-		settings: newSettings(config.Settings),
+		settings: s,
 	}
 }
 
 // reload changes the settings, and the limits of the guard with them.
-func (r *refresher) reload(changed Settings, limits quota.Limits) {
-	s := newSettings(changed)
+func (r *refresher) reload(s *settings, limits quota.Limits) {
 	token := s.Token() // may take its time
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.settings = s
 	r.limiter.SetLimit(rate.Limit(s.MaxRequestsPerSecond))
 	r.limiter.SetBurst(burst(s.MaxRequestsPerSecond))
 	r.guard.SetLimits(limits)
-	r.setTokenLocked(s, token)
 	if r.current != nil {
 		r.current.rouse()
 	}
+	r.mu.Unlock()
+	r.setToken(s, token)
 }
 
 // burst returns how many calls may begin together at a rate.
 func burst(perSecond float64) int { return max(1, int(perSecond/10)) }
 
-// setTokenLocked tells the guard which token serves, if it is the one of the
-// settings in force.
-func (r *refresher) setTokenLocked(s *settings, token justoneapi.Token) {
-	if r.settings == s && r.guard.SetToken(token.Fingerprint) {
+// setToken tells the guard which token serves, if it is the one of the settings
+// in force.
+func (r *refresher) setToken(s *settings, token justoneapi.Token) {
+	r.mu.Lock()
+	lifted := r.settings == s && r.guard.SetToken(token.Fingerprint)
+	r.mu.Unlock()
+	if lifted {
 		level.Info(r.logger).Log("msg", "Calls go on: the token has changed")
 	}
 }
@@ -194,12 +196,14 @@ func (r *refresher) run(f *refresh) {
 	for {
 		scrapes, current := r.take(f)
 		if scrapes > 0 || current != inForce {
-			inForce, token = current, r.readToken(current) // may take its time
+			inForce, token = current, current.Token() // may take its time
+			r.setToken(current, token)
 			queue.resize(current.MaxConcurrency)
 		}
 		if scrapes > 0 {
 			patient = time.Now().Add(patience)
 			queue.fill(r.guard.Due(current.MaxConcurrency, scrapes))
+			r.logBudget()
 		}
 		if r.isClosed() || !time.Now().Before(patient) {
 			queue.clear()
@@ -208,6 +212,7 @@ func (r *refresher) run(f *refresh) {
 		if !queue.waiting() && queue.running() == 0 {
 			saving.Wait()
 			r.guard.Sync(r.calls.base)
+			r.calls.logRest()
 			if r.finish(f) {
 				return
 			}
@@ -226,16 +231,6 @@ func (r *refresher) run(f *refresh) {
 			stopping = nil
 		}
 	}
-}
-
-// readToken returns the token that serves by the given settings, and tells the
-// guard.
-func (r *refresher) readToken(s *settings) justoneapi.Token {
-	token := s.Token()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.setTokenLocked(s, token)
-	return token
 }
 
 // start begins every call whose turn has come. It returns how long it is to
@@ -264,7 +259,7 @@ func (r *refresher) start(q *queue, s *settings, token justoneapi.Token, ended c
 		if !current {
 			return 0
 		}
-		user := s.user(l.pop())
+		user := s.users[l.pop()]
 		if !ok {
 			continue
 		}
@@ -275,6 +270,20 @@ func (r *refresher) start(q *queue, s *settings, token justoneapi.Token, ended c
 			recorded(r.calls.base)
 		})
 	}
+}
+
+// logBudget tells when the day has no calls left, and when calls go on.
+func (r *refresher) logBudget() {
+	status := r.guard.Status()
+	spent := status.Limit > 0 && status.Remaining == 0
+	switch {
+	case spent && !r.spent:
+		level.Warn(r.logger).Log("msg", "Today's budget is used up: no calls until the quota day ends", "daily_limit", status.Limit,
+			"calls_go_on", status.Reset.UTC().Format(time.RFC3339), "advice", "Raise quota.daily_limit if the account allows more, or lengthen the intervals.")
+	case !spent && r.spent:
+		level.Info(r.logger).Log("msg", "Calls go on: there is a budget again", "daily_limit", status.Limit, "remaining", status.Remaining)
+	}
+	r.spent = spent
 }
 
 // begin asks the guard whether a call may begin, unless its settings, and

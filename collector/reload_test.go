@@ -119,7 +119,7 @@ func (a *tokenAPI) RelationStat(ctx context.Context, token justoneapi.Token, wmi
 	if token.Equal(valid) {
 		return instant(ctx, wmid)
 	}
-	kind := justoneapi.Explain("100")
+	kind := justoneapi.Explain("100", false)
 	return justoneapi.Stat{}, &justoneapi.Error{Kind: kind}
 }
 
@@ -160,6 +160,22 @@ func TestReloadToken(t *testing.T) {
 		synctest.Wait()
 		if paused() {
 			t.Error("a refusal of the token of before pauses the new one")
+		}
+	})
+}
+
+// TestReloadRate has calls begin at another rate.
+func TestReloadRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newFakeAPI(instant)
+		c := newCollector(t, api, users(20))
+		reload(c, api, users(20), func(s *collector.Settings) { s.MaxRequestsPerSecond = 1 })
+		time.Sleep(time.Minute)
+		scrape(c, time.Nanosecond)
+		time.Sleep(9500 * time.Millisecond)
+		synctest.Wait()
+		if got := api.calls(0); got != 10 {
+			t.Errorf("got %d calls in 9.5 s at 1 in a second, want 10", got)
 		}
 	})
 }

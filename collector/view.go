@@ -22,25 +22,17 @@ type View struct {
 	requests *requestMetrics
 }
 
-func newView(settings Settings, guard *quota.Guard, requests *requestMetrics) *View {
+func newView(s *settings, guard *quota.Guard, requests *requestMetrics) *View {
 	labels := make(map[string]bool)
-	for _, user := range settings.Users {
+	for _, user := range s.Users {
 		for label := range user.Labels {
 			labels[label] = true
 		}
 	}
 	return &View{
-		users: usersByWMID(settings.Users), maxAge: settings.MaxAge, guard: guard,
+		users: s.users, maxAge: s.MaxAge, guard: guard,
 		metrics: newUserMetrics(slices.Sorted(maps.Keys(labels))), account: newAccountMetrics(), requests: requests,
 	}
-}
-
-func usersByWMID(users []User) map[int64]User {
-	byWMID := make(map[int64]User, len(users))
-	for _, user := range users {
-		byWMID[user.WMID] = user
-	}
-	return byWMID
 }
 
 // UserState is what is known of a user at a moment.

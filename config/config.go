@@ -4,6 +4,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"net/netip"
@@ -219,6 +220,15 @@ func (a API) Format(f fmt.State, _ rune) {
 		text = []byte(err.Error())
 	}
 	f.Write(text) //nolint:errcheck // fmt.State does not fail
+}
+
+// Text returns the configuration as YAML, without secrets.
+func (c *Config) Text() ([]byte, error) {
+	var text bytes.Buffer
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	err := encoder.Encode(c)
+	return text.Bytes(), err
 }
 
 // CallsPerDay returns how many calls a day the users' intervals make, without

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
@@ -64,6 +66,7 @@ type Exporter struct {
 // inForce is a configuration in force, and what a reload replaces with it.
 type inForce struct {
 	config   *config.Config
+	text     func() ([]byte, error) // the configuration as YAML, without secrets
 	zone     *time.Location
 	view     *collector.View
 	registry *prometheus.Registry // of everything
@@ -82,13 +85,17 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
+	guard := newGuard(limits, storage)
 	e := &Exporter{options: options, started: time.Now(), storage: storage, reloads: newReloads()}
 	e.collector = collector.New(collector.Config{
 		Settings:       settings,
-		Guard:          newGuard(limits, storage),
+		Guard:          guard,
 		CollectTimeout: defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
 		Logger:         options.Logger,
 	})
+	if n := guard.CutOff(); n > 0 {
+		level.Warn(options.Logger).Log("msg", "Calls were cut off with the process before, and may have been billed: their users wait for their interval", "calls", n)
+	}
 	e.registry = e.newRegistry()
 	handler := e.newMux()
 	e.use(cfg, limits.Zone)
@@ -166,7 +173,7 @@ func (e *Exporter) newRegistry() *prometheus.Registry {
 // before. A registry keeps to the label names that it has seen, so that each
 // configuration has its own.
 func (e *Exporter) use(cfg *config.Config, zone *time.Location) {
-	f := &inForce{config: cfg, zone: zone, view: e.collector.View(), registry: prometheus.NewRegistry()}
+	f := &inForce{config: cfg, text: sync.OnceValues(cfg.Text), zone: zone, view: e.collector.View(), registry: prometheus.NewRegistry()}
 	f.registry.MustRegister(e.registry, f.view)
 	e.inForce.Store(f)
 }

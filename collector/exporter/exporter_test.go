@@ -27,6 +27,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/status"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 )
 
@@ -196,6 +197,38 @@ func TestMaxRequests(t *testing.T) {
 	}
 }
 
+// TestMaxRequestsOfPages keeps slow readers of the other pages from taking more
+// than so many slots, and from those of scrapes.
+func TestMaxRequestsOfPages(t *testing.T) {
+	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *exporter.Options) { o.MaxRequests = 1 })
+	reading, read := make(chan struct{}), make(chan struct{})
+	var first sync.WaitGroup
+	first.Go(func() {
+		w := &slowWriter{ResponseRecorder: httptest.NewRecorder(), reading: reading, read: read}
+		e.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+	})
+	<-reading
+	for target, want := range map[string]int{"/": 503, "/config": 503, "/-/healthy": 200, "/metrics": 200} {
+		if got := ask(e, http.MethodGet, target).Code; got != want {
+			t.Errorf("%s: got status %d, want %d", target, got, want)
+		}
+	}
+	close(read)
+	first.Wait()
+}
+
+// slowWriter is of a client that takes its time to read.
+type slowWriter struct {
+	*httptest.ResponseRecorder
+	reading, read chan struct{}
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	close(w.reading)
+	<-w.read
+	return w.ResponseRecorder.Write(p)
+}
+
 func TestDisableExporterMetrics(t *testing.T) {
 	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *exporter.Options) { o.DisableExporterMetrics = true })
 	body := ask(e, http.MethodGet, "/metrics").Body.String()
@@ -233,6 +266,21 @@ func TestTelemetryPath(t *testing.T) {
 		}
 		if err == nil && path == "/deep/down" && !strings.Contains(ask(e, http.MethodGet, "/").Body.String(), `href="./deep/down"`) {
 			t.Error("the landing page lacks a relative link to the metrics")
+		}
+	}
+}
+
+// TestHeaders looks for what keeps a page from being used against its reader.
+func TestHeaders(t *testing.T) {
+	e, _ := newExporter(t, configFor("http://127.0.0.1:1"))
+	for _, surface := range surfaces {
+		h := ask(e, surface.method, surface.target).Header()
+		want := "default-src 'none'; frame-ancestors 'none'"
+		if surface.pattern == "GET /{$}" {
+			want = status.Policy
+		}
+		if got := h.Get("Content-Security-Policy"); got != want || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s: got %v, want the policy %s", surface.target, h, want)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/prometheus/common/version"
-	"gopkg.in/yaml.v3"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/status"
 )
@@ -37,15 +36,13 @@ func (e *Exporter) statusPage(w http.ResponseWriter, r *http.Request) {
 
 // configPage serves the configuration in force, without secrets.
 func (e *Exporter) configPage(w http.ResponseWriter, _ *http.Request) {
-	var text bytes.Buffer
-	encoder := yaml.NewEncoder(&text)
-	encoder.SetIndent(2)
-	if err := encoder.Encode(e.inForce.Load().config); err != nil {
+	text, err := e.inForce.Load().text()
+	if err != nil {
 		writeText(w, http.StatusInternalServerError, "Writing the configuration failed: "+err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	text.WriteTo(w) //nolint:errcheck // the client may have left
+	w.Write(text) //nolint:errcheck // the client may have left
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) {

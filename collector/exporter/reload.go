@@ -70,13 +70,16 @@ func (r *reloads) lastError() string {
 
 // Reload loads the configuration and puts it in force: values and calls that
 // run stay. A bad one changes nothing. It waits for a reload that runs, until
-// ctx ends; its outcome is logged.
+// ctx ends. What comes of it is logged.
 func (e *Exporter) Reload(ctx context.Context) error {
 	select {
 	case e.reloads.turn <- struct{}{}:
 		defer func() { <-e.reloads.turn }()
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for another reload: %w", ctx.Err())
+	}
+	if e.closing.Load() {
+		return errors.New("the exporter is shutting down")
 	}
 	err := e.reload()
 	e.reloads.record(err)
@@ -90,9 +93,6 @@ func (e *Exporter) Reload(ctx context.Context) error {
 }
 
 func (e *Exporter) reload() error {
-	if e.closing.Load() {
-		return errors.New("the exporter is shutting down")
-	}
 	cfg, err := e.options.Load()
 	if err != nil {
 		return err

@@ -54,23 +54,26 @@ func openStorage(path string, logger log.Logger) (*storage, error) {
 }
 
 // failed counts a failure, and tells of it when it begins and when it changes.
+// A damaged file is told of when another is there.
 func (s *storage) failed(operation string, err error) {
 	s.errors.WithLabelValues(operation).Inc()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if operation == store.OperationRead || s.failure == err.Error() {
-		return // a damaged file is told of when another is there
+	if operation == store.OperationWrite && s.setFailure(err.Error()) {
+		level.Error(s.logger).Log("msg", "The state cannot be written to disk; going on from memory, and trying again at every call", "err", err)
 	}
-	s.failure = err.Error()
-	level.Error(s.logger).Log("msg", "The state cannot be written to disk; going on from memory, and trying again at every call", "err", err)
 }
 
 // recovered tells that what was missing has been written.
 func (s *storage) recovered() {
+	s.setFailure("")
+	level.Info(s.logger).Log("msg", "The state is written to disk again, and nothing is missing")
+}
+
+// setFailure reports whether the failure is another than before.
+func (s *storage) setFailure(text string) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failure = ""
-	level.Info(s.logger).Log("msg", "The state is written to disk again, and nothing is missing")
+	changed, s.failure = s.failure != text, text
+	return changed
 }
 
 // lastError returns why the state is not on disk; empty if it is.

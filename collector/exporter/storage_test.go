@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-kit/log"
 
@@ -73,6 +74,34 @@ func TestStoreInUse(t *testing.T) {
 func TestNoStore(t *testing.T) {
 	_, logged := newExporter(t, configFor("http://127.0.0.1:1"))
 	if !strings.Contains(logged.String(), `level=warn msg="Nothing is kept on disk`) {
+		t.Errorf("the log says\n%s", logged)
+	}
+}
+
+// TestFailingDisk says on the page, and once in the log, that nothing is kept,
+// and takes it back.
+func TestFailingDisk(t *testing.T) {
+	dir := t.TempDir()
+	text := configFor(newServer(t).URL) + "quota: {min_interval: 1ms}\n"
+	e, logged := newExporter(t, text, func(o *exporter.Options) { o.StoragePath = dir })
+	state, aside := filepath.Join(dir, "state.db"), filepath.Join(dir, "aside")
+	if err := os.Rename(state, aside); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		ask(e, http.MethodGet, "/metrics")
+		time.Sleep(2 * time.Millisecond)
+	}
+	expectPage(t, e, "/", "The state is not on disk: "+state+" was removed or replaced")
+	if got := strings.Count(logged.String(), "The state cannot be written to disk"); got != 1 {
+		t.Errorf("the log says it %d times:\n%s", got, logged)
+	}
+	if err := os.Rename(aside, state); err != nil {
+		t.Fatal(err)
+	}
+	ask(e, http.MethodGet, "/metrics")
+	expectPage(t, e, "/", "!The state is not on disk")
+	if !strings.Contains(logged.String(), `level=info msg="The state is written to disk again, and nothing is missing"`) {
 		t.Errorf("the log says\n%s", logged)
 	}
 }

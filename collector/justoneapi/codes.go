@@ -57,6 +57,7 @@ type Kind struct {
 	// Unanswered says that the API itself gave no answer, which says nothing
 	// of the account.
 	Unanswered bool
+	Bilibili   bool   // whether Code is Bilibili's own
 	Meaning    string // in English, without a full stop
 	Advice     string // what to do about it: sentences
 }
@@ -91,7 +92,7 @@ var (
 // The advice that serves for more than one code.
 const (
 	adviceWait        = "Nothing to do: the exporter tries again by itself. If it lasts, ask the vendor."
-	adviceAskVendor   = "If it lasts, ask the vendor, with the request ID from the log."
+	adviceAskVendor   = "If it lasts, ask the vendor, with the request ID."
 	adviceCheckWMID   = "Check the WMID: it is the number in https://space.bilibili.com/<wmid>. If the user is gone, take it out of the configuration, since the question may cost."
 	adviceRiskControl = "Nothing to do if it passes: Bilibili holds the vendor off for a while. A longer quota.min_interval makes it rarer, since these answers are billed."
 )
@@ -168,8 +169,7 @@ func bilibiliKind(code int64) Kind {
 	if !ok {
 		kind = Kind{Scope: ScopeUser, Meaning: "Bilibili: not documented", Advice: adviceCheckWMID}
 	}
-	kind.Code = strconv.FormatInt(code, 10)
-	kind.Billing = Billed
+	kind.Code, kind.Bilibili, kind.Billing = strconv.FormatInt(code, 10), true, Billed
 	return kind
 }
 
@@ -186,9 +186,8 @@ func httpKind(status int) Kind {
 const httpPrefix = "http_"
 
 // Explain returns what is known of the failures with the given code, of any
-// that an [Error] can have. Where a code of the API is also one of Bilibili's,
-// it is the API's.
-func Explain(code string) Kind {
+// that an [Error] can have, which is Bilibili's own or not: a number can be both.
+func Explain(code string, bilibili bool) Kind {
 	for _, kind := range []Kind{kindTimeout, kindNetwork, kindMalformed, kindMismatch} {
 		if kind.Code == code {
 			return kind
@@ -203,7 +202,7 @@ func Explain(code string) Kind {
 	if err != nil {
 		return Kind{Code: code, Meaning: "not known"}
 	}
-	if _, ok := bilibiliKinds[number]; ok || number < 0 {
+	if bilibili {
 		return bilibiliKind(number)
 	}
 	return apiKind(number)

@@ -75,6 +75,29 @@ func TestScrub(t *testing.T) {
 	}
 }
 
+// TestExplain finds by a code what an error with it says, also where a number is
+// the API's and Bilibili's.
+func TestExplain(t *testing.T) {
+	for _, want := range []Kind{
+		kindTimeout, kindNetwork, kindMalformed, kindMismatch, httpKind(502), apiKind(303), apiKind(777), apiKind(-404), apiKind(22115),
+		bilibiliKind(-404), bilibiliKind(303), bilibiliKind(777), bilibiliKind(22115),
+	} {
+		if got := Explain(want.Code, want.Bilibili); got != want || got.Meaning == "" || got.Advice == "" {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	for _, reason := range []Reason{ReasonToken, ReasonPermission, ReasonBalance, ReasonTokenLimit, ReasonDailyQuota, ReasonRateLimit} {
+		if got := ExplainReason(reason); got.Reason != reason || got.Code == "" || got.Advice == "" {
+			t.Errorf("%s: got %+v", reason, got)
+		}
+	}
+	for _, odd := range []string{"", "other", "http_", "http_x", "1e3"} {
+		if got := Explain(odd, false); got.Code != odd || got.Meaning == "" {
+			t.Errorf("%q: got %+v", odd, got)
+		}
+	}
+}
+
 func TestKnownCodes(t *testing.T) {
 	got := strings.Join(KnownCodes(), " ")
 	want := "timeout network malformed mismatch 100 101 201 202 300 301 302 303 400 404 500 503 600 601 602 -799 -412 -404 -400 -352 22115"

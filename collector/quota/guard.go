@@ -53,8 +53,9 @@ type User struct {
 
 // Guard decides which users are due. It is safe for concurrent use.
 type Guard struct {
-	now   func() time.Time
-	store Store
+	now    func() time.Time
+	store  Store
+	cutOff int // calls that the process before left running
 
 	mu            sync.Mutex // protects the following fields
 	retryInterval time.Duration
@@ -91,6 +92,7 @@ type Result struct {
 	Verdict    Verdict `json:"verdict,omitempty"`
 	Reason     Reason  `json:"reason,omitempty"`     // for Refused
 	Code       string  `json:"code,omitempty"`       // of the failure; empty for Success
+	Bilibili   bool    `json:"bilibili,omitempty"`   // whether Code is Bilibili's own
 	Detail     string  `json:"detail,omitempty"`     // more of the failure, in words
 	TimedOut   bool    `json:"timed_out,omitempty"`  // whether there was no answer in time
 	Unanswered bool    `json:"unanswered,omitempty"` // whether there was no answer of the API at all
@@ -124,6 +126,9 @@ type State struct {
 	Former   Value         // before Value
 	Last     Result        // how the latest completed call ended
 	Ended    bool          // whether a call has completed yet
+	Failing  string        // code of the latest completed call that did not refuse the account; empty for a success
+	Running  bool          // whether a call runs
+	Started  time.Time     // when the latest call began, and was not refused; zero before the first
 	Interval time.Duration // in force now, stretched
 	Due      time.Time     // when the next call may start as far as the user is concerned; zero before the first
 }
@@ -139,6 +144,18 @@ type Status struct {
 	Suppressed map[Suppression]uint64
 }
 
+// Earliest returns when a call may begin that is due at t: not in a pause, but
+// for its probe, nor when the day has no calls left.
+func (s Status) Earliest(t time.Time) time.Time {
+	if s.Pause.Reason != "" && s.Pause.Resume.After(t) {
+		t = s.Pause.Resume
+	}
+	if s.Limit > 0 && s.Remaining == 0 && s.Reset.After(t) {
+		t = s.Reset
+	}
+	return t
+}
+
 // Pause is a pause of all calls; the zero value is none.
 type Pause struct {
 	Reason Reason
@@ -149,6 +166,7 @@ type Pause struct {
 type Change struct {
 	Before, After           State // of the user
 	PauseBefore, PauseAfter Pause
+	Next                    time.Time // when the user's next call may begin or, in a pause, the probe
 }
 
 // New returns a guard that knows what the records tell. Users that they do not
@@ -362,6 +380,7 @@ func (g *Guard) End(wmid int64, result Result) (change Change, recorded func(con
 	g.running--
 	u.end(result, now)
 	change.After, change.PauseAfter = g.state(u, u.outcome), g.pauseState()
+	change.Next = g.status().Earliest(g.due(u))
 	durable, outcome := g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), u.outcome
 	return change, func(ctx context.Context) {
 		durable(ctx)
@@ -406,14 +425,25 @@ func (g *Guard) Users() []State {
 	return states
 }
 
+// CutOff returns how many calls ran when the process before ended, and may have
+// been billed.
+func (g *Guard) CutOff() int { return g.cutOff }
+
 // Status returns what is known of the account.
 func (g *Guard) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.enter(g.now())
+	s := g.status()
+	s.Suppressed = maps.Clone(g.suppressed)
+	return s
+}
+
+// status returns the status without what is suppressed.
+func (g *Guard) status() Status {
 	s := Status{
 		Limit: g.budget.limit, Used: g.budget.today.calls, Reset: g.budget.today.end, Ratio: g.budget.ratio,
-		Pause: g.pauseState(), Suppressed: maps.Clone(g.suppressed),
+		Pause: g.pauseState(),
 	}
 	if s.Limit > 0 {
 		s.Remaining = g.budget.remaining()
@@ -430,7 +460,8 @@ func (g *Guard) pauseState() Pause {
 
 func (g *Guard) state(u *user, o outcome) State {
 	return State{
-		User: u.User, Value: o.value, Former: o.former, Last: o.last, Ended: o.ended,
+		User: u.User, Value: o.value, Former: o.former, Last: o.last, Ended: o.ended, Failing: o.failing,
+		Running: u.current != 0, Started: u.started,
 		Interval: g.budget.stretched(u.interval(g.retryInterval)), Due: g.due(u),
 	}
 }

@@ -36,6 +36,7 @@ type storedUser struct {
 	Verdict  Verdict     `json:"verdict,omitempty"`
 	Streak   int         `json:"streak,omitempty"`
 	Ended    bool        `json:"ended,omitempty"`
+	Failing  string      `json:"failing,omitempty"`
 	Last     Result      `json:"last,omitzero"`
 	Value    storedValue `json:"value,omitzero"`
 	Former   storedValue `json:"former,omitzero"`
@@ -117,7 +118,7 @@ func (g *Guard) userRecord(u *user) record {
 	return record{userKey + strconv.FormatInt(u.WMID, 10), storedUser{
 		Started: nanoseconds(u.started), Previous: nanoseconds(u.previous), Running: u.current != 0,
 		Interval: int64(u.MinInterval), Hanging: u.hanging,
-		Verdict: u.verdict, Streak: u.streak, Ended: u.ended, Last: u.last,
+		Verdict: u.verdict, Streak: u.streak, Ended: u.ended, Failing: u.failing, Last: u.last,
 		Value: u.value.stored(), Former: u.former.stored(), Removed: nanoseconds(u.removed),
 	}}
 }
@@ -180,6 +181,7 @@ func (g *Guard) restore(config Config) {
 	for _, u := range g.index {
 		if u.current != 0 {
 			u.cut()
+			g.cutOff++
 			records = append(records, g.userRecord(u))
 		}
 	}
@@ -200,7 +202,7 @@ func (g *Guard) restoreUser(id string, value []byte) {
 		started: fromNanoseconds(r.Started), previous: fromNanoseconds(r.Previous),
 		verdict: r.Verdict, streak: r.Streak,
 		outcome: outcome{
-			ended: r.Ended, last: r.Last, value: r.Value.restored(), former: r.Former.restored(),
+			ended: r.Ended, failing: r.Failing, last: r.Last, value: r.Value.restored(), former: r.Former.restored(),
 		},
 		removed: fromNanoseconds(r.Removed),
 	}

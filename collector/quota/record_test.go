@@ -42,7 +42,8 @@ func TestRestart(t *testing.T) {
 	for i := range got { // the stored result holds no counts: the value does
 		want[i].Last.Followers, want[i].Last.Following = 0, 0
 		for _, state := range []*quota.State{&want[i], &got[i]} {
-			state.Value.At, state.Former.At, state.Due = state.Value.At.UTC(), state.Former.At.UTC(), state.Due.UTC()
+			state.Value.At, state.Former.At = state.Value.At.UTC(), state.Former.At.UTC()
+			state.Due, state.Started = state.Due.UTC(), state.Started.UTC()
 		}
 	}
 	if !slices.Equal(got, want) {

@@ -25,11 +25,12 @@ type user struct {
 
 // outcome is what a user's completed calls have come to.
 type outcome struct {
-	call   uint64 // number of the latest of them
-	last   Result // how that ended
-	ended  bool   // whether there was one
-	value  Value  // the latest
-	former Value  // the one before
+	call    uint64 // number of the latest of them
+	last    Result // how that ended
+	ended   bool   // whether there was one
+	failing string // code of the latest that counts; empty for a success
+	value   Value  // the latest
+	former  Value  // the one before
 }
 
 // interval returns the time between two calls, before it is stretched.
@@ -69,7 +70,7 @@ func (u *user) end(result Result, now time.Time) {
 	if u.verdict != result.Verdict {
 		u.streak = 0
 	}
-	u.verdict, u.hanging = result.Verdict, result.TimedOut
+	u.verdict, u.hanging, u.failing = result.Verdict, result.TimedOut, result.Code
 	u.streak++
 	if result.Verdict == Success {
 		u.former, u.value = u.value, Value{Followers: result.Followers, Following: result.Following, At: now}

@@ -1,9 +1,13 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
@@ -24,26 +28,27 @@ type problem struct {
 
 // verdictOf answers by what weighs most.
 func verdictOf(data Data, t tally, problems []problem) Verdict {
-	users := t.users()
+	class, working := "partly", "Partly working: "
+	if t[fresh] == 0 {
+		class, working = "bad", "Not working: "
+	}
 	for _, p := range problems {
 		if p.Stops != "" {
-			return Verdict{"bad", "Not working: " + p.Stops}
+			return Verdict{class, working + p.Stops}
 		}
 	}
 	share := func(s state) string {
-		return fmt.Sprintf("%s of %s", number(int64(t[s])), plural(users, "user"))
+		return fmt.Sprintf("%s of %s %s", number(int64(t[s])), plural(t.users(), "user"), s)
 	}
 	switch {
-	case t[failing] == users:
-		return Verdict{"bad", "Not working: every user is failing"}
-	case t[failing] > 0:
-		return Verdict{"partly", "Partly working: " + share(failing) + " failing"}
-	case t[stale] > 0:
-		return Verdict{"partly", "Partly working: " + share(stale) + " stale"}
 	case data.LastScrape.IsZero():
 		return Verdict{"partly", "Waiting for the first scrape"}
+	case t[failing] > 0:
+		return Verdict{class, working + share(failing)}
+	case t[stale] > 0:
+		return Verdict{class, working + share(stale)}
 	case t[waiting] > 0:
-		return Verdict{"partly", "Starting: " + share(waiting) + " not asked about yet"}
+		return Verdict{"partly", "Starting: " + share(waiting)}
 	case len(problems) > 0:
 		return Verdict{"partly", "Working, but look at this"}
 	default:
@@ -51,19 +56,27 @@ func verdictOf(data Data, t tally, problems []problem) Verdict {
 	}
 }
 
+// muchStretched is the ratio from which on the budget is worth a word.
+const muchStretched = 2
+
 // problemsOf returns what is wrong, the worst first.
 func problemsOf(data Data) []problem {
 	var problems []problem
 	add := func(stops, what, advice string) { problems = append(problems, problem{what, advice, stops}) }
-	if pause := data.Account.Pause; pause.Reason != "" {
-		kind := justoneapi.ExplainReason(justoneapi.Reason(pause.Reason))
+	a := data.Account
+	if a.Pause.Reason != "" {
+		kind := justoneapi.ExplainReason(justoneapi.Reason(a.Pause.Reason))
 		add("calls are paused", fmt.Sprintf("Calls are paused: %s (%s). %s", kind.Meaning, kind.Code, nextProbe(data)), kind.Advice)
 	}
-	if data.Account.Limit > 0 && data.Account.Remaining == 0 {
-		add("today’s budget is used up", "Today’s budget is used up: calls go on "+resetOf(data)+".",
+	switch {
+	case a.Limit > 0 && a.Remaining == 0:
+		add("today’s budget is used up", "Today’s budget is used up: calls go on "+at(data, a.Reset)+".",
 			"Raise quota.daily_limit if the account allows more, or lengthen the intervals.")
+	case a.Ratio > muchStretched:
+		add("", fmt.Sprintf("The budget is small: to make it last, every interval is %.1f times as long as configured.", a.Ratio),
+			"Values are as much older. Raise quota.daily_limit if the account allows more, lengthen the intervals, or watch fewer users.")
 	}
-	if silence := data.Now.Sub(latest(data.LastScrape, data.Started)); silence > longSilence {
+	if silence := data.Now.Sub(latest(data.LastScrape, data.Started)); silence > max(longSilence, shortestInterval(data)) {
 		add("nobody scrapes", fmt.Sprintf("Nobody has scraped for %s.", span(silence)),
 			"Nothing is asked without a scrape. Look at Prometheus: Status, Targets.")
 	}
@@ -83,11 +96,25 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
+// shortestInterval returns the shortest interval of a user: more often nobody
+// has to scrape.
+func shortestInterval(data Data) time.Duration {
+	if len(data.Users) == 0 {
+		return 0
+	}
+	return slices.MinFunc(data.Users, func(a, b collector.UserState) int { return cmp.Compare(a.State.Interval, b.State.Interval) }).State.Interval
+}
+
 func nextProbe(data Data) string {
-	if pause := data.Account.Pause.Resume.Sub(data.Now); pause > 0 {
-		return fmt.Sprintf("The next scrape after %s UTC, in %s, probes whether they can go on.", data.Account.Pause.Resume.UTC().Format("15:04:05"), wait(pause))
+	if probe := data.Account.Earliest(data.Now); probe.After(data.Now) {
+		return fmt.Sprintf("The next scrape %s probes whether they can go on.", strings.Replace(at(data, probe), "at", "after", 1))
 	}
 	return "The next scrape probes whether they can go on."
+}
+
+// at says when something will be, by the clock of the quota day.
+func at(data Data, t time.Time) string {
+	return fmt.Sprintf("at %s in %s, in %s", t.In(data.Zone).Format("15:04"), data.Zone, wait(t.Sub(data.Now)))
 }
 
 // budget is the use of the quota day.
@@ -95,26 +122,20 @@ type budget struct {
 	Limited     bool
 	Used, Limit int
 	Text, Reset string
-	Stretch     string // empty without one
 }
 
 func budgetOf(data Data) budget {
 	a := data.Account
-	b := budget{Limited: a.Limit > 0, Used: min(a.Used, a.Limit), Limit: a.Limit, Reset: sentence("a new day begins " + resetOf(data))}
+	b := budget{Limited: a.Limit > 0, Used: min(a.Used, a.Limit), Limit: a.Limit, Reset: "A new day begins " + at(data, a.Reset) + "."}
 	if !b.Limited {
 		b.Text = plural(a.Used, "request") + " today; no daily limit is configured"
 		return b
 	}
 	b.Text = fmt.Sprintf("%s of %s used, %s left", number(int64(a.Used)), plural(a.Limit, "request"), number(int64(a.Remaining)))
-	if a.Ratio > 1 {
-		b.Stretch = fmt.Sprintf("To make them last, every interval is stretched by %.2f.", a.Ratio)
+	if a.Remaining > 0 && a.Ratio >= 1.01 {
+		b.Reset += fmt.Sprintf(" To last until then, every interval is stretched by %.2f.", a.Ratio)
 	}
 	return b
-}
-
-// resetOf says when the quota day ends.
-func resetOf(data Data) string {
-	return fmt.Sprintf("at %s in %s, in %s", data.Account.Reset.In(data.Zone).Format("15:04"), data.Zone, wait(data.Account.Reset.Sub(data.Now)))
 }
 
 // scrapedOf says when the latest scrape was.

@@ -35,7 +35,7 @@ func user(wmid int64, name string, followers int64, age int) collector.UserState
 
 // failed returns a user whose latest call failed.
 func failed(u collector.UserState, code, detail string) collector.UserState {
-	u.State.Last = quota.Result{Verdict: quota.Wait, Code: code, Detail: detail}
+	u.State.Last = quota.Result{Verdict: quota.Wait, Code: code, Bilibili: strings.HasPrefix(code, "-"), Detail: detail}
 	return u
 }
 
@@ -99,8 +99,31 @@ func TestVerdict(t *testing.T) {
 		}},
 		{"all failing", func(d *Data) {
 			d.Users = []collector.UserState{failed(user(1, "one", 10, 5), "timeout", "")}
-		}, []string{"Not working: every user is failing", "timeout: no answer in time Nothing to do if it passes."}},
-		{"stale", func(d *Data) { d.Users[0] = user(1, "one", 10, 31) }, []string{"Partly working: 1 of 2 users stale", "31 min"}},
+		}, []string{"Not working: 1 of 1 user failing", "timeout: no answer in time Nothing to do if it passes."}},
+		{"code of both", func(d *Data) {
+			d.Users[0] = failed(d.Users[0], "303", "")
+			d.Users[0].State.Last.Bilibili = true
+		}, []string{"303: Bilibili: not documented Check the WMID"}},
+		{"stale", func(d *Data) { d.Users[0] = user(1, "one", 10, 31) }, []string{
+			"Partly working: 1 of 2 users stale", "31 min next scrape A call is due since 16 min. If scrapes come and this stays, calls do not keep up",
+		}},
+		{"a short interval is late, but not stale", func(d *Data) {
+			d.Users[0] = user(1, "one", 10, 4)
+			d.Users[0].State.Interval = 20 * time.Second
+		}, []string{"Working Users 2 fresh"}},
+		{"being asked", func(d *Data) {
+			d.Users[0].State = quota.State{Running: true, Started: now, Due: now.Add(time.Minute)}
+		}, []string{"Starting: 1 of 2 users waiting", "waiting one 1 being asked fresh two"}},
+		{"cut off", func(d *Data) {
+			d.Users[0].State = quota.State{Started: minutesAgo(1), Due: now.Add(14 * time.Minute)}
+		}, []string{"waiting one 1 in 14 min The answer was lost: the process ended before it came. Nothing to do"}},
+		{"much stretched", func(d *Data) {
+			d.Account.Ratio = 480
+			d.Users[0].State.Interval, d.Users[0].State.Started, d.Users[0].State.Due = 5*24*time.Hour, minutesAgo(5), now.Add(5*24*time.Hour)
+		}, []string{
+			"Working, but look at this The budget is small: to make it last, every interval is 480.0 times as long as configured.",
+			"To last until then, every interval is stretched by 480.00.", "5 min in 4 h",
+		}},
 		{"too old", func(d *Data) {
 			d.Users[0] = user(1, "one", 10, 3*24*60)
 			d.Users[0].Shown = false
@@ -108,24 +131,34 @@ func TestVerdict(t *testing.T) {
 		{"paused", func(d *Data) {
 			d.Account.Pause = quota.Pause{Reason: quota.DailyQuota, Resume: now.Add(12*time.Minute + time.Second)}
 		}, []string{
-			"Not working: calls are paused Calls are paused: the daily quota is used up (303). The next scrape after 12:12:01 UTC, in 13 min, probes whether they can go on. Calls go on by themselves",
+			"Partly working: calls are paused Calls are paused: the daily quota is used up (303). The next scrape after 20:12 in Asia/Shanghai, in 13 min probes whether they can go on. Calls go on by themselves",
 			"5 min in 13 min",
 		}},
 		{"paused, probe due", func(d *Data) { d.Account.Pause = quota.Pause{Reason: quota.Token, Resume: now} },
 			[]string{"Calls are paused: the token is invalid or inactive (100). The next scrape probes whether they can go on. Write a valid token"}},
 		{"budget used up", func(d *Data) { d.Account.Used, d.Account.Remaining, d.Account.Ratio = 2001, 0, 2.5 }, []string{
-			"Not working: today’s budget is used up Today’s budget is used up: calls go on at 00:00 in Asia/Shanghai, in 4 h. Raise quota.daily_limit",
-			"2,001 of 2,000 requests used, 0 left", "every interval is stretched by 2.50.", "5 min in 4 h",
+			"Partly working: today’s budget is used up Today’s budget is used up: calls go on at 00:00 in Asia/Shanghai, in 4 h. Raise quota.daily_limit",
+			"2,001 of 2,000 requests used, 0 left A new day begins at 00:00 in Asia/Shanghai, in 4 h. Scrapes", "5 min in 4 h",
 		}},
 		{"no limit", func(d *Data) { d.Account = quota.Status{Used: 1, Reset: now.Add(time.Minute), Ratio: 1} }, []string{"1 request today; no daily limit is configured"}},
 		{"never scraped", func(d *Data) { d.LastScrape = time.Time{} }, []string{
-			"Not working: nobody scrapes Nobody has scraped for 5 h. Nothing is asked without a scrape.", "No scrape since the start, 5 h ago.",
+			"Partly working: nobody scrapes Nobody has scraped for 5 h. Nothing is asked without a scrape.", "No scrape since the start, 5 h ago.",
 		}},
 		{"just started", func(d *Data) {
 			d.LastScrape, d.Started, d.Users = time.Time{}, minutesAgo(1), []collector.UserState{{User: collector.User{WMID: 1, Name: "one"}}}
-		}, []string{"Waiting for the first scrape Users 0 fresh 0 stale 0 failing 1 waiting", "waiting one 1 now"}},
-		{"starting", func(d *Data) { d.Users[0].State = quota.State{} }, []string{"Starting: 1 of 2 users not asked about yet"}},
-		{"no longer scraped", func(d *Data) { d.LastScrape = minutesAgo(16) }, []string{"Not working: nobody scrapes Nobody has scraped for 16 min."}},
+		}, []string{"Waiting for the first scrape Users 0 fresh 0 stale 0 failing 1 waiting", "waiting one 1 next scrape"}},
+		{"starting", func(d *Data) { d.Users[0].State = quota.State{} }, []string{"Starting: 1 of 2 users waiting"}},
+		{"scraped rarely, as configured", func(d *Data) {
+			d.LastScrape, d.Users = minutesAgo(16), d.Users[:1]
+			d.Users[0].State.Interval = time.Hour
+		}, []string{"Working Users 1 fresh"}},
+		{"paused, and no value", func(d *Data) {
+			d.Account.Pause, d.Users = quota.Pause{Reason: quota.Balance, Resume: now}, []collector.UserState{failed(user(1, "one", 1, 1), "601", "")}
+		}, []string{"Not working: calls are paused"}},
+		{"paused, and the budget used up", func(d *Data) {
+			d.Account.Pause, d.Account.Remaining = quota.Pause{Reason: quota.RateLimit, Resume: now.Add(30 * time.Second)}, 0
+		}, []string{"The next scrape after 00:00 in Asia/Shanghai, in 4 h probes"}},
+		{"no longer scraped", func(d *Data) { d.LastScrape = minutesAgo(16) }, []string{"Partly working: nobody scrapes Nobody has scraped for 16 min."}},
 		{"reload failed", func(d *Data) { d.ReloadError = "b.yml:3: users: <x>" }, []string{"Working, but look at this The latest reload failed: b.yml:3: users: <x> Mend it"}},
 		{"disk full", func(d *Data) { d.StorageError = "no space left" }, []string{"Working, but look at this The state is not on disk: no space left Look at the disk"}},
 	} {
@@ -232,7 +265,7 @@ func TestLinksKeepTheQuery(t *testing.T) {
 		`href="?order=desc&amp;q=a%26&amp;sort=name&amp;state=failing"`, // another state
 		`href="?order=desc&amp;q=a%26&amp;sort=name"`,                   // the chosen state, again: all
 		`href="?order=desc&amp;sort=name"`,                              // all users
-		`name="q" value="a&amp;"`, `name="state" value="fresh"`, `name="sort" value="name"`, `name="order" value="desc"`,
+		`name="q" value="a&amp;"`, `name="state" value="fresh"`, `<option value="name" selected>Name</option>`, `name="order" value="desc"`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("want %s in\n%s", want, page)
@@ -259,7 +292,7 @@ func TestHostileNames(t *testing.T) {
 // checkPage looks for elements and attributes that are not the template's own.
 func checkPage(t testing.TB, page string) {
 	t.Helper()
-	allowed := " html head meta title link style body header h1 nav a main p ul li strong div section h2 b progress form input button table caption thead tr th tbody td span bdi time small footer "
+	allowed := " html head meta title link style body header h1 nav a main p ul li strong div section h2 b progress form input select option button table caption thead tr th tbody td span bdi time small footer "
 	tokens := html.NewTokenizer(strings.NewReader(page))
 	for {
 		kind := tokens.Next()

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"slices"
 	"time"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
@@ -23,23 +24,20 @@ var states = []state{failing, stale, waiting, fresh}
 // meanings explain the states.
 var meanings = map[state]string{
 	failing: "the latest call failed",
-	stale:   "the value is older than two of the user's intervals",
-	waiting: "not asked about yet",
+	stale:   "a new value is overdue",
+	waiting: "no call has ended yet",
 	fresh:   "the value is as young as it should be",
 }
 
 // rank returns the place of a state among all.
-func (s state) rank() int {
-	for i, each := range states {
-		if s == each {
-			return i
-		}
-	}
-	return len(states)
-}
+func (s state) rank() int { return slices.Index(states, s) }
 
-// stateOf returns how a user fares. A value is stale when a call is overdue by
-// a whole interval: long before it is too old to be exposed.
+// lateness is how long after its interval a value may come: scrapes are a
+// while apart, and calls have to wait for their turn.
+const lateness = 5 * time.Minute
+
+// stateOf returns how a user fares. A value is stale long before it is too old
+// to be exposed.
 func stateOf(user collector.UserState, now time.Time) state {
 	s := user.State
 	switch {
@@ -47,7 +45,7 @@ func stateOf(user collector.UserState, now time.Time) state {
 		return waiting
 	case s.Last.Verdict != quota.Success:
 		return failing
-	case !user.Shown || now.Sub(s.Value.At) > 2*s.Interval:
+	case !user.Shown || now.Sub(s.Value.At) > s.Interval+max(s.Interval, lateness):
 		return stale
 	default:
 		return fresh

@@ -34,16 +34,14 @@ func entriesOf(data Data) []*entry {
 }
 
 // nextCall returns when the next call for a user may begin, as far as is known
-// now: not in a pause, nor when the day has no calls left.
+// now: when a new quota day begins, no interval is stretched as today.
 func nextCall(data Data, user collector.UserState) time.Time {
-	next := user.State.Due
-	if resume := data.Account.Pause.Resume; data.Account.Pause.Reason != "" && resume.After(next) {
-		next = resume
+	due := user.State.Due
+	if reset := data.Account.Reset; due.After(reset) {
+		unstretched := user.State.Started.Add(time.Duration(float64(user.State.Interval) / data.Account.Ratio))
+		due = latest(reset, unstretched)
 	}
-	if data.Account.Limit > 0 && data.Account.Remaining == 0 && data.Account.Reset.After(next) {
-		next = data.Account.Reset
-	}
-	return next
+	return data.Account.Earliest(due)
 }
 
 // matches reports whether an entry is one of those that are asked for.
@@ -134,7 +132,7 @@ type row struct {
 	Followers string
 	Following string
 	Change    string
-	Since     string // what the change is measured from
+	Since     string // over what time
 	Age       moment
 	Dropped   bool // whether the value is too old to be exposed
 	Next      moment
@@ -144,7 +142,7 @@ type row struct {
 
 func rowOf(data Data, e *entry) row {
 	value, former := e.State.Value, e.State.Former
-	r := row{State: e.state, Meaning: meanings[e.state], Name: e.User.Name, WMID: e.User.WMID, Next: nextOf(data, e.next)}
+	r := row{State: e.state, Meaning: meanings[e.state], Name: e.User.Name, WMID: e.User.WMID, Next: nextOf(data, e)}
 	if !withoutValue(e) {
 		r.Followers, r.Following = number(value.Followers), number(value.Following)
 		r.Age = momentOf(value.At, span(data.Now.Sub(value.At)))
@@ -152,23 +150,44 @@ func rowOf(data Data, e *entry) row {
 	}
 	if !withoutFormer(e) {
 		r.Change = signed(e.change())
-		r.Since = fmt.Sprintf("in the %s before the value", span(value.At.Sub(former.At)))
+		r.Since = span(value.At.Sub(former.At))
 	}
-	if code := e.code(); code != "" {
-		kind := justoneapi.Explain(code)
-		r.Error, r.Advice = code+": "+kind.Meaning, kind.Advice
-		if e.State.Last.Detail != "" {
-			r.Error += ": " + e.State.Last.Detail
-		}
-	}
+	r.Error, r.Advice = troubleOf(data, e)
 	return r
 }
 
-func nextOf(data Data, next time.Time) moment {
-	if !next.After(data.Now) {
-		return momentOf(next, "now")
+// troubleOf says what is wrong with a user, and what to do about it.
+func troubleOf(data Data, e *entry) (trouble, advice string) {
+	s := e.State
+	switch {
+	case e.state == failing:
+		kind := justoneapi.Explain(s.Last.Code, s.Last.Bilibili)
+		trouble = s.Last.Code + ": " + kind.Meaning
+		if s.Last.Detail != "" {
+			trouble += ": " + s.Last.Detail
+		}
+		return trouble, kind.Advice
+	case s.Running:
+		return "", ""
+	case e.state == waiting && !s.Started.IsZero():
+		return "The answer was lost: the process ended before it came.", "Nothing to do: it may have been billed, so the user waits for the interval."
+	case e.state == stale && !e.next.After(data.Now):
+		return fmt.Sprintf("A call is due since %s.", span(data.Now.Sub(e.next))),
+			"If scrapes come and this stays, calls do not keep up: raise api.max_concurrency or api.max_requests_per_second, or the intervals."
 	}
-	return momentOf(next, "in "+wait(next.Sub(data.Now)))
+	return "", ""
+}
+
+// nextOf says when the next call comes.
+func nextOf(data Data, e *entry) moment {
+	switch {
+	case e.State.Running:
+		return moment{Text: "being asked"}
+	case !e.next.After(data.Now):
+		return moment{Text: "next scrape"}
+	default:
+		return momentOf(e.next, "in "+wait(e.next.Sub(data.Now)))
+	}
 }
 
 // heading is the head of a column.
@@ -188,8 +207,9 @@ type table struct {
 	Caption  string
 	Pages    []link
 
-	Search, State, Sort, Order string // to be kept by the search
-	All                        string // link to all users, empty if they are shown
+	Search, State, Order string // to be kept by the search
+	Orders               []order
+	All                  string // link to all users, empty if they are shown
 }
 
 func tableOf(data Data, entries []*entry, wanted query) table {
@@ -205,7 +225,7 @@ func tableOf(data Data, entries []*entry, wanted query) table {
 	kept := wanted.values()
 	t := table{
 		Headings: headingsOf(wanted), Pages: pagesOf(wanted, last), Caption: captionOf(from, len(shown), len(matching)),
-		Search: wanted.search, State: kept.Get("state"), Sort: kept.Get("sort"), Order: kept.Get("order"),
+		Search: wanted.search, State: kept.Get("state"), Order: kept.Get("order"), Orders: ordersOf(wanted),
 	}
 	for _, e := range shown {
 		t.Rows = append(t.Rows, rowOf(data, e))
@@ -246,6 +266,20 @@ func headingsOf(wanted query) []heading {
 		headings = append(headings, h)
 	}
 	return headings
+}
+
+// order is a column to sort by, for screens without room for headings.
+type order struct {
+	Value, Text string
+	Chosen      bool
+}
+
+func ordersOf(wanted query) []order {
+	var orders []order
+	for _, c := range columns {
+		orders = append(orders, order{c.name, c.title, c.name == wanted.column})
+	}
+	return orders
 }
 
 func pagesOf(wanted query, last int) []link {

@@ -87,11 +87,3 @@ func plural(n int, noun string) string {
 	}
 	return number(int64(n)) + " " + noun + "s"
 }
-
-// sentence makes words that begin low into a sentence.
-func sentence(text string) string {
-	if text == "" {
-		return ""
-	}
-	return strings.ToUpper(text[:1]) + text[1:] + "."
-}

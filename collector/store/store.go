@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -44,7 +43,8 @@ const (
 type Config struct {
 	Dir     string                            // made if missing
 	OnError func(operation string, err error) // told of every failure; may be called from any goroutine
-	// OnRecovery is told when a write has succeeded after failures. It may be nil.
+	// OnRecovery is told when a write has succeeded after what OnError was told.
+	// It may be nil.
 	OnRecovery func()
 	// IfLost are the records of a new store that is begun because the old one
 	// was damaged.
@@ -64,7 +64,7 @@ type Store struct {
 	closeOnce sync.Once
 	stopped   chan struct{} // closed when the committer has ended
 	broken    error         // the committer's: set when the database can no longer be used
-	failing   atomic.Bool   // whether the latest write has failed, or is taking long
+	failing   bool          // the committer's: whether the latest write has failed
 
 	mu         sync.Mutex        // protects the following fields
 	pending    map[string][]byte // the batch that gathers, by key; nil deletes
@@ -222,16 +222,23 @@ func (s *Store) commit() {
 	s.pending, s.gathering, s.committing = make(map[string][]byte), make(chan struct{}), done
 	s.mu.Unlock()
 
+	told := make(chan struct{})
 	slow := time.AfterFunc(slowCommit, func() {
-		s.failed(fmt.Errorf("writing has taken %v, and goes on", slowCommit))
+		defer close(told)
+		s.onError(OperationWrite, fmt.Errorf("writing has taken %v, and goes on", slowCommit))
 	})
 	err := s.write(changes)
-	slow.Stop()
-	if err != nil {
-		s.failed(err)
-	} else if s.failing.Swap(false) && s.recovered != nil {
+	slowly := !slow.Stop()
+	if slowly {
+		<-told
+	}
+	switch {
+	case err != nil:
+		s.onError(OperationWrite, err)
+	case (slowly || s.failing) && s.recovered != nil:
 		s.recovered()
 	}
+	s.failing = err != nil
 	s.mu.Lock()
 	s.committing = nil
 	if err != nil {
@@ -240,12 +247,6 @@ func (s *Store) commit() {
 	}
 	s.mu.Unlock()
 	close(done)
-}
-
-// failed reports a write that failed, or takes long.
-func (s *Store) failed(err error) {
-	s.failing.Store(true)
-	s.onError(OperationWrite, err)
 }
 
 // write brings changes to disk. A panic or a fault leaves the database in a

@@ -66,15 +66,15 @@ func code(cell string) []string {
 }
 
 // expectSame compares what documents say with what the program says, by name.
-func expectSame(t *testing.T, path string, documented, real map[string]string) {
+func expectSame(t *testing.T, path string, documented, actual map[string]string) {
 	t.Helper()
-	for _, name := range slices.Sorted(maps.Keys(real)) {
-		if got, ok := documented[name]; !ok || got != real[name] {
-			t.Errorf("%s: %s is %q, want %q", path, name, got, real[name])
+	for _, name := range slices.Sorted(maps.Keys(actual)) {
+		if got, ok := documented[name]; !ok || got != actual[name] {
+			t.Errorf("%s: %s is %q, want %q", path, name, got, actual[name])
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(documented)) {
-		if _, ok := real[name]; !ok {
+		if _, ok := actual[name]; !ok {
 			t.Errorf("%s: there is no %s", path, name)
 		}
 	}
@@ -83,7 +83,7 @@ func expectSame(t *testing.T, path string, documented, real map[string]string) {
 // TestDocumentedMetrics compares the names, types and labels in the READMEs with
 // an exposition.
 func TestDocumentedMetrics(t *testing.T) {
-	real := make(map[string]string)
+	actual := make(map[string]string)
 	for name, family := range exposition(t) {
 		if !strings.HasPrefix(name, "bilibili_") && name != "upstream_error_code" || strings.HasSuffix(name, "_build_info") {
 			continue
@@ -92,7 +92,7 @@ func TestDocumentedMetrics(t *testing.T) {
 		for _, label := range family.GetMetric()[0].GetLabel() {
 			labels = append(labels, label.GetName())
 		}
-		real[name] = strings.ToLower(family.GetType().String()) + " " + strings.Join(labels, " ")
+		actual[name] = strings.ToLower(family.GetType().String()) + " " + strings.Join(labels, " ")
 	}
 	for path, readme := range readmes(t) {
 		documented := make(map[string]string)
@@ -109,7 +109,7 @@ func TestDocumentedMetrics(t *testing.T) {
 		for _, name := range []string{"bilibili_exporter_build_info", "go_*", "process_*", "promhttp_*"} {
 			delete(documented, name)
 		}
-		expectSame(t, path, documented, real)
+		expectSame(t, path, documented, actual)
 	}
 }
 
@@ -137,10 +137,10 @@ var helpFlag = regexp.MustCompile(`(?m)^ .*?--(?:\[no-\])?([a-z][\w.-]*)(?:="?([
 // TestDocumentedFlags compares flags and their defaults with --help.
 func TestDocumentedFlags(t *testing.T) {
 	_, help, _ := runExporter(t, "--help")
-	real := make(map[string]string)
+	actual := make(map[string]string)
 	for _, match := range helpFlag.FindAllStringSubmatch(help, -1) {
 		if match[1] != "help-man" && match[1] != "help-long" {
-			real["--"+match[1]] = strings.TrimPrefix(match[2], "WMID")
+			actual["--"+match[1]] = strings.TrimPrefix(match[2], "WMID")
 		}
 	}
 	for path, readme := range readmes(t) {
@@ -153,7 +153,7 @@ func TestDocumentedFlags(t *testing.T) {
 				documented[name] = strings.Join(code(cells[1]), " ")
 			}
 		}
-		expectSame(t, path, documented, real)
+		expectSame(t, path, documented, actual)
 	}
 }
 
@@ -176,8 +176,8 @@ func configKeys(section reflect.Type, prefix string, keys map[string]string) {
 
 // TestDocumentedKeys compares the keys of the configuration.
 func TestDocumentedKeys(t *testing.T) {
-	real := make(map[string]string)
-	configKeys(reflect.TypeFor[config.Config](), "", real)
+	actual := make(map[string]string)
+	configKeys(reflect.TypeFor[config.Config](), "", actual)
 	for path, readme := range readmes(t) {
 		documented := make(map[string]string)
 		for _, cells := range readme.rows {
@@ -185,7 +185,7 @@ func TestDocumentedKeys(t *testing.T) {
 				documented[names[0]] = ""
 			}
 		}
-		expectSame(t, path, documented, real)
+		expectSame(t, path, documented, actual)
 	}
 }
 

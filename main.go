@@ -61,6 +61,8 @@ func main() {
 
 // run is the whole program. It returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP) // first of all: who asks for a reload must not end the process
 	exporter.FillVersion()
 	flags, err := parseFlags(args, stdout)
 	if err != nil {
@@ -70,7 +72,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	stdlog.SetOutput(io.Discard)   // net/http quotes there what servers send, perhaps the token
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads ends no paid call
 	base, logger := newLoggers(stderr, flags.logLevel, flags.logFormat)
-	if err := serve(flags, base, logger); err != nil {
+	if err := serve(flags, hangUps, base, logger); err != nil {
 		level.Error(logger).Log("msg", "Giving up", "err", err)
 		return 1
 	}
@@ -139,9 +141,7 @@ func (f *flags) load() (*config.Config, error) {
 }
 
 // serve runs the exporter until a signal ends it.
-func serve(f *flags, base, logger log.Logger) error {
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP)
+func serve(f *flags, hangUps <-chan os.Signal, base, logger log.Logger) error {
 	options, err := f.options(logger)
 	if err != nil {
 		return err
@@ -192,7 +192,7 @@ func reload(ctx context.Context, exp *exporter.Exporter, signals <-chan os.Signa
 	for {
 		select {
 		case <-signals:
-			exp.Reload(ctx) //nolint:errcheck // it is logged
+			exp.Reload() //nolint:errcheck // it is logged
 		case <-ctx.Done():
 			return
 		}

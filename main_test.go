@@ -70,8 +70,8 @@ func TestFailedStarts(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no configuration":    {nil, `err="reading the configuration: open bilibili_exporter.yml: no such file or directory: write one, see examples/bilibili_exporter.yml, or name users with --wmid"`},
-		"no such file":        {[]string{"--config.file=none.yml"}, `err="reading the configuration: open none.yml: no such file or directory"`},
+		"no configuration":    {nil, `err="reading the configuration: stat bilibili_exporter.yml: no such file or directory: write one, see examples/bilibili_exporter.yml, or name users with --wmid"`},
+		"no such file":        {[]string{"--config.file=none.yml"}, `err="reading the configuration: stat none.yml: no such file or directory"`},
 		"bad file":            {[]string{"--config.file=" + bad}, `err="` + bad + `:3: users[0].nickname: is not known; the keys here are labels, min_interval, name, wmid"`},
 		"bad file, checked":   {[]string{"--config.check", "--config.file=" + bad}, `:3: users[0].nickname: is not known`},
 		"bad WMID":            {[]string{"--wmid=abc"}, `err="--wmid: \"abc\" is not a WMID: want the number in https://space.bilibili.com/<wmid>"`},

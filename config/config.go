@@ -102,16 +102,15 @@ func defaults() *Config {
 // Load reads the configuration file at path. A token that the file does not
 // name comes from the environment variable [TokenVariable].
 func Load(path string) (*Config, error) {
-	file, err := os.Open(path)
+	text, err := readSmallFile(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	defer file.Close()
-	c, err := Parse(path, file)
+	c, err := Parse(path, bytes.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
-	if info, err := file.Stat(); err == nil && c.API.tokenInFile && info.Mode().Perm()&0o004 != 0 {
+	if info, err := os.Stat(path); err == nil && c.API.tokenInFile && info.Mode().Perm()&0o004 != 0 {
 		c.exposed = path
 	}
 	return c, nil
@@ -176,7 +175,7 @@ func (a *API) ReadToken() (promconfig.Secret, error) {
 	if a.TokenFile == "" {
 		return a.Token, nil
 	}
-	content, err := readSmallFile(a.TokenFile)
+	content, err := readSmallFile(a.TokenFile, maxTokenFile)
 	if err != nil {
 		return "", fmt.Errorf("api.token_file: %w", err)
 	}
@@ -187,10 +186,15 @@ func (a *API) ReadToken() (promconfig.Secret, error) {
 	return promconfig.Secret(token), nil
 }
 
+// The sizes of files, in bytes, that are read at most.
+const (
+	maxFile      = 8 << 20 // the configuration: some 100,000 users
+	maxTokenFile = 64 << 10
+)
+
 // readSmallFile reads a file that cannot keep its reader waiting or fill its
-// memory: a regular one of at most 64 KiB.
-func readSmallFile(path string) ([]byte, error) {
-	const most = 64 << 10
+// memory: a regular one of at most so many bytes.
+func readSmallFile(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -215,7 +219,7 @@ func checkToken(token string) error {
 // Format implements [fmt.Formatter]: it writes the section as YAML, without
 // secrets, whatever the verb.
 func (a API) Format(f fmt.State, _ rune) {
-	text, err := yaml.Marshal(a)
+	text, err := yaml.Marshal(a.masked())
 	if err != nil {
 		text = []byte(err.Error())
 	}
@@ -224,11 +228,32 @@ func (a API) Format(f fmt.State, _ rune) {
 
 // Text returns the configuration as YAML, without secrets.
 func (c *Config) Text() ([]byte, error) {
+	shown := *c
+	shown.API = c.API.masked()
 	var text bytes.Buffer
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
-	err := encoder.Encode(c)
-	return text.Bytes(), err
+	err := encoder.Encode(&shown)
+	return bytes.ReplaceAll(text.Bytes(), []byte(url.User(secret).String()), []byte(secret)), err
+}
+
+// secret stands in place of secrets.
+const secret = "<secret>"
+
+// masked returns the section without what a proxy's URL may hold: a user, a
+// password, a query. The other secrets have types that mask themselves.
+func (a API) masked() API {
+	if proxy := a.HTTPClient.ProxyURL.URL; proxy != nil {
+		shown := *proxy
+		if shown.User != nil {
+			shown.User = url.User(secret)
+		}
+		if shown.RawQuery != "" {
+			shown.RawQuery = url.User(secret).String()
+		}
+		a.HTTPClient.ProxyURL.URL = &shown
+	}
+	return a
 }
 
 // CallsPerDay returns how many calls a day the users' intervals make, without

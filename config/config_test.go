@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-const secret = "s3cret-t0ken"
+const testToken = "s3cret-t0ken"
 
 func parse(t *testing.T, text string) (*Config, error) {
 	t.Helper()
@@ -21,14 +22,14 @@ func parse(t *testing.T, text string) (*Config, error) {
 }
 
 func TestParseDefaults(t *testing.T) {
-	t.Setenv(TokenVariable, " "+secret+"\n")
+	t.Setenv(TokenVariable, " "+testToken+"\n")
 	got, err := parse(t, "users: [2]")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &Config{
 		API: API{
-			Environment: "prod-global", Token: secret, Timeout: model.Duration(time.Minute),
+			Environment: "prod-global", Token: testToken, Timeout: model.Duration(time.Minute),
 			MaxConcurrency: 4, MaxRequestsPerSecond: 5,
 			HTTPClient: promconfig.HTTPClientConfig{ProxyConfig: promconfig.ProxyConfig{ProxyFromEnvironment: true}},
 		},
@@ -163,7 +164,7 @@ func TestParseErrors(t *testing.T) {
 		{"client, TLS version", user + "api: {token: x, http_client: {tls_config: {min_version: SSL3}}}\n", `dir/b.yml:2: api.http_client.tls_config: unknown TLS version: SSL3`},
 		{"client, two CAs", user + "api: {token: x, http_client: {tls_config: {ca: a, ca_file: b}}}\n", `dir/b.yml:2: api.http_client.tls_config: at most one of ca, ca_file & ca_ref must be configured`},
 		{"client, reserved header", user + "api: {token: x, http_client: {http_headers: {Host: {values: [s3cret-t0ken]}}}}\n", `dir/b.yml:2: api.http_client: setting header "Host" is not allowed`},
-		{"client, header", user + "api: {token: x, http_client: {http_headers: {X: {value: s3cret-t0ken}}}}\n", `dir/b.yml:2: api.http_client.http_headers.X.value: is not known; the keys here are files, secrets, values`},
+		{"client, header", user + "api: {token: x, http_client: {http_headers: {X: {value: s3cret-t0ken}}}}\n", `dir/b.yml:2: api.http_client.http_headers.X.value: is not known; the keys here are secrets, values`},
 
 		{"interval", "api: {token: x}\nquota: {min_interval: -1m}\n" + user, `dir/b.yml:2: quota.min_interval: want a duration such as 15m or 1d, got "-1m"`},
 		{"interval, vast", "api: {token: x}\nquota: {min_interval: 2y}\n" + user, `dir/b.yml:2: quota.min_interval: want a duration above 0 and of at most 1y, got "2y"`},
@@ -187,6 +188,10 @@ func TestParseErrors(t *testing.T) {
 		{"WMID twice", "api: {token: x}\nusers:\n  - 2\n  - {wmid: 2}\n", `dir/b.yml:4: users[1]: user 2 is given twice, first in line 3`},
 		{"a user that is a list", "api: {token: x}\nusers: [[2]]\n", `dir/b.yml:2: users[0]: want keys and values, got a list`},
 		{"name", "api: {token: x}\nusers: [{wmid: 2, name: ' '}]\n", `dir/b.yml:2: users[0].name: is empty: remove it to show the WMID`},
+		{"invisible name", "api: {token: x}\nusers: [{wmid: 2, name: \"\u200b\ufeff\"}]\n", `dir/b.yml:2: users[0].name: is empty: remove it to show the WMID`},
+		{"long name", "api: {token: x}\nusers: [{wmid: 2, name: " + strings.Repeat("长", 201) + "}]\n", `dir/b.yml:2: users[0].name: is longer than 200 characters`},
+		{"name that turns the line around", "api: {token: x}\nusers: [{wmid: 2, name: \"a\u202eb\"}]\n", `dir/b.yml:2: users[0].name: holds a character that changes how lines are shown`},
+		{"name with a control character", "api: {token: x}\nusers: [{wmid: 2, name: \"a\\eb\"}]\n", `dir/b.yml:2: users[0].name: holds a character that changes how lines are shown`},
 		{"name of a wrong type", "api: {token: x}\nusers: [{wmid: 2, name: 007}]\n", `dir/b.yml:2: users[0].name: want a string (in quotes if it looks like something else), got a whole number`},
 		{"user's key", "api: {token: x}\nusers: [{wmid: 2, nickname: x}]\n", `dir/b.yml:2: users[0].nickname: is not known; the keys here are labels, min_interval, name, wmid`},
 		{"user's interval", "api: {token: x}\nusers: [{wmid: 2, min_interval: 0s}]\n", `dir/b.yml:2: users[0].min_interval: want a duration above 0 and of at most 1y, got "0s"`},
@@ -218,7 +223,7 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestFromWMIDsErrors(t *testing.T) {
-	t.Setenv(TokenVariable, secret)
+	t.Setenv(TokenVariable, testToken)
 	for wmids, want := range map[string]string{
 		"2,x":  `--wmid: "x" is not a WMID: want the number in https://space.bilibili.com/<wmid>`,
 		"2,02": `--wmid: "02" is not a WMID: want the number in https://space.bilibili.com/<wmid>`,
@@ -246,9 +251,9 @@ func TestReadToken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	api := API{TokenFile: path}
 	for _, test := range []struct{ content, want, err string }{
-		{secret + "\n", secret, ""},
+		{testToken + "\n", testToken, ""},
 		{"", "", "api.token_file: " + path + " is empty"},
-		{secret + "\nx", "", "api.token_file: " + path + " holds a character that no token has: white space within it, say"},
+		{testToken + "\nx", "", "api.token_file: " + path + " holds a character that no token has: white space within it, say"},
 		{"rotated", "rotated", ""},
 		{strings.Repeat("x", 1<<17), "", "api.token_file: " + path + " is not a regular file of at most 65536 bytes"},
 	} {
@@ -275,7 +280,7 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		for _, value := range []any{c, *c, c.API, &c.API} {
-			if text := fmt.Sprintf(verb, value); strings.Contains(text, secret) || strings.Contains(text, fmt.Sprintf("%x", secret)) {
+			if text := fmt.Sprintf(verb, value); strings.Contains(text, testToken) || strings.Contains(text, fmt.Sprintf("%x", testToken)) {
 				t.Errorf("%s of %T shows the token: %s", verb, value, text)
 			}
 		}
@@ -293,7 +298,7 @@ api:
   token: s3cret-t0ken
   max_requests_per_second: 0.5
   http_client:
-    proxy_url: http://proxy.example.com:3128
+    proxy_url: http://s3cret-t0ken:s3cret-t0ken@proxy.example.com:3128/?key=s3cret-t0ken
     proxy_connect_header: {X-Key: [s3cret-t0ken]}
     tls_config: {ca_file: /ca.pem, server_name: x, min_version: TLS12}
     http_headers: {X-Team: {values: [a], secrets: [s3cret-t0ken]}}
@@ -311,10 +316,10 @@ users: [3546564939877816, {wmid: 2, name: "1e3 # 碧诗", labels: {agency: "yes"
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(marshalled), secret) {
+		if strings.Contains(string(marshalled), testToken) {
 			t.Errorf("%s: a secret is shown:\n%s", name, marshalled)
 		}
-		got, err := parse(t, string(marshalled))
+		got, err := parse(t, strings.ReplaceAll(string(marshalled), secret, "x"))
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, marshalled)
 		}
@@ -325,9 +330,27 @@ users: [3546564939877816, {wmid: 2, name: "1e3 # 碧诗", labels: {agency: "yes"
 	}
 }
 
+// TestLoadOddFiles refuses what would keep its reader waiting or fill its memory.
+func TestLoadOddFiles(t *testing.T) {
+	dir := t.TempDir()
+	fifo, huge := filepath.Join(dir, "fifo"), filepath.Join(dir, "huge")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(huge, make([]byte, maxFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, huge, dir} {
+		want := "reading the configuration: " + path + " is not a regular file of at most 8388608 bytes"
+		if _, err := Load(path); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
 // TestExposedToken warns of a file that holds the token and is readable by all.
 func TestExposedToken(t *testing.T) {
-	t.Setenv(TokenVariable, secret)
+	t.Setenv(TokenVariable, testToken)
 	path := filepath.Join(t.TempDir(), "b.yml")
 	for _, test := range []struct {
 		text string
@@ -403,13 +426,13 @@ func TestCallsPerDay(t *testing.T) {
 
 // TestExample loads the example file, which names every key with its default.
 func TestExample(t *testing.T) {
-	t.Setenv(TokenVariable, secret)
+	t.Setenv(TokenVariable, testToken)
 	got, err := Load("../examples/bilibili_exporter.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := defaults()
-	want.API.Token = secret
+	want.API.Token = testToken
 	want.Users = []User{
 		{WMID: 472747194, Name: "472747194", MinInterval: want.Quota.MinInterval},
 		{WMID: 2, Name: "碧诗", Labels: map[string]string{"agency": "none"}, MinInterval: model.Duration(time.Hour)},

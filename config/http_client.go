@@ -59,7 +59,7 @@ func decodeHTTPClient(s *section, to *promconfig.HTTPClientConfig) {
 
 	headers := s.sub("http_headers")
 	for name := range headers.nodes {
-		headers.sub(name).known(keysOf(reflect.TypeFor[promconfig.Header]())...)
+		headers.sub(name).known("secrets", "values") // files would be read, and waited for, at every call
 	}
 	if s.has("http_headers") {
 		s.foreign("http_headers", &to.HTTPHeaders)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // zones for machines and images that have none
+	"unicode"
+	"unicode/utf8"
 
 	promconfig "github.com/prometheus/common/config"
 	"gopkg.in/yaml.v3"
@@ -190,11 +192,28 @@ func (u *User) decode(d *decoder, node *yaml.Node, path string) {
 	}
 	u.Name = strconv.FormatInt(u.WMID, 10)
 	s.text("name", &u.Name)
-	if strings.TrimSpace(u.Name) == "" {
-		s.bad("name", "is empty: remove it to show the WMID")
+	if problem := checkName(u.Name); problem != "" {
+		s.bad("name", "%s", problem)
 	}
 	s.duration("min_interval", &u.MinInterval)
 	u.decodeLabels(s.sub("labels"))
+}
+
+// maxName is how many characters a name may have.
+const maxName = 200
+
+// checkName says what is wrong with a name, which stands in logs and on pages.
+func checkName(name string) string {
+	invisible := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }
+	switch {
+	case strings.TrimFunc(name, invisible) == "":
+		return "is empty: remove it to show the WMID"
+	case utf8.RuneCountInString(name) > maxName:
+		return fmt.Sprintf("is longer than %d characters", maxName)
+	case strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }):
+		return "holds a character that changes how lines are shown"
+	}
+	return ""
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)

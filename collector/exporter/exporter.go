@@ -59,6 +59,7 @@ type Exporter struct {
 	reloads   *reloads
 	registry  *prometheus.Registry      // of what no reload changes
 	scraped   atomic.Pointer[time.Time] // when the latest scrape came, nil before the first
+	rendering chan struct{}             // has room for the status pages that are being rendered
 	inForce   atomic.Pointer[inForce]
 	closing   atomic.Bool
 }
@@ -68,13 +69,14 @@ type inForce struct {
 	config   *config.Config
 	text     func() ([]byte, error) // the configuration as YAML, without secrets
 	zone     *time.Location
+	token    *tokenSource
 	view     *collector.View
 	registry *prometheus.Registry // of everything
 }
 
 // New returns an exporter for a valid configuration. It calls nobody.
 func New(cfg *config.Config, options Options) (*Exporter, error) {
-	settings, limits, err := prepare(cfg, options.Logger)
+	p, err := prepare(cfg, options.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +87,10 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard := newGuard(limits, storage)
-	e := &Exporter{options: options, started: time.Now(), storage: storage, reloads: newReloads()}
+	guard := newGuard(p.limits, storage)
+	e := &Exporter{options: options, started: time.Now(), storage: storage, reloads: newReloads(), rendering: make(chan struct{}, 2)}
 	e.collector = collector.New(collector.Config{
-		Settings:       settings,
+		Settings:       p.settings,
 		Guard:          guard,
 		CollectTimeout: defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
 		Logger:         options.Logger,
@@ -98,16 +100,21 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	}
 	e.registry = e.newRegistry()
 	handler := e.newMux()
-	e.use(cfg, limits.Zone)
+	e.use(p)
 	e.Handler = handler
 	return e, nil
 }
 
-// prepare makes of a configuration what the collector and the guard need of it.
-func prepare(cfg *config.Config, logger log.Logger) (collector.Settings, quota.Limits, error) {
-	none := func(err error) (collector.Settings, quota.Limits, error) {
-		return collector.Settings{}, quota.Limits{}, err
-	}
+// prepared is a configuration, and what the parts need of it.
+type prepared struct {
+	config   *config.Config
+	token    *tokenSource
+	settings collector.Settings
+	limits   quota.Limits
+}
+
+// prepare makes of a configuration what the parts need. It changes nothing.
+func prepare(cfg *config.Config, logger log.Logger) (*prepared, error) {
 	transport, err := promconfig.NewRoundTripperFromConfig(cfg.API.HTTPClient, "justoneapi",
 		// Every call has a connection of its own. On one that was used before,
 		// a call could be lost, and perhaps billed, because the other side has
@@ -116,19 +123,19 @@ func prepare(cfg *config.Config, logger log.Logger) (collector.Settings, quota.L
 		promconfig.WithHTTP2Disabled(),
 		promconfig.WithUserAgent(version.ComponentUserAgent("bilibili_exporter")))
 	if err != nil {
-		return none(fmt.Errorf("api.http_client: %w", err))
+		return nil, fmt.Errorf("api.http_client: %w", err)
 	}
 	base, err := cfg.API.URL()
 	if err != nil {
-		return none(fmt.Errorf("api.base_url: %w", err))
+		return nil, fmt.Errorf("api.base_url: %w", err)
 	}
 	zone, err := cfg.Quota.Location()
 	if err != nil {
-		return none(fmt.Errorf("quota.time_zone: %w", err))
+		return nil, fmt.Errorf("quota.time_zone: %w", err)
 	}
 	token, err := newTokenSource(cfg.API.ReadToken, logger)
 	if err != nil {
-		return none(err)
+		return nil, err
 	}
 	settings := collector.Settings{
 		API:                  justoneapi.New(base, transport),
@@ -143,7 +150,7 @@ func prepare(cfg *config.Config, logger log.Logger) (collector.Settings, quota.L
 		settings.Users = append(settings.Users, collector.User{WMID: user.WMID, Name: user.Name, Labels: user.Labels})
 		limits.Users = append(limits.Users, quota.User{WMID: user.WMID, MinInterval: time.Duration(user.MinInterval)})
 	}
-	return settings, limits, nil
+	return &prepared{cfg, token, settings, limits}, nil
 }
 
 // newGuard returns a guard that remembers what the storage holds.
@@ -172,8 +179,11 @@ func (e *Exporter) newRegistry() *prometheus.Registry {
 // the pages show. They gather without calling the API: a scrape has refreshed
 // before. A registry keeps to the label names that it has seen, so that each
 // configuration has its own.
-func (e *Exporter) use(cfg *config.Config, zone *time.Location) {
-	f := &inForce{config: cfg, text: sync.OnceValues(cfg.Text), zone: zone, view: e.collector.View(), registry: prometheus.NewRegistry()}
+func (e *Exporter) use(p *prepared) {
+	f := &inForce{
+		config: p.config, text: sync.OnceValues(p.config.Text), zone: p.limits.Zone, token: p.token,
+		view: e.collector.View(), registry: prometheus.NewRegistry(),
+	}
 	f.registry.MustRegister(e.registry, f.view)
 	e.inForce.Store(f)
 }

@@ -184,7 +184,7 @@ func TestDeadline(t *testing.T) {
 func TestMaxRequests(t *testing.T) {
 	server := newServer(t)
 	server.SetAll(justoneapitest.Hang())
-	e, _ := newExporter(t, configFor(server.URL), func(o *exporter.Options) { o.MaxRequests = 1 })
+	e, logged := newExporter(t, configFor(server.URL), func(o *exporter.Options) { o.MaxRequests = 1 })
 	var first sync.WaitGroup
 	first.Go(func() { ask(e, http.MethodGet, "/metrics", timeoutHeader, "2") })
 	defer first.Wait()
@@ -194,6 +194,9 @@ func TestMaxRequests(t *testing.T) {
 	w := ask(e, http.MethodGet, "/metrics")
 	if want := "Too many requests at a time (--web.max-requests=1), try again later.\n"; w.Code != http.StatusServiceUnavailable || w.Body.String() != want {
 		t.Errorf("got status %d and %q, want 503 and %q", w.Code, w.Body.String(), want)
+	}
+	if !strings.Contains(logged.String(), `level=warn msg="Scrapes are refused: too many at a time, or clients that do not read their answers" max_requests=1`) {
+		t.Errorf("the log does not tell:\n%s", logged)
 	}
 }
 
@@ -442,9 +445,11 @@ func TestTokenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	scrape(`bilibili_up{wmid="1"} 1`)
+	expectPage(t, e, "/", "The token cannot be read; the last good one serves: api.token_file: stat "+path)
 	scrape(`bilibili_up{wmid="1"} 1`)
 	write(justoneapitest.Token)
 	scrape(`bilibili_up{wmid="1"} 1`)
+	expectPage(t, e, "/", "!The token cannot be read")
 	for message, want := range map[string]int{"The token has changed": 1, "The token cannot be read": 1, "The token can be read again": 1} {
 		if got := strings.Count(logged.String(), message); got != want {
 			t.Errorf("the log says %q %d times, want %d:\n%s", message, got, want, logged)

@@ -61,7 +61,7 @@ func (e *Exporter) newMux() http.Handler {
 
 // routes returns the handlers of all pages, by pattern.
 func (e *Exporter) routes() map[string]http.Handler {
-	limitPages := limit(e.options.MaxRequests)
+	limitPages := limit(e.options.MaxRequests, func() {})
 	routes := map[string]http.Handler{
 		"GET " + e.options.TelemetryPath: e.metricsHandler(),
 		"GET /{$}":                       limitPages(untilWritten(http.HandlerFunc(e.statusPage))),
@@ -70,7 +70,7 @@ func (e *Exporter) routes() map[string]http.Handler {
 		"GET /-/ready":                   http.HandlerFunc(e.ready),
 	}
 	if e.options.EnableLifecycle {
-		routes["POST /-/reload"] = e.reloadHandler()
+		routes["POST /-/reload"] = limitPages(e.reloadHandler())
 	} else {
 		routes["/-/reload"] = http.HandlerFunc(refuseReload)
 	}
@@ -117,7 +117,13 @@ func (e *Exporter) metricsHandler() http.Handler {
 		ErrorLog:      &errorLog{logger: e.options.Logger, sometimes: rate.Sometimes{Interval: time.Minute}},
 		ErrorHandling: promhttp.ContinueOnError, // one bad series must not cost the others
 	}))
-	handler := limit(e.options.MaxRequests)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	sometimes := rate.Sometimes{Interval: time.Minute}
+	refused := func() {
+		sometimes.Do(func() {
+			level.Warn(e.options.Logger).Log("msg", "Scrapes are refused: too many at a time, or clients that do not read their answers", "max_requests", e.options.MaxRequests)
+		})
+	}
+	handler := limit(e.options.MaxRequests, refused)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			now := time.Now()
 			e.scraped.Store(&now)
@@ -160,8 +166,8 @@ func scrapeTimeout(header http.Header, offset time.Duration) time.Duration {
 }
 
 // limit returns what makes handlers answer 503 to requests beyond the given
-// number at a time, of all of them together; 0 is no limit.
-func limit(requests int) func(http.Handler) http.Handler {
+// number at a time, of all of them together, and call refused; 0 is no limit.
+func limit(requests int, refused func()) func(http.Handler) http.Handler {
 	if requests == 0 {
 		return func(next http.Handler) http.Handler { return next }
 	}
@@ -173,6 +179,7 @@ func limit(requests int) func(http.Handler) http.Handler {
 				defer func() { <-slots }()
 				next.ServeHTTP(w, r)
 			default:
+				refused()
 				writeText(w, http.StatusServiceUnavailable, fmt.Sprintf("Too many requests at a time (--web.max-requests=%d), try again later.", requests))
 			}
 		})

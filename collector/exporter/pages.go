@@ -3,6 +3,7 @@ package exporter
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -14,24 +15,38 @@ import (
 // statusPage serves the page at /. Its links are relative, for proxies that
 // serve it under a path.
 func (e *Exporter) statusPage(w http.ResponseWriter, r *http.Request) {
-	inForce := e.inForce.Load()
-	data := status.Data{
-		Now: time.Now(), Started: e.started,
-		Users: inForce.view.Users(), Account: inForce.view.Account(), Zone: inForce.zone,
-		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")", Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"),
-		ReloadError: e.reloads.lastError(), StorageError: e.storage.lastError(),
+	// Many at a time would take memory, and time from scrapes.
+	select {
+	case e.rendering <- struct{}{}:
+	case <-r.Context().Done():
+		return
 	}
-	if scraped := e.scraped.Load(); scraped != nil {
-		data.LastScrape = *scraped
-	}
-	var page bytes.Buffer
-	if err := status.Render(&page, data, r.URL.Query()); err != nil {
+	page, err := e.renderStatus(r.URL.Query())
+	<-e.rendering
+	if err != nil {
 		writeText(w, http.StatusInternalServerError, "Writing the page failed: "+err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", status.Policy)
 	page.WriteTo(w) //nolint:errcheck // the client may have left
+}
+
+func (e *Exporter) renderStatus(query url.Values) (*bytes.Buffer, error) {
+	inForce := e.inForce.Load()
+	data := status.Data{
+		Now: time.Now(), Started: e.started,
+		Users: inForce.view.Users(), Account: inForce.view.Account(), Zone: inForce.zone,
+		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")", Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"),
+		ReloadError: e.reloads.lastError(), StorageError: e.storage.lastError(),
+		TokenError: inForce.token.lastError(), Closing: e.closing.Load(),
+	}
+	if scraped := e.scraped.Load(); scraped != nil {
+		data.LastScrape = *scraped
+	}
+	page := new(bytes.Buffer)
+	err := status.Render(page, data, query)
+	return page, err
 }
 
 // configPage serves the configuration in force, without secrets.

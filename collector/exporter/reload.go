@@ -1,11 +1,11 @@
 package exporter
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,20 +68,17 @@ func (r *reloads) lastError() string {
 	return ""
 }
 
+// patience is how long a reload waits for one that runs. A file system that
+// hangs keeps that one for ever.
+const patience = 5 * time.Second
+
 // Reload loads the configuration and puts it in force: values and calls that
-// run stay. A bad one changes nothing. It waits for a reload that runs, until
-// ctx ends. What comes of it is logged.
-func (e *Exporter) Reload(ctx context.Context) error {
-	select {
-	case e.reloads.turn <- struct{}{}:
-		defer func() { <-e.reloads.turn }()
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for another reload: %w", ctx.Err())
-	}
+// run stay. A bad one changes nothing. What comes of it is logged.
+func (e *Exporter) Reload() error {
 	if e.closing.Load() {
 		return errors.New("the exporter is shutting down")
 	}
-	err := e.reload()
+	err := e.reloadInTurn()
 	e.reloads.record(err)
 	if err != nil {
 		level.Error(e.options.Logger).Log("msg", "Reloading the configuration failed; the one before stays in force", "err", err)
@@ -92,25 +89,35 @@ func (e *Exporter) Reload(ctx context.Context) error {
 	return nil
 }
 
+func (e *Exporter) reloadInTurn() error {
+	select {
+	case e.reloads.turn <- struct{}{}:
+		defer func() { <-e.reloads.turn }()
+		return e.reload()
+	case <-time.After(patience):
+		return errors.New("another reload has not ended: a file that the configuration names keeps it waiting, or the configuration file itself")
+	}
+}
+
 func (e *Exporter) reload() error {
 	cfg, err := e.options.Load()
 	if err != nil {
 		return err
 	}
-	settings, limits, err := prepare(cfg, e.options.Logger)
+	p, err := prepare(cfg, e.options.Logger)
 	if err != nil {
 		return err
 	}
-	e.collector.Reload(settings, limits)
-	e.use(cfg, limits.Zone)
+	e.collector.Reload(p.settings, p.limits)
+	e.use(p)
 	return nil
 }
 
 // reloadHandler returns the handler of /-/reload. Pages of other origins are
 // kept from making a browser reload.
 func (e *Exporter) reloadHandler() http.Handler {
-	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := e.Reload(r.Context()); err != nil {
+	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := e.Reload(); err != nil {
 			writeText(w, http.StatusInternalServerError, fmt.Sprintf("Reloading the configuration failed; the one before stays in force: %v", err))
 			return
 		}

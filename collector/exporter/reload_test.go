@@ -1,11 +1,13 @@
 package exporter_test
 
 import (
+	"errors"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
@@ -115,6 +117,31 @@ func TestBadReloads(t *testing.T) {
 	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "shutting down") {
 		t.Errorf("after the end: got status %d and %s", w.Code, w.Body)
 	}
+}
+
+// TestHungReload: a file system that hangs is told of, and keeps no scrape.
+func TestHungReload(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	release := make(chan struct{})
+	e, logged := newExporter(t, configFor(server.URL), func(o *exporter.Options) {
+		o.EnableLifecycle = true
+		o.Load = func() (*config.Config, error) {
+			<-release
+			return nil, errors.New("released")
+		}
+	})
+	var hung sync.WaitGroup
+	hung.Go(func() { ask(e, http.MethodPost, "/-/reload") })
+	defer hung.Wait()
+	defer close(release)
+	time.Sleep(10 * time.Millisecond)
+	want := "another reload has not ended: a file that the configuration names keeps it waiting, or the configuration file itself"
+	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), want) || !strings.Contains(logged.String(), want) {
+		t.Errorf("got status %d and %s, and the log\n%s", w.Code, w.Body, logged)
+	}
+	expectPage(t, e, "/metrics", `bilibili_up{wmid="3"} 1`, "bilibili_exporter_config_last_reload_successful 0")
+	expectPage(t, e, "/", "The latest reload failed: another reload has not ended")
 }
 
 // TestForeignReload refuses what a page of another origin makes a browser send.

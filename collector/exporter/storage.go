@@ -58,7 +58,7 @@ func openStorage(path string, logger log.Logger) (*storage, error) {
 func (s *storage) failed(operation string, err error) {
 	s.errors.WithLabelValues(operation).Inc()
 	if operation == store.OperationWrite && s.setFailure(err.Error()) {
-		level.Error(s.logger).Log("msg", "The state cannot be written to disk; going on from memory, and trying again at every call", "err", err)
+		level.Error(s.logger).Log("msg", "The state is not on disk: a restart would ask, and pay, again", "err", err)
 	}
 }
 

@@ -93,7 +93,7 @@ func TestFailingDisk(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	expectPage(t, e, "/", "The state is not on disk: "+state+" was removed or replaced")
-	if got := strings.Count(logged.String(), "The state cannot be written to disk"); got != 1 {
+	if got := strings.Count(logged.String(), "The state is not on disk: a restart would ask, and pay, again"); got != 1 {
 		t.Errorf("the log says it %d times:\n%s", got, logged)
 	}
 	if err := os.Rename(aside, state); err != nil {

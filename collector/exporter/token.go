@@ -1,6 +1,8 @@
 package exporter
 
 import (
+	"sync/atomic"
+
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	promconfig "github.com/prometheus/common/config"
@@ -9,12 +11,13 @@ import (
 )
 
 // tokenSource reads the token anew each time it is needed; while it cannot be
-// read, the last good one serves. It is not safe for concurrent use.
+// read, the last good one serves. [tokenSource.read] must not be called by two
+// at a time.
 type tokenSource struct {
 	from    func() (promconfig.Secret, error)
 	logger  log.Logger
 	last    justoneapi.Token
-	failing bool
+	failure atomic.Pointer[string] // of the latest reading, nil if it succeeded
 }
 
 // newTokenSource returns a source that has read a token.
@@ -28,16 +31,15 @@ func newTokenSource(from func() (promconfig.Secret, error), logger log.Logger) (
 
 func (s *tokenSource) read() justoneapi.Token {
 	text, err := s.from()
-	switch {
-	case err != nil:
-		if !s.failing {
+	if err != nil {
+		problem := err.Error()
+		if s.failure.Swap(&problem) == nil {
 			level.Error(s.logger).Log("msg", "The token cannot be read; the last good one serves", "err", err)
 		}
-		s.failing = true
 		return s.last
-	case s.failing:
+	}
+	if s.failure.Swap(nil) != nil {
 		level.Info(s.logger).Log("msg", "The token can be read again")
-		s.failing = false
 	}
 	token := justoneapi.NewToken(string(text))
 	if !token.Equal(s.last) {
@@ -45,4 +47,12 @@ func (s *tokenSource) read() justoneapi.Token {
 	}
 	s.last = token
 	return token
+}
+
+// lastError returns why the token cannot be read; empty if it can.
+func (s *tokenSource) lastError() string {
+	if problem := s.failure.Load(); problem != nil {
+		return *problem
+	}
+	return ""
 }

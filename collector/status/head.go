@@ -63,6 +63,9 @@ const muchStretched = 2
 func problemsOf(data Data) []problem {
 	var problems []problem
 	add := func(stops, what, advice string) { problems = append(problems, problem{what, advice, stops}) }
+	if data.Closing {
+		add("the exporter is shutting down", "The exporter is shutting down: no call begins any more.", "Those that run are waited for.")
+	}
 	a := data.Account
 	if a.Pause.Reason != "" {
 		kind := justoneapi.ExplainReason(justoneapi.Reason(a.Pause.Reason))
@@ -85,6 +88,9 @@ func problemsOf(data Data) []problem {
 	}
 	if data.StorageError != "" {
 		add("", "The state is not on disk: "+data.StorageError, "Look at the disk: what is not written is forgotten at a restart, which then asks, and pays, again.")
+	}
+	if data.TokenError != "" {
+		add("", "The token cannot be read; the last good one serves: "+data.TokenError, "Bring the file back: a restart would fail without it.")
 	}
 	return problems
 }
@@ -131,7 +137,7 @@ func budgetOf(data Data) budget {
 		b.Text = plural(a.Used, "request") + " today; no daily limit is configured"
 		return b
 	}
-	b.Text = fmt.Sprintf("%s of %s used, %s left", number(int64(a.Used)), plural(a.Limit, "request"), number(int64(a.Remaining)))
+	b.Text = fmt.Sprintf("%s of %s requests used, %s left", number(int64(a.Used)), number(int64(a.Limit)), number(int64(a.Remaining)))
 	if a.Remaining > 0 && a.Ratio >= 1.01 {
 		b.Reset += fmt.Sprintf(" To last until then, every interval is stretched by %.2f.", a.Ratio)
 	}

@@ -29,6 +29,8 @@ type Data struct {
 
 	ReloadError  string // why the latest reload failed; empty if it did not
 	StorageError string // why the state is not on disk; empty if it is
+	TokenError   string // why the token cannot be read; empty if it can
+	Closing      bool   // whether the exporter is shutting down
 }
 
 var (

@@ -225,7 +225,7 @@ func (s *Store) commit() {
 	told := make(chan struct{})
 	slow := time.AfterFunc(slowCommit, func() {
 		defer close(told)
-		s.onError(OperationWrite, fmt.Errorf("writing has taken %v, and goes on", slowCommit))
+		s.onError(OperationWrite, fmt.Errorf("writing has taken %v, and goes on: until it ends no call can be recorded, and none is made", slowCommit))
 	})
 	err := s.write(changes)
 	slowly := !slow.Stop()

@@ -3,6 +3,7 @@ GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.
 FUZZ     = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 FUZZTIME  ?= 1m
 ROUNDS    ?= 20
+SOAK      ?= 3m
 BENCHTIME ?= 5x
 
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null)
@@ -17,7 +18,7 @@ LDFLAGS    := -s -w \
 # TAGGED returns the tests of the files that take the given build tag.
 TAGGED = $(shell grep -l '^//go:build $(1)$$' *_test.go | xargs grep -ho '^func Test[[:alnum:]]*' | cut -c6- | paste -sd '|')
 
-.PHONY: all build test race e2e crash bench fuzz lint fmt
+.PHONY: all build test race e2e crash soak bench fuzz lint fmt
 all: build test lint
 
 build: ## the static, stripped binary
@@ -31,11 +32,14 @@ race: ## a shorter season, for the race detector is slow
 
 e2e: ## with a real Prometheus, browser and curl, installed from Debian's packages when missing
 	.ci/install prometheus chromium curl
-	$(GO) test -tags e2e -run '^($(call TAGGED,e2e))$$' -count=1 .
+	$(GO) test -tags e2e -run '^($(call TAGGED,e2e))$$' -parallel 8 -count=1 .
 
 crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
 	.ci/install strace
 	$(GO) test -tags crash -run 'TestKills|TestSyncBeforeRequest|TestFullDisk' -count=1 -v -timeout 40m . -rounds=$(ROUNDS)
+
+soak: ## bad scrapers and a bad API, and nothing may be left behind; SOAK=30m by hand
+	$(GO) test -tags soak -run TestSoak -count=1 -v -timeout 40m . -soak=$(SOAK)
 
 bench: ## a refresh with the store beside one without, and a start with the state of 10,000 users
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./collector/exporter
@@ -47,7 +51,7 @@ fuzz: ## the parsers of outside input; what is found stays in testdata/fuzz
 
 lint:
 	$(GO) mod tidy -diff
-	$(GOLANGCI) run --build-tags e2e,crash
+	$(GOLANGCI) run --build-tags e2e,crash,soak
 
 fmt:
 	$(GOLANGCI) fmt

@@ -1,0 +1,218 @@
+//go:build e2e
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+)
+
+// faster is by how much this rehearsal is faster than life: all times of the
+// examples are divided by it. A Prometheus notices new targets within 5 s,
+// however fast: faster than this, a move would look like an exporter that is down.
+const faster = 40
+
+var (
+	duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)\b`)
+	product  = regexp.MustCompile(`\b(\d+) \* (60|3600)\b`) // seconds, where PromQL counts them
+)
+
+// rehearse divides all times in a text.
+func rehearse(text string) string {
+	units := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "60": time.Minute, "3600": time.Hour}
+	length := func(groups []string) time.Duration {
+		n, _ := strconv.Atoi(groups[1]) // digits, by the expression
+		return time.Duration(n) * units[groups[2]] / faster
+	}
+	text = product.ReplaceAllStringFunc(text, func(match string) string {
+		return fmt.Sprintf("%g", length(product.FindStringSubmatch(match)).Seconds())
+	})
+	return duration.ReplaceAllStringFunc(text, func(match string) string {
+		return fmt.Sprintf("%dms", length(duration.FindStringSubmatch(match)).Milliseconds())
+	})
+}
+
+// rehearsal is a copy of the examples for Prometheus and Alertmanager, faster
+// and with addresses of its own.
+type rehearsal struct {
+	t      *testing.T
+	folder string
+}
+
+func newRehearsal(t *testing.T) *rehearsal {
+	t.Helper()
+	r := &rehearsal{t: t, folder: t.TempDir()}
+	for _, pattern := range []string{"prometheus/prometheus.yml", "prometheus/rules/*.yml", "alertmanager/alertmanager.yml"} {
+		paths, err := filepath.Glob("examples/" + pattern)
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no %s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.write(strings.TrimPrefix(path, "examples/"), rehearse(string(text)))
+		}
+	}
+	return r
+}
+
+// write writes a file at once, as those who watch it want.
+func (r *rehearsal) write(name, text string) {
+	r.t.Helper()
+	path := filepath.Join(r.folder, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rehearsal) target(name, address string) {
+	r.t.Helper()
+	r.write("prometheus/targets/"+name+".yml", `[{targets: ["`+address+`"]}]`)
+}
+
+// notification is an alert as a webhook is told of it.
+type notification struct {
+	Status, Path        string
+	Labels, Annotations map[string]string
+}
+
+// webhook collects what Alertmanager tells.
+type webhook struct {
+	*httptest.Server
+	mu    sync.Mutex // protects the following field
+	heard []notification
+}
+
+func newWebhook(t *testing.T) *webhook {
+	w := &webhook{}
+	w.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var body struct{ Alerts []notification }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, alert := range body.Alerts {
+			alert.Path = r.URL.Path
+			w.heard = append(w.heard, alert)
+		}
+	}))
+	t.Cleanup(w.Close)
+	return w
+}
+
+// await waits for a notification, and returns it.
+func (w *webhook) await(t *testing.T, status, alert string, patience time.Duration) notification {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		for _, n := range w.all() {
+			if n.Status == status && n.Labels["alertname"] == alert {
+				return n
+			}
+		}
+	}
+	t.Fatalf("%s is not %s; heard %+v", alert, status, w.all())
+	return notification{}
+}
+
+func (w *webhook) all() []notification {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]notification(nil), w.heard...)
+}
+
+// startServer starts a server that logs where it listens.
+func startServer(t *testing.T, program string, args ...string) (*process, string) {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatalf("%v: make e2e installs it", err)
+	}
+	p := start(t, exec.Command(path, append(args, "--web.listen-address=127.0.0.1:0")...))
+	return p, p.await(`msg="?Listening on"? address=(\S+)`)
+}
+
+// TestAlerts goes the whole way: a creator loses followers, the exporter is asked,
+// Prometheus raises the alert of the examples, Alertmanager sends it on, and
+// takes it back when they return. An exporter that moves raises nothing.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	api := justoneapitest.NewServer()
+	defer api.Close()
+	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
+	api.Set(3, justoneapitest.Stat(justoneapitest.Constant(500), 1))
+	file := writeFile(t, "b.yml", fmt.Sprintf("api: {base_url: '%s', token: %s}\nquota: {min_interval: %dms}\nusers: [{wmid: 2, name: 碧诗}, 3]\n",
+		api.URL, justoneapitest.Token, (15*time.Minute/faster).Milliseconds()))
+	store := "--storage.path=" + t.TempDir()
+	before, address := startExporter(t, "--config.file="+file, store)
+
+	hook, r := newWebhook(t), newRehearsal(t)
+	text, err := os.ReadFile(filepath.Join(r.folder, "alertmanager/alertmanager.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write("alertmanager/alertmanager.yml", strings.ReplaceAll(string(text), "http://localhost:8060", hook.URL))
+	_, manager := startServer(t, "prometheus-alertmanager", "--config.file="+r.folder+"/alertmanager/alertmanager.yml",
+		"--storage.path="+t.TempDir(), "--cluster.listen-address=")
+	r.target("alertmanager", manager)
+	r.target("exporter", address)
+	server, prometheusAddress := startServer(t, "prometheus", "--config.file="+r.folder+"/prometheus/prometheus.yml",
+		"--storage.tsdb.path="+t.TempDir(), "--query.lookback-delta="+rehearse("5m"), "--rules.alert.resend-delay="+rehearse("1m"))
+	server.await(`(Server is ready to receive web requests)`)
+	p := &prometheus{process: server, url: "http://" + prometheusAddress}
+	p.expect(`bilibili_followers{wmid="2"}`, 1_000_000)
+
+	before.end(syscall.SIGTERM) // it moves
+	_, address = startExporter(t, "--config.file="+file, store)
+	r.target("exporter", address)
+	p.expect(`count(up == 1)`, 1)
+	time.Sleep(95 * time.Minute / faster) // as much as the comparison with an hour ago looks back
+	if heard := hook.all(); len(heard) > 0 {
+		t.Errorf("before followers dropped, and an exporter's move later, there are alerts: %+v", heard)
+	}
+
+	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(880_000), 11))
+	got := hook.await(t, "firing", "BilibiliFollowersPlunged", 60*time.Minute/faster)
+	want := map[string]string{"severity": "critical", "wmid": "2", "job": "bilibili"}
+	for label, value := range want {
+		if got.Labels[label] != value {
+			t.Errorf("label %s is %q, want %q", label, got.Labels[label], value)
+		}
+	}
+	if summary := got.Annotations["summary"]; summary != "碧诗 has lost 120k followers in an hour" || got.Path != "/critical" {
+		t.Errorf("%s is told %q", got.Path, summary)
+	}
+	if description := got.Annotations["description"]; !strings.HasPrefix(description, "880k are left, 12% fewer than an hour ago, by two answers or more.") {
+		t.Errorf("got the description %q", description)
+	}
+
+	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
+	hook.await(t, "resolved", "BilibiliFollowersPlunged", 90*time.Minute/faster)
+	for _, n := range hook.all() {
+		if name := n.Labels["alertname"]; name != "BilibiliFollowersPlunged" && name != "BilibiliFollowersDropped" || n.Labels["wmid"] != "2" {
+			t.Errorf("there is another alert: %+v", n)
+		}
+	}
+}

@@ -18,7 +18,7 @@ LDFLAGS    := -s -w \
 # TAGGED returns the tests of the files that take the given build tag.
 TAGGED = $(shell grep -l '^//go:build $(1)$$' *_test.go | xargs grep -ho '^func Test[[:alnum:]]*' | cut -c6- | paste -sd '|')
 
-.PHONY: all build test race e2e crash soak bench fuzz lint fmt
+.PHONY: all build test race e2e crash soak bench fuzz grafana lint fmt
 all: build test lint
 
 build: ## the static, stripped binary
@@ -48,6 +48,9 @@ fuzz: ## the parsers of outside input; what is found stays in testdata/fuzz
 	$(FUZZ) -fuzz FuzzDecode ./collector/justoneapi
 	$(FUZZ) -fuzz FuzzQuery ./collector/status
 	$(FUZZ) -fuzz FuzzParse ./config
+
+grafana: ## the dashboards, decoded with Grafana's own types, which the exporter does not depend on
+	cd examples/grafana/check && $(GO) test -count=1 ./...
 
 lint:
 	$(GO) mod tidy -diff

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+)
+
+// dashboardFiles returns Grafana's dashboards as plain JSON values, by file name.
+func dashboardFiles(t *testing.T) map[string]any {
+	t.Helper()
+	paths, err := filepath.Glob("examples/grafana/dashboards/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no dashboards", err)
+	}
+	all := make(map[string]any)
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dashboard any
+		if err := json.Unmarshal(text, &dashboard); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		all[filepath.Base(path)] = dashboard
+	}
+	return all
+}
+
+// walk calls visit for every object in a JSON value.
+func walk(value any, visit func(object map[string]any)) {
+	switch value := value.(type) {
+	case map[string]any:
+		visit(value)
+		for _, inner := range value {
+			walk(inner, visit)
+		}
+	case []any:
+		for _, inner := range value {
+			walk(inner, visit)
+		}
+	}
+}
+
+// variableQuery matches the queries of variables; its group is the expression.
+var variableQuery = regexp.MustCompile(`^(?:query_result|label_values)\((.*?)(?:, \w+)?\)$`)
+
+// dashboardExpressions returns the PromQL of all panels, annotations and
+// variables of the dashboards, with everything chosen and short times in place
+// of Grafana's variables.
+func dashboardExpressions(t *testing.T) []string {
+	t.Helper()
+	variables := strings.NewReplacer("${creator:regex}", ".*", "${instance:regex}", ".*", "$window", "1h", "$__rate_interval", "1m", "$__range", "1h")
+	unique := make(map[string]bool)
+	for _, dashboard := range dashboardFiles(t) {
+		walk(dashboard, func(object map[string]any) {
+			if expr, ok := object["expr"].(string); ok {
+				unique[variables.Replace(expr)] = true
+			}
+			query, _ := object["query"].(string)
+			if match := variableQuery.FindStringSubmatch(query); match != nil {
+				unique[variables.Replace(match[1])] = true
+			}
+		})
+	}
+	return slices.Sorted(maps.Keys(unique))
+}
+
+var (
+	quotes = regexp.MustCompile(`"[^"]*"`)
+	// labelLists matches where an expression names labels and times.
+	labelLists = regexp.MustCompile(`\{[^}]*\}|\[[^\]]*\]|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)`)
+	// identifier matches a name; its second group tells a function.
+	identifier = regexp.MustCompile(`\b([a-zA-Z_:][\w:]*)(\s*\()?`)
+	operators  = []string{"and", "or", "unless", "bool", "offset"}
+)
+
+// metricNames returns the names of the metrics in an expression.
+func metricNames(expression string) []string {
+	expression = labelLists.ReplaceAllString(quotes.ReplaceAllString(expression, ""), " ")
+	var names []string
+	for _, match := range identifier.FindAllStringSubmatch(expression, -1) {
+		if match[2] == "" && !slices.Contains(operators, match[1]) {
+			names = append(names, match[1])
+		}
+	}
+	return names
+}
+
+func TestMetricNames(t *testing.T) {
+	got := metricNames(`topk by (a) (1, sum by (b) (rate(m_1{x=~"}"}[5m])) > bool 0) * on (c) group_left (d) m_2 offset 1d or m_3`)
+	if want := []string{"m_1", "m_2", "m_3"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// notShown says why no dashboard shows metrics with a prefix, or only some.
+var notShown = map[string]string{
+	"go_":       "the runtime's: for those who look for a fault of the exporter",
+	"process_":  "resident memory and the time of the start say enough",
+	"promhttp_": "the number of scrapes, which Prometheus knows itself",
+}
+
+// TestDashboardMetrics holds that dashboards show all metrics, and no others.
+func TestDashboardMetrics(t *testing.T) {
+	families := exposition(t)
+	shown := map[string]bool{"ALERTS": true, "up": true} // Prometheus' own
+	for _, expression := range dashboardExpressions(t) {
+		if strings.Contains(expression, "$_") || strings.Contains(expression, "${") {
+			t.Errorf("%s: a variable is left", expression)
+		}
+		for _, name := range metricNames(expression) {
+			family := strings.TrimSuffix(name, "_bucket")
+			if _, ok := families[family]; !ok && !shown[family] {
+				t.Errorf("%s: there is no %s", expression, name)
+			}
+			shown[family] = true
+		}
+	}
+	for name := range families {
+		prefix, _, _ := strings.Cut(name, "_")
+		if !shown[name] && notShown[prefix+"_"] == "" {
+			t.Errorf("no dashboard shows %s", name)
+		}
+	}
+}
+
+// mapping is one of Grafana's value mappings, of type value or regex.
+type mapping struct {
+	Type    string
+	Options json.RawMessage
+}
+
+// text returns what a mapping shows for a value, and whether it concerns it.
+func (m mapping) text(t *testing.T, value string) (string, bool) {
+	t.Helper()
+	type result struct{ Text string }
+	var byValue map[string]result
+	var byPattern struct {
+		Pattern string
+		Result  result
+	}
+	options := any(&byValue)
+	if m.Type == "regex" {
+		options = &byPattern
+	}
+	if err := json.Unmarshal(m.Options, options); err != nil {
+		t.Fatal(err)
+	}
+	if m.Type == "regex" {
+		return byPattern.Result.Text, regexp.MustCompile(strings.Trim(byPattern.Pattern, "/")).MatchString(value)
+	}
+	found, ok := byValue[value]
+	return found.Text, ok
+}
+
+// meanings returns the value mappings of a dashboard's columns "Meaning".
+func meanings(t *testing.T, dashboard any) [][]mapping {
+	t.Helper()
+	var all [][]mapping
+	walk(dashboard, func(object map[string]any) {
+		matcher, _ := object["matcher"].(map[string]any)
+		if matcher["options"] != "Meaning" {
+			return
+		}
+		text, err := json.Marshal(object["properties"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var properties []struct {
+			ID    string
+			Value json.RawMessage
+		}
+		if err := json.Unmarshal(text, &properties); err != nil {
+			t.Fatal(err)
+		}
+		for _, property := range properties {
+			var mappings []mapping
+			if property.ID == "mappings" && json.Unmarshal(property.Value, &mappings) == nil {
+				all = append(all, mappings)
+			}
+		}
+	})
+	return all
+}
+
+// TestDashboardCodes compares the meanings of codes in the dashboards with the
+// program's.
+func TestDashboardCodes(t *testing.T) {
+	for name, dashboard := range dashboardFiles(t) {
+		columns := meanings(t, dashboard)
+		if len(columns) != 1 {
+			t.Errorf("%s: got %d columns with meanings, want 1", name, len(columns))
+		}
+		for _, mappings := range columns {
+			for _, known := range append(justoneapi.KnownCodes(), "http_502", "-1", "999") {
+				want := justoneapi.Explain(known, strings.HasPrefix(known, "-") || known == "22115").Meaning
+				if got := meaningOf(t, mappings, known); got != want {
+					t.Errorf("%s: code %s is explained as %q, want %q", name, known, got, want)
+				}
+			}
+			if meaningOf(t, mappings, "other") == "" {
+				t.Errorf("%s: other is not explained", name)
+			}
+		}
+	}
+}
+
+// meaningOf returns the text of the first mapping that concerns a code, as
+// Grafana takes it.
+func meaningOf(t *testing.T, mappings []mapping, code string) string {
+	t.Helper()
+	for _, m := range mappings {
+		if text, ok := m.text(t, code); ok {
+			return text
+		}
+	}
+	return ""
+}
+
+// TestProvisioning holds what dashboards and data source are provisioned as.
+func TestProvisioning(t *testing.T) {
+	type source struct {
+		Name, UID, Type, Access, URL string
+		IsDefault                    bool              `yaml:"isDefault"`
+		Settings                     map[string]string `yaml:"jsonData"`
+	}
+	type provider struct {
+		Name, Folder, Type string
+		AllowUIUpdates     bool `yaml:"allowUiUpdates"`
+		Options            map[string]string
+	}
+	var got struct {
+		APIVersion  int `yaml:"apiVersion"`
+		Datasources []source
+		Providers   []provider
+	}
+	for _, path := range []string{"datasources/prometheus.yml", "dashboards/bilibili.yml"} {
+		file, err := os.Open(filepath.Join("examples/grafana/provisioning", path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		decoder := yaml.NewDecoder(file)
+		decoder.KnownFields(true)
+		if err := decoder.Decode(&got); err != nil || got.APIVersion != 1 {
+			t.Fatalf("%s: got version %d, %v", path, got.APIVersion, err)
+		}
+	}
+	if s := got.Datasources; len(s) != 1 || s[0].UID != "prometheus" || s[0].Type != "prometheus" || s[0].URL != "http://prometheus:9090" {
+		t.Errorf("got data sources %+v", s)
+	}
+	if p := got.Providers; len(p) != 1 || p[0].Type != "file" || p[0].Options["path"] != "/etc/dashboards" {
+		t.Errorf("got providers %+v", p)
+	}
+}

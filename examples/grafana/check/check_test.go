@@ -1,0 +1,194 @@
+// Package check decodes the dashboards with Grafana's own types. It is a module
+// of its own, so that the exporter does not depend on them.
+package check
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+)
+
+// datasource is what every panel, query and annotation refers to.
+const datasource = "${datasource}"
+
+// file is a dashboard, as it is and decoded.
+type file struct {
+	raw struct {
+		Panels []struct {
+			FieldConfig json.RawMessage
+		}
+	}
+	dashboard dashboard.Dashboard
+}
+
+// dashboards decodes all dashboards strictly, by file name.
+func dashboards(t *testing.T) map[string]file {
+	t.Helper()
+	plugins.RegisterDefaultPlugins() // for the options of panels and the queries
+	paths, err := filepath.Glob("../dashboards/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no dashboards", err)
+	}
+	all := make(map[string]file)
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f file
+		if err := json.Unmarshal(text, &f.raw); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if err := f.dashboard.UnmarshalJSONStrict(text); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		all[filepath.Base(path)] = f
+	}
+	return all
+}
+
+// panels returns the panels of a dashboard without its rows.
+func (f file) panels() []*dashboard.Panel {
+	var panels []*dashboard.Panel
+	for _, p := range f.dashboard.Panels {
+		if p.Panel != nil {
+			panels = append(panels, p.Panel)
+		}
+	}
+	return panels
+}
+
+// TestStrict decodes what is nested, too: the decoder of dashboards is strict
+// about panels, options and queries, but not about their fields' settings.
+func TestStrict(t *testing.T) {
+	for name, f := range dashboards(t) {
+		for i, panel := range f.raw.Panels {
+			if panel.FieldConfig == nil {
+				continue
+			}
+			var config dashboard.FieldConfigSource
+			if err := config.UnmarshalJSONStrict(panel.FieldConfig); err != nil {
+				t.Errorf("%s: panel %d: %v", name, i, err)
+			}
+		}
+		for _, panel := range f.panels() {
+			if _, unknown := panel.Options.(map[string]any); unknown {
+				t.Errorf("%s: %s has the unknown type %s", name, *panel.Title, panel.Type)
+			}
+		}
+	}
+}
+
+// TestIdentity holds what imports, links and bookmarks rely on.
+func TestIdentity(t *testing.T) {
+	for name, f := range dashboards(t) {
+		d := f.dashboard
+		if want := "bilibili-" + strings.TrimSuffix(name, ".json"); d.Id != nil || d.Uid == nil || *d.Uid != want {
+			t.Errorf("%s: got id %v and uid %v, want none and %s", name, d.Id, d.Uid, want)
+		}
+		if len(d.Tags) != 1 || d.Tags[0] != "bilibili" {
+			t.Errorf("%s: got tags %v", name, d.Tags)
+		}
+		if len(d.Links) != 1 || len(d.Links[0].Tags) != 1 || d.Links[0].Tags[0] != "bilibili" {
+			t.Errorf("%s: no link to the dashboards with the tag bilibili", name)
+		}
+		for _, a := range d.Annotations.List {
+			if !chosen(&a.Datasource) {
+				t.Errorf("%s: the annotation %s has another data source", name, a.Name)
+			}
+		}
+		for _, v := range d.Templating.List {
+			if v.Type == dashboard.VariableTypeQuery && !chosen(v.Datasource) {
+				t.Errorf("%s: the variable %s has another data source", name, v.Name)
+			}
+		}
+		if v := d.Templating.List; len(v) < 2 || v[0].Type != dashboard.VariableTypeDatasource || "${"+v[0].Name+"}" != datasource {
+			t.Errorf("%s: the first variable is not the data source", name)
+		}
+	}
+}
+
+// TestPanels holds what a reader of every panel finds.
+func TestPanels(t *testing.T) {
+	for name, f := range dashboards(t) {
+		titles, ids := make(map[string]bool), make(map[uint32]bool)
+		for _, p := range f.panels() {
+			if p.Title == nil || *p.Title == "" || titles[*p.Title] {
+				t.Fatalf("%s: panel %v has no title of its own", name, p.Id)
+			}
+			titles[*p.Title] = true
+			if p.Id == nil || ids[*p.Id] {
+				t.Errorf("%s: %s has no id of its own", name, *p.Title)
+			} else {
+				ids[*p.Id] = true
+			}
+			for _, missing := range incomplete(p) {
+				t.Errorf("%s: %s has no %s", name, *p.Title, missing)
+			}
+		}
+	}
+}
+
+// incomplete returns what a panel lacks.
+func incomplete(p *dashboard.Panel) []string {
+	var missing []string
+	need := func(what string, has bool) {
+		if !has {
+			missing = append(missing, what)
+		}
+	}
+	text := func(s *string) bool { return s != nil && *s != "" }
+	need("description", text(p.Description))
+	need("data source "+datasource, chosen(p.Datasource))
+	need("query", len(p.Targets) > 0)
+	for _, target := range p.Targets {
+		query, ok := target.(*prometheus.Dataquery)
+		need("query of Prometheus with the data source "+datasource, ok && chosen(query.Datasource))
+	}
+	need("fields", p.FieldConfig != nil)
+	if p.FieldConfig != nil {
+		defaults := p.FieldConfig.Defaults
+		need("unit", text(defaults.Unit))
+		need("text for no data", text(defaults.NoValue))
+		need("thresholds", p.Type == "heatmap" || defaults.Thresholds != nil && len(defaults.Thresholds.Steps) > 0)
+	}
+	return missing
+}
+
+// chosen says whether a data source is the one chosen in the dashboard.
+func chosen(d *dashboard.DataSourceRef) bool {
+	return d != nil && d.Uid != nil && *d.Uid == datasource
+}
+
+// TestGrid holds that panels neither overlap nor leave the grid.
+func TestGrid(t *testing.T) {
+	for name, f := range dashboards(t) {
+		taken := make(map[[2]uint32]bool)
+		for i, p := range f.dashboard.Panels {
+			var pos *dashboard.GridPos
+			if p.Panel != nil {
+				pos = p.Panel.GridPos
+			} else {
+				pos = p.RowPanel.GridPos
+			}
+			if pos == nil || pos.W == 0 || pos.H == 0 || pos.X+pos.W > 24 {
+				t.Errorf("%s: panel %d: got position %+v", name, i, pos)
+				continue
+			}
+			for x := pos.X; x < pos.X+pos.W; x++ {
+				for y := pos.Y; y < pos.Y+pos.H; y++ {
+					if taken[[2]uint32{x, y}] {
+						t.Fatalf("%s: panel %d covers another", name, i)
+					}
+					taken[[2]uint32{x, y}] = true
+				}
+			}
+		}
+	}
+}

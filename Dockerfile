@@ -1,17 +1,52 @@
-FROM golang:1.26 AS build
-ARG VERSION=unknown
-ARG REVISION=unknown
+# docker build . gives the exporter's image; docker build --target demo . that of examples/demo,
+# which needs no token. Behind a wall: --build-arg GOPROXY=https://goproxy.cn,direct
+FROM --platform=$BUILDPLATFORM golang:1.26 AS source
+ARG GOPROXY
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -o /bilibili_exporter -ldflags "-s -w \
-    -X github.com/prometheus/common/version.Version=${VERSION} \
-    -X github.com/prometheus/common/version.Revision=${REVISION}" .
+RUN mkdir /data
+ENV CGO_ENABLED=0
 
-RUN install -d -m 0700 /data
+# Compiled on the builder's own platform for the image's: no emulation.
+FROM source AS build
+ARG TARGETOS
+ARG TARGETARCH
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG BRANCH=unknown
+ARG BUILD_DATE=unknown
+RUN GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /bilibili_exporter -ldflags "-s -w \
+    -X github.com/prometheus/common/version.Version=$VERSION \
+    -X github.com/prometheus/common/version.Revision=$REVISION \
+    -X github.com/prometheus/common/version.Branch=$BRANCH \
+    -X github.com/prometheus/common/version.BuildUser=docker \
+    -X github.com/prometheus/common/version.BuildDate=$BUILD_DATE" .
 
+FROM source AS build-demo
+ARG TARGETOS
+ARG TARGETARCH
+RUN GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /demo -ldflags "-s -w" ./examples/demo
+
+# The stand-in for the API listens on the container's loopback: it stays inside.
+FROM scratch AS demo
+COPY --from=build-demo /demo /demo
+USER 65534:65534
+EXPOSE 12233
+ENTRYPOINT ["/demo"]
+CMD ["-web.listen-address=0.0.0.0:12233"]
+
+# The last stage: what a plain build gives. Its root may be read-only: all that is written is in /data.
 FROM scratch
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="bilibili_exporter" \
+      org.opencontainers.image.description="Prometheus exporter of Bilibili follower counts" \
+      org.opencontainers.image.source="https://github.com/bilibili-exporter/bilibili_exporter" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /bilibili_exporter /bilibili_exporter
 COPY --from=build --chown=65534:65534 /data /data

@@ -6,7 +6,7 @@ ROUNDS    ?= 20
 SOAK      ?= 3m
 BENCHTIME ?= 5x
 
-VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+VERSION    ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null))
 VERSIONPKG := github.com/prometheus/common/version
 LDFLAGS    := -s -w \
 	-X $(VERSIONPKG).Version=$(VERSION) \
@@ -15,14 +15,30 @@ LDFLAGS    := -s -w \
 	-X $(VERSIONPKG).BuildUser=$(shell id -un)@$(shell hostname) \
 	-X $(VERSIONPKG).BuildDate=$(shell date -u +%Y%m%d-%H:%M:%S)
 
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+SHIPPED   := LICENSE README.md CHANGELOG.md examples/bilibili_exporter.yml
+
 # TAGGED returns the tests of the files that take the given build tag.
 TAGGED = $(shell grep -l '^//go:build $(1)$$' *_test.go | xargs grep -ho '^func Test[[:alnum:]]*' | cut -c6- | paste -sd '|')
 
-.PHONY: all build test race e2e crash soak bench fuzz grafana lint fmt
+.PHONY: all build release clean-release $(PLATFORMS) test race e2e crash soak image bench fuzz grafana lint prometheusrule fmt
 all: build test lint
 
 build: ## the static, stripped binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bilibili_exporter .
+
+release: $(PLATFORMS) ## archives for all platforms in .tarballs, as promu names them
+	cd .tarballs && sha256sum *.tar.gz >sha256sums.txt
+
+$(PLATFORMS): NAME = bilibili_exporter-$(VERSION).$(subst /,-,$@)
+$(PLATFORMS): clean-release
+	install -D -t .build/$(NAME) -m 0644 $(SHIPPED)
+	CGO_ENABLED=0 GOOS=$(@D) GOARCH=$(@F) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o .build/$(NAME)/ .
+	tar -C .build --owner=0 --group=0 --numeric-owner --sort=name -czf .tarballs/$(NAME).tar.gz $(NAME)
+
+clean-release:
+	rm -rf .build .tarballs
+	mkdir -p .build .tarballs
 
 test: ## all that needs nothing but Go
 	$(GO) test ./...
@@ -41,6 +57,10 @@ crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
 soak: ## bad scrapers and a bad API, and nothing may be left behind; SOAK=30m by hand
 	$(GO) test -tags soak -run TestSoak -count=1 -v -timeout 40m . -soak=$(SOAK)
 
+image: ## the Dockerfile, without a container engine, and what it gives, with root
+	.ci/install buildah
+	$(GO) test -tags image -run '^($(call TAGGED,image))$$' -count=1 -v -timeout 20m .
+
 bench: ## a refresh with the store beside one without, and a start with the state of 10,000 users
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./collector/exporter
 
@@ -54,7 +74,10 @@ grafana: ## the dashboards, decoded with Grafana's own types, which the exporter
 
 lint:
 	$(GO) mod tidy -diff
-	$(GOLANGCI) run --build-tags e2e,crash,soak
+	$(GOLANGCI) run --build-tags e2e,crash,soak,image
+
+prometheusrule: ## examples/kubernetes/prometheusrule.yaml, from examples/prometheus/rules
+	$(GO) test -run TestPrometheusRule . -update
 
 fmt:
 	$(GOLANGCI) fmt

@@ -7,16 +7,20 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 )
@@ -154,6 +158,13 @@ func startServer(t *testing.T, program string, args ...string) (*process, string
 	return p, p.await(`msg="?Listening on"? address=(\S+)`)
 }
 
+// beyond are parts of expressions that may have no data in the rehearsal: it
+// is shorter than a day, nothing fails, and nobody gains followers.
+var beyond = []string{
+	"offset 24h", "offset 1d", "offset 7d", "1d -", "delta1d /", "delta7d /", "BilibiliFollowersDropped", "_code", "_error_info", "_paused", "_resume_",
+	"_storage_errors_total[1h])) > 0", "_successful == 0", `up{job="bilibili"} == 0`, "stretch_ratio) > 2", "(bilibili_up) == 0", "> 3 *", "> 0)",
+}
+
 // TestAlerts goes the whole way: a creator loses followers, the exporter is asked,
 // Prometheus raises the alert of the examples, Alertmanager sends it on, and
 // takes it back when they return. An exporter that moves raises nothing.
@@ -163,7 +174,7 @@ func TestAlerts(t *testing.T) {
 	defer api.Close()
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
 	api.Set(3, justoneapitest.Stat(justoneapitest.Constant(500), 1))
-	file := writeFile(t, "b.yml", fmt.Sprintf("api: {base_url: '%s', token: %s}\nquota: {min_interval: %dms}\nusers: [{wmid: 2, name: 碧诗}, 3]\n",
+	file := writeFile(t, "b.yml", fmt.Sprintf("api: {base_url: '%s', token: %s}\nquota: {min_interval: %dms, daily_limit: 1000000}\nusers: [{wmid: 2, name: 碧诗}, 3]\n",
 		api.URL, justoneapitest.Token, (15*time.Minute/faster).Milliseconds()))
 	store := "--storage.path=" + t.TempDir()
 	before, address := startExporter(t, "--config.file="+file, store)
@@ -208,6 +219,13 @@ func TestAlerts(t *testing.T) {
 		t.Errorf("got the description %q", description)
 	}
 
+	for _, expression := range append(dashboardExpressions(t), ruleExpressions(t)...) {
+		empty := slices.ContainsFunc(beyond, func(part string) bool { return strings.Contains(expression, part) })
+		if got := p.results(rehearse(expression)); got == 0 && !empty {
+			t.Errorf("no data: %s", expression)
+		}
+	}
+
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
 	hook.await(t, "resolved", "BilibiliFollowersPlunged", 90*time.Minute/faster)
 	for _, n := range hook.all() {
@@ -215,4 +233,41 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("there is another alert: %+v", n)
 		}
 	}
+}
+
+// results runs an expression, and returns how many series it gives.
+func (p *prometheus) results(expression string) int {
+	p.t.Helper()
+	var answer struct {
+		Data struct{ Result []any }
+	}
+	body := get(p.t, http.DefaultClient, p.url+"/api/v1/query?query="+url.QueryEscape(expression))
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		p.t.Fatalf("%s: %v", expression, err)
+	}
+	return len(answer.Data.Result)
+}
+
+// ruleExpressions returns the expressions of all rules.
+func ruleExpressions(t *testing.T) []string {
+	t.Helper()
+	var expressions []string
+	for _, name := range []string{"recording", "alerts"} {
+		text, err := os.ReadFile("examples/prometheus/rules/" + name + ".yml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Groups []struct{ Rules []struct{ Expr string } }
+		}
+		if err := yaml.Unmarshal(text, &file); err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range file.Groups {
+			for _, rule := range group.Rules {
+				expressions = append(expressions, rule.Expr)
+			}
+		}
+	}
+	return expressions
 }

@@ -60,7 +60,7 @@ var variableQuery = regexp.MustCompile(`^(?:query_result|label_values)\((.*?)(?:
 // of Grafana's variables.
 func dashboardExpressions(t *testing.T) []string {
 	t.Helper()
-	variables := strings.NewReplacer("${creator:regex}", ".*", "${instance:regex}", ".*", "$window", "1h", "$__rate_interval", "1m", "$__range", "1h")
+	variables := strings.NewReplacer("${creator:regex}", ".*", "${instance:regex}", ".*", "$window", "1h", "$__rate_interval", "4m", "$__range", "1h")
 	unique := make(map[string]bool)
 	for _, dashboard := range dashboardFiles(t) {
 		walk(dashboard, func(object map[string]any) {

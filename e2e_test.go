@@ -122,6 +122,7 @@ func TestPrometheus(t *testing.T) {
 // TestDemo lets Prometheus scrape the demo for a while: the creator who loses
 // followers after a minute does, and the sums agree.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	demo := filepath.Join(t.TempDir(), "demo")
 	if out, err := exec.Command("go", "build", "-o", demo, "./examples/demo").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -321,21 +321,13 @@ func TestCompose(t *testing.T) {
 			source, _, _ := strings.Cut(volume, ":")
 			_, named := c.Volumes[source]
 			folder := filepath.Join("examples", source)
-			if strings.HasPrefix(source, "./") && later(folder) {
-				t.Logf("%s: %s is not there yet", name, source)
-			} else if !named && (!strings.HasPrefix(source, "./") || !exists(folder)) {
+			if !named && (!strings.HasPrefix(source, "./") || !exists(folder)) {
 				t.Errorf("%s: there is no %s", name, source)
 			}
 		}
 	}
 	compareTargets(t, c)
 	compareMounts(t, c)
-}
-
-// later reports whether a folder belongs to an example that is not written yet.
-func later(path string) bool {
-	parts := strings.Split(filepath.ToSlash(path), "/")
-	return len(parts) > 1 && slices.Contains([]string{"prometheus", "alertmanager", "grafana"}, parts[1]) && !exists(filepath.Join(parts[:2]...))
 }
 
 // compareTargets compares the addresses that Prometheus and Grafana are told
@@ -361,26 +353,22 @@ func compareTargets(t *testing.T, c compose) {
 			}
 		}
 	}
-	if !later("examples/prometheus") {
-		named := regexp.MustCompile(`files: \[(targets/[\w.]+)\]`).FindAllStringSubmatch(read(t, "examples/prometheus/prometheus.yml"), -1)
-		if len(named) != len(paths) {
-			t.Errorf("prometheus.yml reads %d files of targets, want %d", len(named), len(paths))
-		}
-		for _, match := range named {
-			expectGiven(t, filepath.Join("examples/compose", match[1]))
-			expectGiven(t, filepath.Join("examples/prometheus", match[1]))
-		}
+	named := regexp.MustCompile(`files: \[(targets/[\w.]+)\]`).FindAllStringSubmatch(read(t, "examples/prometheus/prometheus.yml"), -1)
+	if len(named) != len(paths) {
+		t.Errorf("prometheus.yml reads %d files of targets, want %d", len(named), len(paths))
 	}
-	if !later("examples/grafana") {
-		sources, err := filepath.Glob("examples/grafana/provisioning/datasources/*")
-		if err != nil || len(sources) == 0 {
-			t.Fatalf("there are no data sources: %v", err)
-		}
-		for _, path := range sources {
-			for _, source := range decode[struct{ Datasources []struct{ URL string } }](t, path).Datasources {
-				if !addresses[strings.TrimPrefix(source.URL, "http://")] {
-					t.Errorf("%s: no service is at %s", path, source.URL)
-				}
+	for _, match := range named {
+		expectGiven(t, filepath.Join("examples/compose", match[1]))
+		expectGiven(t, filepath.Join("examples/prometheus", match[1]))
+	}
+	sources, err := filepath.Glob("examples/grafana/provisioning/datasources/*")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("there are no data sources: %v", err)
+	}
+	for _, path := range sources {
+		for _, source := range decode[struct{ Datasources []struct{ URL string } }](t, path).Datasources {
+			if !addresses[strings.TrimPrefix(source.URL, "http://")] {
+				t.Errorf("%s: no service is at %s", path, source.URL)
 			}
 		}
 	}
@@ -409,7 +397,7 @@ func compareMounts(t *testing.T, c compose) {
 				}
 				source := filepath.Join("examples", parts[0], rest)
 				_, named := c.Volumes[parts[0]]
-				ok = ok || named || exists(source) || later(source)
+				ok = ok || named || exists(source)
 			}
 			if !ok {
 				t.Errorf("%s: nothing is at %s", name, path)
@@ -630,9 +618,6 @@ func comparePorts(t *testing.T, objects map[string]object) {
 // compareScrapes compares the ServiceMonitor with prometheus.yml.
 func compareScrapes(t *testing.T, monitor object) {
 	t.Helper()
-	if later("examples/prometheus") {
-		t.Skip("there is no prometheus.yml yet")
-	}
 	const path = "examples/prometheus/prometheus.yml"
 	endpoint := monitor.Spec.Endpoints[0]
 	for name, got := range map[string]string{"scrape_interval": endpoint.Interval, "scrape_timeout": endpoint.ScrapeTimeout, "job_name": endpoint.Relabelings[0].Replacement} {
@@ -653,8 +638,8 @@ func TestPrometheusRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rules) == 0 && later("examples/prometheus") {
-		t.Skip("there are no rules yet")
+	if len(rules) == 0 {
+		t.Fatal("there are no rules")
 	}
 	var b strings.Builder
 	b.WriteString("# Made from examples/prometheus/rules by `make prometheusrule`: change those.\napiVersion: monitoring.coreos.com/v1\n" +

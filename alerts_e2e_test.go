@@ -20,8 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 )
 
@@ -30,10 +28,8 @@ import (
 // however fast: faster than this, a move would look like an exporter that is down.
 const faster = 40
 
-var (
-	duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)\b`)
-	product  = regexp.MustCompile(`\b(\d+) \* (60|3600)\b`) // seconds, where PromQL counts them
-)
+// product matches seconds, where PromQL counts them.
+var product = regexp.MustCompile(`\b(\d+) \* (60|3600)\b`)
 
 // rehearse divides all times in a text.
 func rehearse(text string) string {
@@ -219,7 +215,11 @@ func TestAlerts(t *testing.T) {
 		t.Errorf("got the description %q", description)
 	}
 
-	for _, expression := range append(dashboardExpressions(t), ruleExpressions(t)...) {
+	expressions := dashboardExpressions(t)
+	for _, rule := range rules(t) {
+		expressions = append(expressions, rule.Expr)
+	}
+	for _, expression := range expressions {
 		empty := slices.ContainsFunc(beyond, func(part string) bool { return strings.Contains(expression, part) })
 		if got := p.results(rehearse(expression)); got == 0 && !empty {
 			t.Errorf("no data: %s", expression)
@@ -246,28 +246,4 @@ func (p *prometheus) results(expression string) int {
 		p.t.Fatalf("%s: %v", expression, err)
 	}
 	return len(answer.Data.Result)
-}
-
-// ruleExpressions returns the expressions of all rules.
-func ruleExpressions(t *testing.T) []string {
-	t.Helper()
-	var expressions []string
-	for _, name := range []string{"recording", "alerts"} {
-		text, err := os.ReadFile("examples/prometheus/rules/" + name + ".yml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var file struct {
-			Groups []struct{ Rules []struct{ Expr string } }
-		}
-		if err := yaml.Unmarshal(text, &file); err != nil {
-			t.Fatal(err)
-		}
-		for _, group := range file.Groups {
-			for _, rule := range group.Rules {
-				expressions = append(expressions, rule.Expr)
-			}
-		}
-	}
-	return expressions
 }

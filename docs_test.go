@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -30,8 +31,8 @@ type readme struct {
 func readmes(t *testing.T) map[string]readme {
 	t.Helper()
 	paths, err := filepath.Glob("README*.md")
-	if err != nil || len(paths) == 0 {
-		t.Fatal(err)
+	if err != nil || !slices.Equal(paths, []string{"README.md", "README.zh-CN.md"}) {
+		t.Fatalf("got %v, %v; want both READMEs", paths, err)
 	}
 	all := make(map[string]readme)
 	for _, path := range paths {
@@ -189,6 +190,9 @@ func TestDocumentedKeys(t *testing.T) {
 	}
 }
 
+// duration matches a duration as Prometheus writes it.
+var duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)\b`)
+
 // TestDocumentedCodes looks for every code in a table of each README, and for
 // its meaning in the English one.
 func TestDocumentedCodes(t *testing.T) {
@@ -204,6 +208,108 @@ func TestDocumentedCodes(t *testing.T) {
 			want := strings.TrimPrefix(justoneapi.Explain(known, strings.HasPrefix(known, "-") || known == "22115").Meaning, "Bilibili: ")
 			if !ok || path == "README.md" && !strings.Contains(meaning, want) {
 				t.Errorf("%s: code %s is explained as %q, want %q", path, known, meaning, want)
+			}
+		}
+	}
+}
+
+// slug returns the anchor that GitHub gives a heading.
+func slug(heading string) string {
+	kept := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '-' || r == ' ' {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, heading)
+	return strings.ReplaceAll(kept, " ", "-")
+}
+
+var (
+	headingLine = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	linkTarget  = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+)
+
+// TestLinks follows the links of the READMEs to headings and files.
+func TestLinks(t *testing.T) {
+	for path, readme := range readmes(t) {
+		anchors := make(map[string]bool)
+		for _, match := range headingLine.FindAllStringSubmatch(readme.text, -1) {
+			anchors[slug(match[1])] = true
+		}
+		for _, match := range linkTarget.FindAllStringSubmatch(readme.text, -1) {
+			target := match[1]
+			switch anchor, isAnchor := strings.CutPrefix(target, "#"); {
+			case isAnchor && !anchors[anchor], !isAnchor && !strings.Contains(target, "://") && !exists(target):
+				t.Errorf("%s: the link %s leads nowhere", path, target)
+			}
+		}
+	}
+}
+
+// rule is a rule of examples/prometheus.
+type rule struct {
+	Record, Alert, Expr, For string
+	Labels, Annotations      map[string]string
+}
+
+// rules returns all rules of examples/prometheus.
+func rules(t *testing.T) []rule {
+	t.Helper()
+	var all []rule
+	for _, name := range []string{"recording", "alerts"} {
+		file := decode[struct{ Groups []struct{ Rules []rule } }](t, "examples/prometheus/rules/"+name+".yml")
+		for _, group := range file.Groups {
+			all = append(all, group.Rules...)
+		}
+	}
+	return all
+}
+
+// TestDocumentedAlerts looks for a runbook of every alert, and for its row with
+// severity and time, in each README.
+func TestDocumentedAlerts(t *testing.T) {
+	for path, readme := range readmes(t) {
+		for _, rule := range rules(t) {
+			if rule.Alert == "" {
+				continue
+			}
+			if !strings.Contains(readme.text, "\n#### "+rule.Alert+"\n") {
+				t.Errorf("%s: %s has no runbook", path, rule.Alert)
+			}
+			lasts := strings.Replace(duration.ReplaceAllString(rule.For, "$1 $2"), " m", " min", 1)
+			if !slices.ContainsFunc(readme.rows, func(cells []string) bool {
+				text := strings.Join(cells, " ")
+				return strings.HasPrefix(cells[0], "["+rule.Alert+"]") && strings.Contains(text, rule.Labels["severity"]) && strings.Contains(text, lasts)
+			}) {
+				t.Errorf("%s: no row has %s with %s and %s", path, rule.Alert, rule.Labels["severity"], lasts)
+			}
+		}
+	}
+}
+
+// queried matches a metric that a template of an annotation asks for.
+var queried = regexp.MustCompile(`printf "[^"]*?\b((?:bilibili|job_wmid:)[\w:]+)`)
+
+// TestRuleMetrics looks for every metric that rules and annotations use in the
+// exposition, or among the recorded ones.
+func TestRuleMetrics(t *testing.T) {
+	known := map[string]bool{"up": true}
+	for name := range exposition(t) {
+		known[name] = true
+	}
+	for _, rule := range rules(t) {
+		known[rule.Record] = true
+	}
+	for _, rule := range rules(t) {
+		names := metricNames(rule.Expr)
+		for _, annotation := range rule.Annotations {
+			for _, match := range queried.FindAllStringSubmatch(annotation, -1) {
+				names = append(names, match[1])
+			}
+		}
+		for _, name := range names {
+			if !known[name] {
+				t.Errorf("%s%s: there is no metric %s", rule.Record, rule.Alert, name)
 			}
 		}
 	}

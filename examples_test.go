@@ -9,8 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"gopkg.in/yaml.v3"
 )
 
 // TestE2EPromtool has Prometheus' and Alertmanager's own tools check the files
@@ -38,6 +36,21 @@ func TestE2EPromtool(t *testing.T) {
 	}
 }
 
+// TestE2EPromtoolRoutes asks where alerts go: to whom they wake, or not.
+func TestE2EPromtoolRoutes(t *testing.T) {
+	for _, rule := range rules(t) {
+		if rule.Alert == "" {
+			continue
+		}
+		severity := rule.Labels["severity"]
+		args := []string{"config", "routes", "test", "--config.file=examples/alertmanager/alertmanager.yml", "--verify.receivers=" + severity,
+			"alertname=" + rule.Alert, "severity=" + severity, "job=bilibili"}
+		if out, err := exec.Command("amtool", args...).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", rule.Alert, err, out)
+		}
+	}
+}
+
 // withWeCom returns a copy of alertmanager.yml in which the receiver that is
 // commented out is not.
 func withWeCom(t *testing.T) string {
@@ -56,34 +69,20 @@ func withWeCom(t *testing.T) string {
 // TestE2EPromtoolAlerts looks at what promtool does not: that every alert says
 // how bad it is and where its runbook is, and that it is tested.
 func TestE2EPromtoolAlerts(t *testing.T) {
-	text, err := os.ReadFile("examples/prometheus/rules/alerts.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file struct {
-		Groups []struct {
-			Rules []struct {
-				Alert               string
-				Labels, Annotations map[string]string
-			}
-		}
-	}
-	if err := yaml.Unmarshal(text, &file); err != nil {
-		t.Fatal(err)
-	}
 	tests := readAll(t, "examples/prometheus/rules/tests/*.yml")
-	for _, group := range file.Groups {
-		for _, alert := range group.Rules {
-			if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" {
-				t.Errorf("%s: got severity %q", alert.Alert, severity)
-			}
-			want := "https://github.com/bilibili-exporter/bilibili_exporter#" + strings.ToLower(alert.Alert)
-			if got := alert.Annotations["runbook_url"]; got != want {
-				t.Errorf("%s: got runbook_url %s, want %s", alert.Alert, got, want)
-			}
-			if !strings.Contains(tests, "runbook_url: "+want+"\n") {
-				t.Errorf("%s: no test sees it firing", alert.Alert)
-			}
+	for _, alert := range rules(t) {
+		if alert.Alert == "" {
+			continue
+		}
+		if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" {
+			t.Errorf("%s: got severity %q", alert.Alert, severity)
+		}
+		want := "https://github.com/bilibili-exporter/bilibili_exporter#" + strings.ToLower(alert.Alert)
+		if got := alert.Annotations["runbook_url"]; got != want {
+			t.Errorf("%s: got runbook_url %s, want %s", alert.Alert, got, want)
+		}
+		if !strings.Contains(tests, "runbook_url: "+want+"\n") {
+			t.Errorf("%s: no test sees it firing", alert.Alert)
 		}
 	}
 }

@@ -62,8 +62,13 @@ type serverLog struct {
 }
 
 func (l *serverLog) Write(line []byte) (int, error) {
-	if l.limiter.Allow() {
-		level.Warn(l.logger).Log("msg", "Serving a client", "err", strings.TrimSpace(string(line)))
+	text := strings.TrimSpace(string(line))
+	at := level.Warn
+	if strings.Contains(text, "TLS handshake error") && strings.HasSuffix(text, ": EOF") {
+		at = level.Debug // a probe that only looks whether the port is open
+	} else if !l.limiter.Allow() {
+		return len(line), nil
 	}
+	at(l.logger).Log("msg", "Serving a client", "err", text)
 	return len(line), nil
 }

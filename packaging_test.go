@@ -691,3 +691,27 @@ func TestSystemd(t *testing.T) {
 		t.Errorf("the token is read from %s, want %s", got, want)
 	}
 }
+
+// TestHardening looks for what keeps the exporter from more than it needs: the
+// lines are as good as the intent behind them.
+func TestHardening(t *testing.T) {
+	for path, lines := range map[string][]string{
+		"examples/kubernetes/deployment.yaml": {
+			"runAsNonRoot: true", "runAsUser: 65534", "type: RuntimeDefault", "allowPrivilegeEscalation: false", "readOnlyRootFilesystem: true", "drop: [ALL]",
+			"automountServiceAccountToken: false",
+		},
+		"examples/kubernetes/networkpolicy.yaml": {"policyTypes: [Ingress, Egress]", "port: 443"},
+		"examples/docker-compose.yml":            {"read_only: true", "cap_drop: [ALL]", `user: "65534:65534"`},
+		"examples/systemd/bilibili_exporter.service": {
+			"DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "PrivateTmp=yes", "ProtectHome=yes",
+			"MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service", "LoadCredential=token:/etc/bilibili_exporter/token",
+		},
+	} {
+		text := read(t, path)
+		for _, line := range lines {
+			if !regexp.MustCompile(`(?m)^\s*(- )?` + regexp.QuoteMeta(line) + `\s*(#.*)?$`).MatchString(text) {
+				t.Errorf("%s: want the line %s", path, line)
+			}
+		}
+	}
+}

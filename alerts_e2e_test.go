@@ -154,6 +154,48 @@ func startServer(t *testing.T, program string, args ...string) (*process, string
 	return p, p.await(`msg="?Listening on"? address=(\S+)`)
 }
 
+// startAlertmanager starts an Alertmanager that tells a webhook, and returns its
+// address.
+func startAlertmanager(t *testing.T, r *rehearsal, hook *webhook) string {
+	t.Helper()
+	const name = "alertmanager/alertmanager.yml"
+	text := read(t, filepath.Join(r.folder, name))
+	r.write(name, strings.ReplaceAll(text, "http://localhost:8060", hook.URL))
+	_, address := startServer(t, "prometheus-alertmanager", "--config.file="+filepath.Join(r.folder, name), "--storage.path="+t.TempDir(), "--cluster.listen-address=")
+	return address
+}
+
+// TestInhibition: an exporter that is down silences what follows from it, and
+// no other exporter's alerts.
+func TestInhibition(t *testing.T) {
+	hook := newWebhook(t)
+	alerts := "http://" + startAlertmanager(t, newRehearsal(t), hook) + "/api/v2/alerts"
+	resp, err := http.Post(alerts, "application/json", strings.NewReader(`[
+		{"labels": {"alertname": "BilibiliExporterDown", "job": "bilibili", "severity": "critical"}},
+		{"labels": {"alertname": "BilibiliUserFailing", "job": "bilibili", "wmid": "2", "severity": "warning"}},
+		{"labels": {"alertname": "BilibiliUserFailing", "job": "other", "wmid": "3", "severity": "warning"}}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	hook.await(t, "firing", "BilibiliExporterDown", 30*time.Second)
+	if got := hook.await(t, "firing", "BilibiliUserFailing", 30*time.Second); got.Labels["job"] != "other" || got.Path != "/warning" {
+		t.Errorf("%s is told of %v", got.Path, got.Labels)
+	}
+	var known []struct {
+		Labels map[string]string
+		Status struct{ State string }
+	}
+	if err := json.Unmarshal([]byte(get(t, http.DefaultClient, alerts)), &known); err != nil || len(known) != 3 {
+		t.Fatalf("got %v, %v", known, err)
+	}
+	for _, alert := range known {
+		if suppressed := alert.Labels["wmid"] == "2"; (alert.Status.State == "suppressed") != suppressed {
+			t.Errorf("%v is %s", alert.Labels, alert.Status.State)
+		}
+	}
+}
+
 // beyond are parts of expressions that may have no data in the rehearsal: it
 // is shorter than a day, nothing fails, and nobody gains followers.
 var beyond = []string{
@@ -176,14 +218,7 @@ func TestAlerts(t *testing.T) {
 	before, address := startExporter(t, "--config.file="+file, store)
 
 	hook, r := newWebhook(t), newRehearsal(t)
-	text, err := os.ReadFile(filepath.Join(r.folder, "alertmanager/alertmanager.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.write("alertmanager/alertmanager.yml", strings.ReplaceAll(string(text), "http://localhost:8060", hook.URL))
-	_, manager := startServer(t, "prometheus-alertmanager", "--config.file="+r.folder+"/alertmanager/alertmanager.yml",
-		"--storage.path="+t.TempDir(), "--cluster.listen-address=")
-	r.target("alertmanager", manager)
+	r.target("alertmanager", startAlertmanager(t, r, hook))
 	r.target("exporter", address)
 	server, prometheusAddress := startServer(t, "prometheus", "--config.file="+r.folder+"/prometheus/prometheus.yml",
 		"--storage.tsdb.path="+t.TempDir(), "--query.lookback-delta="+rehearse("5m"), "--rules.alert.resend-delay="+rehearse("1m"))

@@ -48,7 +48,7 @@ race: ## a shorter season, for the race detector is slow
 
 e2e: ## with a real Prometheus, browser and curl, installed from Debian's packages when missing
 	.ci/install prometheus prometheus-alertmanager chromium curl
-	$(GO) test -tags e2e -run '^($(call TAGGED,e2e))$$' -parallel 8 -count=1 .
+	$(GO) test -tags e2e -run '^($(call TAGGED,e2e))$$' -parallel 8 -count=1 -timeout 25m .
 
 crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
 	.ci/install strace

@@ -119,14 +119,19 @@ const (
 	SuppressedPaused     Suppression = "paused"
 )
 
+// Outcome is what a user's completed calls have come to.
+type Outcome struct {
+	Value   Value  // the latest
+	Former  Value  // before Value
+	Last    Result // how the latest completed call ended
+	Ended   bool   // whether a call has completed yet
+	Failing string // code of the latest completed call that did not refuse the account; empty for a success
+}
+
 // State is what is known of a user at a moment.
 type State struct {
 	User
-	Value    Value
-	Former   Value         // before Value
-	Last     Result        // how the latest completed call ended
-	Ended    bool          // whether a call has completed yet
-	Failing  string        // code of the latest completed call that did not refuse the account; empty for a success
+	Outcome
 	Running  bool          // whether a call runs
 	Started  time.Time     // when the latest call began, and was not refused; zero before the first
 	Interval time.Duration // in force now, stretched
@@ -389,7 +394,7 @@ func (g *Guard) End(wmid int64, result Result) (change Change, recorded func(con
 }
 
 // show makes an outcome seen.
-func (g *Guard) show(u *user, o outcome) {
+func (g *Guard) show(u *user, o *outcome) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if o.call > u.shown.call {
@@ -458,10 +463,9 @@ func (g *Guard) pauseState() Pause {
 	return Pause{g.pause.reason, g.pause.next}
 }
 
-func (g *Guard) state(u *user, o outcome) State {
+func (g *Guard) state(u *user, o *outcome) State {
 	return State{
-		User: u.User, Value: o.value, Former: o.former, Last: o.last, Ended: o.ended, Failing: o.failing,
-		Running: u.current != 0, Started: u.started,
+		User: u.User, Outcome: o.Outcome, Running: u.current != 0, Started: u.started,
 		Interval: g.budget.stretched(u.interval(g.retryInterval)), Due: g.due(u),
 	}
 }

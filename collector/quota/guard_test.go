@@ -191,8 +191,12 @@ func TestUsers(t *testing.T) {
 	got := g.Users()
 	want := []quota.State{
 		{
-			User: quota.User{WMID: 7, MinInterval: 15 * time.Minute}, Value: quota.Value{Followers: 10, Following: 1, At: start.Add(time.Second)},
-			Last: quota.Result{Verdict: quota.BackOff, Code: "-404"}, Ended: true, Failing: "-404", Started: start.Add(15*time.Minute + time.Second),
+			User: quota.User{WMID: 7, MinInterval: 15 * time.Minute},
+			Outcome: quota.Outcome{
+				Value: quota.Value{Followers: 10, Following: 1, At: start.Add(time.Second)},
+				Last:  quota.Result{Verdict: quota.BackOff, Code: "-404"}, Ended: true, Failing: "-404",
+			},
+			Started:  start.Add(15*time.Minute + time.Second),
 			Interval: 30 * time.Minute, Due: start.Add(45*time.Minute + time.Second),
 		},
 		{User: quota.User{WMID: 8, MinInterval: 15 * time.Minute}, Interval: 15 * time.Minute},

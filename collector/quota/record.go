@@ -115,11 +115,12 @@ type record struct {
 }
 
 func (g *Guard) userRecord(u *user) record {
+	o := u.outcome
 	return record{userKey + strconv.FormatInt(u.WMID, 10), storedUser{
 		Started: nanoseconds(u.started), Previous: nanoseconds(u.previous), Running: u.current != 0,
 		Interval: int64(u.MinInterval), Hanging: u.hanging,
-		Verdict: u.verdict, Streak: u.streak, Ended: u.ended, Failing: u.failing, Last: u.last,
-		Value: u.value.stored(), Former: u.former.stored(), Removed: nanoseconds(u.removed),
+		Verdict: u.verdict, Streak: u.streak, Ended: o.Ended, Failing: o.Failing, Last: o.Last,
+		Value: o.Value.stored(), Former: o.Former.stored(), Removed: nanoseconds(u.removed),
 	}}
 }
 
@@ -201,9 +202,9 @@ func (g *Guard) restoreUser(id string, value []byte) {
 		hanging: r.Hanging,
 		started: fromNanoseconds(r.Started), previous: fromNanoseconds(r.Previous),
 		verdict: r.Verdict, streak: r.Streak,
-		outcome: outcome{
-			ended: r.Ended, failing: r.Failing, last: r.Last, value: r.Value.restored(), former: r.Former.restored(),
-		},
+		outcome: &outcome{Outcome: Outcome{
+			Ended: r.Ended, Failing: r.Failing, Last: r.Last, Value: r.Value.restored(), Former: r.Former.restored(),
+		}},
 		removed: fromNanoseconds(r.Removed),
 	}
 	u.shown = u.outcome
@@ -248,7 +249,7 @@ func (g *Guard) setUsers(users []User, now time.Time) {
 	for _, each := range users {
 		u := g.index[each.WMID]
 		if u == nil {
-			u = &user{}
+			u = newUser()
 			g.index[each.WMID] = u
 		}
 		u.User, u.removed = each, time.Time{}

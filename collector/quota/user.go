@@ -19,18 +19,21 @@ type user struct {
 
 	hanging bool // whether the latest completed call that counts got no answer in time
 
-	outcome         // of the completed calls
-	shown   outcome // what of it is on disk, and may be shown
+	outcome *outcome // of the completed calls
+	shown   *outcome // what of it is on disk, and may be shown; mostly the same
 }
 
-// outcome is what a user's completed calls have come to.
+// outcome is an Outcome, with the number of the latest of its calls. It never
+// changes: those who know it share it.
 type outcome struct {
-	call    uint64 // number of the latest of them
-	last    Result // how that ended
-	ended   bool   // whether there was one
-	failing string // code of the latest that counts; empty for a success
-	value   Value  // the latest
-	former  Value  // the one before
+	Outcome
+	call uint64
+}
+
+// newUser returns a user of whom nothing is known.
+func newUser() *user {
+	o := &outcome{}
+	return &user{outcome: o, shown: o}
 }
 
 // interval returns the time between two calls, before it is stretched.
@@ -61,8 +64,9 @@ func (u *user) begin(call uint64, now time.Time) {
 // end records how the call ended that runs. One that was refused for the
 // account does not count: the user is as due as before it.
 func (u *user) end(result Result, now time.Time) {
-	u.call, u.current = u.current, 0
-	u.last, u.ended = result, true
+	o := *u.outcome
+	o.call, o.Last, o.Ended = u.current, result, true
+	u.outcome, u.current = &o, 0
 	if result.Verdict == Refused {
 		u.started = u.previous
 		return
@@ -70,10 +74,10 @@ func (u *user) end(result Result, now time.Time) {
 	if u.verdict != result.Verdict {
 		u.streak = 0
 	}
-	u.verdict, u.hanging, u.failing = result.Verdict, result.TimedOut, result.Code
+	u.verdict, u.hanging, o.Failing = result.Verdict, result.TimedOut, result.Code
 	u.streak++
 	if result.Verdict == Success {
-		u.former, u.value = u.value, Value{Followers: result.Followers, Following: result.Following, At: now}
+		o.Former, o.Value = o.Value, Value{Followers: result.Followers, Following: result.Following, At: now}
 	}
 }
 
@@ -90,10 +94,25 @@ func (u *user) cut() {
 // user must not wait for longer than an interval, nor a value stay young. It
 // reports whether there were any.
 func (u *user) distrust(now time.Time) (changed bool) {
-	for _, t := range []*time.Time{&u.started, &u.previous, &u.value.At, &u.former.At, &u.shown.value.At, &u.shown.former.At} {
+	for _, t := range []*time.Time{&u.started, &u.previous} {
 		if t.After(now) {
 			*t, changed = now, true
 		}
 	}
+	for _, o := range []**outcome{&u.outcome, &u.shown} {
+		if (*o).Value.At.After(now) || (*o).Former.At.After(now) {
+			*o, changed = (*o).until(now), true
+		}
+	}
 	return changed
+}
+
+// until returns the outcome with values that are not from after now.
+func (o outcome) until(now time.Time) *outcome {
+	for _, t := range []*time.Time{&o.Value.At, &o.Former.At} {
+		if t.After(now) {
+			*t = now
+		}
+	}
+	return &o
 }

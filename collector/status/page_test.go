@@ -27,8 +27,9 @@ func user(wmid int64, name string, followers int64, age int) collector.UserState
 	return collector.UserState{
 		User: collector.User{WMID: wmid, Name: name}, Shown: true,
 		State: quota.State{
-			User: quota.User{WMID: wmid}, Value: quota.Value{Followers: followers, Following: 7, At: minutesAgo(age)},
-			Ended: true, Interval: 15 * time.Minute, Due: minutesAgo(age - 15),
+			User:     quota.User{WMID: wmid},
+			Outcome:  quota.Outcome{Value: quota.Value{Followers: followers, Following: 7, At: minutesAgo(age)}, Ended: true},
+			Interval: 15 * time.Minute, Due: minutesAgo(age - 15),
 		},
 	}
 }

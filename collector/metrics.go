@@ -1,6 +1,8 @@
 package collector
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,69 +22,107 @@ func (g gauge) emit(ch chan<- prometheus.Metric, value float64, labels ...string
 	ch <- prometheus.MustNewConstMetric(g.Desc, prometheus.GaugeValue, value, labels...)
 }
 
-// userMetrics describes the metrics that have a series for each user.
-type userMetrics struct {
-	infoLabels []string // of info, beside wmid and name
-
-	followers, following, info, up, lastSuccess, lastError, interval gauge
+// userGauge is a metric that has at most one series for each user, with the
+// label wmid.
+type userGauge struct {
+	name, help string
+	// value returns the user's value, if there is one. Followers and following
+	// are not always shown.
+	value func(s *quota.State, shown bool) (value float64, ok bool)
 }
 
-func newUserMetrics(infoLabels []string) userMetrics {
-	return userMetrics{
-		infoLabels: infoLabels,
-		followers: newGauge("bilibili_followers",
-			"Followers of the user, as last obtained; cached by the exporter between calls.", "wmid"),
-		following: newGauge("bilibili_following",
-			"Users whom the user follows, as last obtained; cached by the exporter between calls.", "wmid"),
-		info: newGauge("bilibili_user_info",
-			"Name and labels of the user, from the configuration; always 1.", append([]string{"wmid", "name"}, infoLabels...)...),
-		up: newGauge("bilibili_up",
-			"Whether the last completed call for the user gave a value (1) or not (0).", "wmid"),
-		lastSuccess: newGauge("bilibili_last_success_timestamp_seconds",
-			"When the last value of the user was obtained, in Unix time.", "wmid"),
-		lastError: newGauge("bilibili_last_error_info",
-			"1 while the last completed call for the user is a failure, with its code.", "wmid", "code"),
-		interval: newGauge("bilibili_user_interval_seconds",
-			"Time between two calls for the user that is in force now, stretch and back-off included.", "wmid"),
+// userGauges are all of them.
+var userGauges = []userGauge{
+	{"bilibili_followers", "Followers of the user, as last obtained; cached by the exporter between calls.",
+		func(s *quota.State, shown bool) (float64, bool) { return float64(s.Value.Followers), shown }},
+	{"bilibili_following", "Users whom the user follows, as last obtained; cached by the exporter between calls.",
+		func(s *quota.State, shown bool) (float64, bool) { return float64(s.Value.Following), shown }},
+	{"bilibili_last_success_timestamp_seconds", "When the last value of the user was obtained, in Unix time.",
+		func(s *quota.State, _ bool) (float64, bool) { return unixSeconds(s.Value.At), !s.Value.At.IsZero() }},
+	{"bilibili_up", "Whether the last completed call for the user gave a value (1) or not (0).",
+		func(s *quota.State, _ bool) (float64, bool) {
+			if failed(s) {
+				return 0, true
+			}
+			return 1, s.Ended
+		}},
+	{"bilibili_user_interval_seconds", "Time between two calls for the user that is in force now, stretch and back-off included.",
+		func(s *quota.State, _ bool) (float64, bool) { return s.Interval.Seconds(), true }},
+}
+
+// failed reports whether the last completed call has failed.
+func failed(s *quota.State) bool { return s.Ended && s.Last.Verdict != quota.Success }
+
+const (
+	lastErrorName = "bilibili_last_error_info"
+	lastErrorHelp = "1 while the last completed call for the user is a failure, with its code."
+
+	infoName = "bilibili_user_info"
+)
+
+// userMetrics describes the metrics of users that calls change.
+type userMetrics struct {
+	gauges    []gauge // of userGauges
+	lastError gauge
+}
+
+func newUserMetrics() userMetrics {
+	m := userMetrics{lastError: newGauge(lastErrorName, lastErrorHelp, "wmid", "code")}
+	for _, g := range userGauges {
+		m.gauges = append(m.gauges, newGauge(g.name, g.help, "wmid"))
 	}
+	return m
 }
 
 func (m *userMetrics) describe(ch chan<- *prometheus.Desc) {
-	for _, g := range []gauge{m.followers, m.following, m.info, m.up, m.lastSuccess, m.lastError, m.interval} {
+	for _, g := range append([]gauge{m.lastError}, m.gauges...) {
 		ch <- g.Desc
 	}
 }
 
-func (m *userMetrics) emit(ch chan<- prometheus.Metric, user UserState) {
-	m.emitInfo(ch, user.User)
-	m.emitState(ch, user.State, user.Shown)
-}
-
-func (m *userMetrics) emitInfo(ch chan<- prometheus.Metric, user User) {
-	values := []string{formatWMID(user.WMID), user.Name}
-	for _, label := range m.infoLabels {
-		values = append(values, user.Labels[label])
-	}
-	m.info.emit(ch, 1, values...)
-}
-
-func (m *userMetrics) emitState(ch chan<- prometheus.Metric, state quota.State, shown bool) {
+func (m *userMetrics) emit(ch chan<- prometheus.Metric, state *quota.State, shown bool) {
 	wmid := formatWMID(state.WMID)
-	m.interval.emit(ch, state.Interval.Seconds(), wmid)
-	if shown {
-		m.followers.emit(ch, float64(state.Value.Followers), wmid)
-		m.following.emit(ch, float64(state.Value.Following), wmid)
+	for i, g := range userGauges {
+		if value, ok := g.value(state, shown); ok {
+			m.gauges[i].emit(ch, value, wmid)
+		}
 	}
-	if !state.Value.At.IsZero() {
-		m.lastSuccess.emit(ch, unixSeconds(state.Value.At), wmid)
-	}
-	switch {
-	case !state.Ended:
-	case state.Last.Verdict == quota.Success:
-		m.up.emit(ch, 1, wmid)
-	default:
-		m.up.emit(ch, 0, wmid)
+	if failed(state) {
 		m.lastError.emit(ch, 1, wmid, state.Last.Code)
+	}
+}
+
+// infoMetric is the metric that tells of the users what the configuration says.
+// It is a [prometheus.Collector].
+type infoMetric struct {
+	gauge
+	labels []string // beside wmid and name
+	users  []User
+}
+
+func newInfoMetric(users []User) *infoMetric {
+	all := make(map[string]bool)
+	for _, user := range users {
+		for label := range user.Labels {
+			all[label] = true
+		}
+	}
+	labels := slices.Sorted(maps.Keys(all))
+	return &infoMetric{newGauge(infoName, "Name and labels of the user, from the configuration; always 1.",
+		append([]string{"wmid", "name"}, labels...)...), labels, users}
+}
+
+// Describe implements [prometheus.Collector].
+func (m *infoMetric) Describe(ch chan<- *prometheus.Desc) { ch <- m.Desc }
+
+// Collect implements [prometheus.Collector].
+func (m *infoMetric) Collect(ch chan<- prometheus.Metric) {
+	for _, user := range m.users {
+		values := []string{formatWMID(user.WMID), user.Name}
+		for _, label := range m.labels {
+			values = append(values, user.Labels[label])
+		}
+		m.emit(ch, 1, values...)
 	}
 }
 

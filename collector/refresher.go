@@ -39,15 +39,15 @@ type refresher struct {
 // settings are settings in force.
 type settings struct {
 	Settings
-	users map[int64]User
+	index map[int64]int // of each user, by WMID
 }
 
 func newSettings(s Settings) *settings {
-	users := make(map[int64]User, len(s.Users))
-	for _, user := range s.Users {
-		users[user.WMID] = user
+	index := make(map[int64]int, len(s.Users))
+	for i, user := range s.Users {
+		index[user.WMID] = i
 	}
-	return &settings{s, users}
+	return &settings{s, index}
 }
 
 // refresh is a running refresh. Its fields but the channels are protected by
@@ -259,10 +259,11 @@ func (r *refresher) start(q *queue, s *settings, token justoneapi.Token, ended c
 		if !current {
 			return 0
 		}
-		user := s.users[l.pop()]
+		wmid := l.pop()
 		if !ok {
 			continue
 		}
+		user := s.Users[s.index[wmid]]
 		l.running++
 		calls = append(calls, func() {
 			recorded := r.calls.call(s, token, user, begun)

@@ -1,8 +1,6 @@
 package collector
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,24 +12,20 @@ import (
 // [prometheus.Collector] of the same metrics, for a handler that has refreshed
 // already.
 type View struct {
-	users    map[int64]User
-	maxAge   time.Duration
+	settings *settings
 	guard    *quota.Guard
-	metrics  userMetrics
+	users    userMetrics
+	info     *infoMetric
 	account  accountMetrics
 	requests *requestMetrics
+	text     *text
 }
 
 func newView(s *settings, guard *quota.Guard, requests *requestMetrics) *View {
-	labels := make(map[string]bool)
-	for _, user := range s.Users {
-		for label := range user.Labels {
-			labels[label] = true
-		}
-	}
+	info := newInfoMetric(s.Users)
 	return &View{
-		users: s.users, maxAge: s.MaxAge, guard: guard,
-		metrics: newUserMetrics(slices.Sorted(maps.Keys(labels))), account: newAccountMetrics(), requests: requests,
+		settings: s, guard: guard,
+		users: newUserMetrics(), info: info, account: newAccountMetrics(), requests: requests, text: newText(s.Users, info),
 	}
 }
 
@@ -42,16 +36,17 @@ type UserState struct {
 	Shown bool // whether the value is there and young enough to be exposed
 }
 
-// Users returns what is known of every user.
+// Users returns what is known of every user, in the order of the settings.
 func (v *View) Users() []UserState {
 	now := time.Now()
-	var states []UserState
-	for _, state := range v.guard.Users() {
-		if user, ok := v.users[state.WMID]; ok { // else a reload is under way
-			states = append(states, UserState{user, state, v.shows(state, now)})
+	states := v.guard.Users()
+	users := make([]UserState, 0, len(states))
+	for _, state := range states {
+		if i, ok := v.settings.index[state.WMID]; ok { // else a reload is under way
+			users = append(users, UserState{v.settings.Users[i], state, v.shows(&state, now)})
 		}
 	}
-	return states
+	return users
 }
 
 // Account returns what is known of the account.
@@ -59,22 +54,40 @@ func (v *View) Account() quota.Status { return v.guard.Status() }
 
 // Describe implements [prometheus.Collector].
 func (v *View) Describe(ch chan<- *prometheus.Desc) {
-	v.metrics.describe(ch)
-	v.account.describe(ch)
-	v.requests.Describe(ch)
+	v.users.describe(ch)
+	v.info.Describe(ch)
+	v.Common().Describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
 func (v *View) Collect(ch chan<- prometheus.Metric) {
 	for _, user := range v.Users() {
-		v.metrics.emit(ch, user)
+		v.users.emit(ch, &user.State, user.Shown)
 	}
-	v.account.emit(ch, v.Account())
-	v.requests.Collect(ch)
+	v.info.Collect(ch)
+	v.Common().Collect(ch)
+}
+
+// Common returns a collector of those of v's metrics that have no series for
+// each user.
+func (v *View) Common() prometheus.Collector { return common{v} }
+
+type common struct{ view *View }
+
+// Describe implements [prometheus.Collector].
+func (c common) Describe(ch chan<- *prometheus.Desc) {
+	c.view.account.describe(ch)
+	c.view.requests.Describe(ch)
+}
+
+// Collect implements [prometheus.Collector].
+func (c common) Collect(ch chan<- prometheus.Metric) {
+	c.view.account.emit(ch, c.view.Account())
+	c.view.requests.Collect(ch)
 }
 
 // shows reports whether a user's value is young enough to be shown. An early
 // retry, which makes the interval shorter, does not make the value older.
-func (v *View) shows(state quota.State, now time.Time) bool {
-	return !state.Value.At.IsZero() && now.Sub(state.Value.At) <= max(v.maxAge, 3*state.Interval, 3*state.MinInterval)
+func (v *View) shows(state *quota.State, now time.Time) bool {
+	return !state.Value.At.IsZero() && now.Sub(state.Value.At) <= max(v.settings.MaxAge, 3*state.Interval, 3*state.MinInterval)
 }

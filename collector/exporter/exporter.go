@@ -71,6 +71,7 @@ type inForce struct {
 	zone     *time.Location
 	token    *tokenSource
 	view     *collector.View
+	common   *prometheus.Registry // of what has no series for each user
 	registry *prometheus.Registry // of everything
 }
 
@@ -182,8 +183,9 @@ func (e *Exporter) newRegistry() *prometheus.Registry {
 func (e *Exporter) use(p *prepared) {
 	f := &inForce{
 		config: p.config, text: sync.OnceValues(p.config.Text), zone: p.limits.Zone, token: p.token,
-		view: e.collector.View(), registry: prometheus.NewRegistry(),
+		view: e.collector.View(), common: prometheus.NewRegistry(), registry: prometheus.NewRegistry(),
 	}
+	f.common.MustRegister(e.registry, f.view.Common())
 	f.registry.MustRegister(e.registry, f.view)
 	e.inForce.Store(f)
 }

@@ -148,21 +148,6 @@ func TestOnlyGetCalls(t *testing.T) {
 	}
 }
 
-func TestFormats(t *testing.T) {
-	e, _ := newExporter(t, configFor(newServer(t).URL))
-	for accept, want := range map[string]string{
-		"": "text/plain; version=0.0.4",
-		"application/openmetrics-text; version=1.0.0":                                                          "text/plain; version=0.0.4",
-		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited":           "application/vnd.google.protobuf",
-		"application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.5,*/*;q=0.1":            "text/plain; version=0.0.4",
-		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,*/*": "application/vnd.google.protobuf",
-	} {
-		if got := ask(e, http.MethodGet, "/metrics", "Accept", accept).Header().Get("Content-Type"); !strings.HasPrefix(got, want) {
-			t.Errorf("Accept %q: got %s, want %s", accept, got, want)
-		}
-	}
-}
-
 // TestDeadline has an API that never answers, and scrapers with little time.
 func TestDeadline(t *testing.T) {
 	server := newServer(t)

@@ -12,11 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/time/rate"
 )
 
@@ -112,11 +109,7 @@ func writeText(w http.ResponseWriter, status int, text string) {
 // metricsHandler returns the handler that refreshes within the deadline of the
 // scrape and then exposes the registry. Only a GET refreshes.
 func (e *Exporter) metricsHandler() http.Handler {
-	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return e.inForce.Load().registry.Gather() })
-	expose := untilWritten(promhttp.HandlerFor(gather, promhttp.HandlerOpts{
-		ErrorLog:      &errorLog{logger: e.options.Logger, sometimes: rate.Sometimes{Interval: time.Minute}},
-		ErrorHandling: promhttp.ContinueOnError, // one bad series must not cost the others
-	}))
+	expose := untilWritten(newExposition(e.inForce.Load, e.options.Logger))
 	sometimes := rate.Sometimes{Interval: time.Minute}
 	refused := func() {
 		sometimes.Do(func() {
@@ -184,16 +177,4 @@ func limit(requests int, refused func()) func(http.Handler) http.Handler {
 			}
 		})
 	}
-}
-
-// errorLog is a [promhttp.Logger]. A scraper that always hangs up fills no disk.
-type errorLog struct {
-	logger    log.Logger
-	sometimes rate.Sometimes
-}
-
-func (l *errorLog) Println(v ...any) {
-	l.sometimes.Do(func() {
-		level.Error(l.logger).Log("msg", "Exposing metrics", "err", strings.TrimSpace(fmt.Sprintln(v...)))
-	})
 }

@@ -4,7 +4,8 @@ FUZZ     = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 FUZZTIME  ?= 1m
 ROUNDS    ?= 20
 SOAK      ?= 3m
-BENCHTIME ?= 5x
+USERS     ?= 10,1000,10000
+BENCHES   ?= 15
 
 VERSION    ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null))
 VERSIONPKG := github.com/prometheus/common/version
@@ -61,8 +62,8 @@ image: ## the Dockerfile, without a container engine, and what it gives, with ro
 	.ci/install buildah
 	$(GO) test -tags image -run '^($(call TAGGED,image))$$' -count=1 -v -timeout 20m .
 
-bench: ## a refresh with the store beside one without, and a start with the state of 10,000 users
-	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./collector/exporter
+bench: build ## a table of what the exporter takes, beside what it could
+	$(GO) test -tags bench -count=1 -v -timeout 30m ./bench -users=$(USERS) -rounds=$(BENCHES)
 
 fuzz: ## the parsers of outside input; what is found stays in testdata/fuzz
 	$(FUZZ) -fuzz FuzzDecode ./collector/justoneapi
@@ -74,7 +75,7 @@ grafana: ## the dashboards, decoded with Grafana's own types, which the exporter
 
 lint:
 	$(GO) mod tidy -diff
-	$(GOLANGCI) run --build-tags e2e,crash,soak,image
+	$(GOLANGCI) run --build-tags e2e,crash,soak,image,bench
 
 prometheusrule: ## examples/kubernetes/prometheusrule.yaml, from examples/prometheus/rules
 	$(GO) test -run TestPrometheusRule . -update

@@ -22,7 +22,7 @@ type API interface {
 	RelationStat(ctx context.Context, token justoneapi.Token, wmid int64) (justoneapi.Stat, error)
 }
 
-// User is a user whose counts are exposed.
+// User is a user whose counts are exposed. Its texts are valid UTF-8.
 type User struct {
 	WMID   int64
 	Name   string            // for bilibili_user_info and the log

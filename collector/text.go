@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,34 +18,32 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// There can be ten thousands of users, of whom a registry makes, checks, sorts
-// and renders every series anew at every scrape. What is written here is the
-// same, byte for byte, but prepared as far as no scrape changes it.
-
-// text writes the metrics of users in the text format.
+// text writes the metrics of users in the text format, as a registry would, byte
+// by byte. For each of many thousands of series, at every scrape, a registry
+// makes a metric, checks it, renders it and sorts it; here is only the middle of
+// that. The order, and what else no scrape changes, is known beforehand.
 type text struct {
 	families []textFamily // by name
 	rank     []int        // of each user among the series of a family
-	labels   []string     // of the series, by rank
 }
 
-// textFamily is a metric. Its function writes the series of all users.
+// textFamily is a metric. Its function writes the series of the users, who are
+// sorted by rank.
 type textFamily struct {
 	name  string
 	write func(w *bufio.Writer, users []shownState)
 }
 
-// shownState is what is known of a user, and whether its value is shown. None
-// is known while a reload is under way.
+// shownState is what is known of a user, and whether its value is shown.
 type shownState struct {
 	*quota.State
 	shown bool
 }
 
 func newText(users []User, info *infoMetric) *text {
-	t := &text{rank: make([]int, len(users)), labels: make([]string, len(users))}
+	t := &text{rank: make([]int, len(users))}
 	for _, g := range userGauges {
-		t.families = append(t.families, textFamily{g.name, func(w *bufio.Writer, users []shownState) { t.writeGauge(w, &g, users) }})
+		t.families = append(t.families, textFamily{g.name, func(w *bufio.Writer, users []shownState) { writeGauge(w, &g, users) }})
 	}
 	constant := render(info)
 	t.families = append(t.families,
@@ -52,13 +51,11 @@ func newText(users []User, info *infoMetric) *text {
 		textFamily{infoName, func(w *bufio.Writer, _ []shownState) { w.Write(constant) }}) //nolint:errcheck // kept by w
 	slices.SortFunc(t.families, func(a, b textFamily) int { return strings.Compare(a.name, b.name) })
 
-	order := make([]int, len(users))
+	order, wmids := make([]int, len(users)), make([]string, len(users))
 	for i, user := range users {
-		order[i] = i
-		t.labels[i] = `{wmid="` + formatWMID(user.WMID) + `"} `
+		order[i], wmids[i] = i, formatWMID(user.WMID)
 	}
-	slices.SortFunc(order, func(a, b int) int { return strings.Compare(t.labels[a], t.labels[b]) })
-	slices.Sort(t.labels)
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(wmids[a], wmids[b]) })
 	for rank, i := range order {
 		t.rank[i] = rank
 	}
@@ -71,7 +68,7 @@ func render(c prometheus.Collector) []byte {
 	registry.MustRegister(c)
 	families, err := registry.Gather()
 	if err != nil {
-		panic(fmt.Sprintf("collector: %v", err))
+		panic(fmt.Sprintf("collector: names and labels of users: %v", err)) // what Settings must not hold
 	}
 	var b bytes.Buffer
 	for _, family := range families {
@@ -107,11 +104,11 @@ func (v *View) ranked() []shownState {
 	states := v.guard.Users()
 	ranked := make([]shownState, len(v.text.rank))
 	for i := range states {
-		if at, ok := v.settings.index[states[i].WMID]; ok {
+		if at, ok := v.settings.index[states[i].WMID]; ok { // else a reload is under way
 			ranked[v.text.rank[at]] = shownState{&states[i], v.shows(&states[i], now)}
 		}
 	}
-	return ranked
+	return slices.DeleteFunc(ranked, func(u shownState) bool { return u.State == nil }) // likewise
 }
 
 // writeHead writes what comes before the series of a family.
@@ -119,12 +116,10 @@ func writeHead(w *bufio.Writer, name, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 }
 
-func (t *text) writeGauge(w *bufio.Writer, g *userGauge, users []shownState) {
+func writeGauge(w *bufio.Writer, g *userGauge, users []shownState) {
 	head := false
-	for i, user := range users {
-		if user.State == nil {
-			continue
-		}
+	last, number := math.NaN(), []byte(nil) // users share many values
+	for _, user := range users {
 		value, ok := g.value(user.State, user.shown)
 		if !ok {
 			continue
@@ -133,9 +128,14 @@ func (t *text) writeGauge(w *bufio.Writer, g *userGauge, users []shownState) {
 			writeHead(w, g.name, g.help)
 			head = true
 		}
+		if value != last {
+			last, number = value, strconv.AppendFloat(number[:0], value, 'g', -1, 64)
+		}
 		line := append(w.AvailableBuffer(), g.name...)
-		line = append(line, t.labels[i]...)
-		line = strconv.AppendFloat(line, value, 'g', -1, 64)
+		line = append(line, `{wmid="`...)
+		line = strconv.AppendInt(line, user.WMID, 10)
+		line = append(line, `"} `...)
+		line = append(line, number...)
 		w.Write(append(line, '\n')) //nolint:errcheck // kept by w
 	}
 }
@@ -147,7 +147,7 @@ var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 func writeLastErrors(w *bufio.Writer, users []shownState) {
 	var failures []*quota.State
 	for _, user := range users {
-		if user.State != nil && failed(user.State) {
+		if failed(user.State) {
 			failures = append(failures, user.State)
 		}
 	}

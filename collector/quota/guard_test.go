@@ -205,3 +205,67 @@ func TestUsers(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
+
+// TestValuesFromTheFuture sets the clock back: a value must not stay young for
+// that, whether it is shown yet or not. States that are known do not change.
+func TestValuesFromTheFuture(t *testing.T) {
+	c := newClock()
+	g := newGuard(c, every(15*time.Minute, 7)...)
+	call := func(followers int64) (recorded func(context.Context)) {
+		c.add(time.Hour)
+		if !begin(g, 7) {
+			t.Fatal("no call is allowed")
+		}
+		_, recorded = g.End(7, quota.Result{Followers: followers})
+		return recorded
+	}
+	expect := func(when string, followers int64) {
+		t.Helper()
+		got := g.Users()[0]
+		if got.Value.Followers != followers || got.Former.Followers != followers-1 || got.Value.At.After(c.now) || got.Former.At.After(c.now) {
+			t.Errorf("%s: at %v, got %+v", when, c.now, got)
+		}
+	}
+	call(1)(context.Background())
+	call(2)(context.Background())
+	recorded := call(3)
+	before := g.Users()[0]
+	want := before
+	c.add(-24 * time.Hour)
+	due(g, 1)
+	expect("set back", 2)
+	if before != want {
+		t.Errorf("the clock has changed a known state to %+v, want %+v", before, want)
+	}
+	recorded(context.Background())
+	due(g, 1)
+	expect("recorded", 3)
+	call(4)(context.Background())
+	expect("called again", 4)
+
+	c.add(time.Hour)
+	begin(g, 7)
+	c.add(-2 * time.Hour)
+	end(g, 7, quota.Result{Followers: 5})
+	due(g, 1)
+	expect("set back while a call ran", 5)
+}
+
+// TestLateRecord records the ends of two calls in the wrong order.
+func TestLateRecord(t *testing.T) {
+	c := newClock()
+	g := newGuard(c, every(15*time.Minute, 7)...)
+	var recorded []func(context.Context)
+	for i := range int64(2) {
+		c.add(time.Hour)
+		begin(g, 7)
+		_, each := g.End(7, quota.Result{Followers: i + 1})
+		recorded = append(recorded, each)
+	}
+	for _, i := range []int{1, 0} {
+		recorded[i](context.Background())
+		if got := g.Users()[0].Value.Followers; got != 2 {
+			t.Errorf("got %d followers, want those of the later call", got)
+		}
+	}
+}

@@ -99,13 +99,20 @@ func (u *user) distrust(now time.Time) (changed bool) {
 			*t, changed = now, true
 		}
 	}
-	for _, o := range []**outcome{&u.outcome, &u.shown} {
-		if (*o).Value.At.After(now) || (*o).Former.At.After(now) {
-			*o, changed = (*o).until(now), true
+	if o := u.outcome; o.after(now) {
+		u.outcome, changed = o.until(now), true
+		if u.shown == o {
+			u.shown = u.outcome
 		}
+	}
+	if u.shown.after(now) {
+		u.shown, changed = u.shown.until(now), true
 	}
 	return changed
 }
+
+// after reports whether values are from after now.
+func (o *outcome) after(now time.Time) bool { return o.Value.At.After(now) || o.Former.At.After(now) }
 
 // until returns the outcome with values that are not from after now.
 func (o outcome) until(now time.Time) *outcome {

@@ -263,7 +263,7 @@ func (r *refresher) start(q *queue, s *settings, token justoneapi.Token, ended c
 		if !ok {
 			continue
 		}
-		user := s.Users[s.index[wmid]]
+		user := s.Users[s.index[wmid]] // begin has seen that s is in force: the guard has s's users
 		l.running++
 		calls = append(calls, func() {
 			recorded := r.calls.call(s, token, user, begun)

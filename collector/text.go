@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -18,10 +17,10 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// text writes the metrics of users in the text format, as a registry would, byte
-// by byte. For each of many thousands of series, at every scrape, a registry
-// makes a metric, checks it, renders it and sorts it; here is only the middle of
-// that. The order, and what else no scrape changes, is known beforehand.
+// text writes the metrics of users in the text format, byte by byte what a
+// registry would give. But a registry makes, checks, sorts and renders every
+// series, of which there can be many thousands, at every scrape; text only
+// renders. The order, and all that no scrape changes, is prepared.
 type text struct {
 	families []textFamily // by name
 	rank     []int        // of each user among the series of a family
@@ -74,7 +73,7 @@ func render(c prometheus.Collector) []byte {
 	for _, family := range families {
 		expfmt.MetricFamilyToText(&b, family) //nolint:errcheck // a buffer cannot fail
 	}
-	return bytes.Clone(b.Bytes())
+	return bytes.Clone(b.Bytes()) // without spare capacity
 }
 
 // WriteText writes v's metrics that have a series for each user, and the given
@@ -90,7 +89,7 @@ func (v *View) WriteText(out io.Writer, families []*dto.MetricFamily) error {
 			own[0].write(w, users)
 			own = own[1:]
 		}
-		expfmt.MetricFamilyToText(w, family) //nolint:errcheck // kept by w
+		expfmt.MetricFamilyToText(w, family) //nolint:errcheck // w keeps its own, and the registry has checked the family
 	}
 	for _, family := range own {
 		family.write(w, users)
@@ -100,15 +99,9 @@ func (v *View) WriteText(out io.Writer, families []*dto.MetricFamily) error {
 
 // ranked returns what is known of the users, by rank.
 func (v *View) ranked() []shownState {
-	now := time.Now()
-	states := v.guard.Users()
 	ranked := make([]shownState, len(v.text.rank))
-	for i := range states {
-		if at, ok := v.settings.index[states[i].WMID]; ok { // else a reload is under way
-			ranked[v.text.rank[at]] = shownState{&states[i], v.shows(&states[i], now)}
-		}
-	}
-	return slices.DeleteFunc(ranked, func(u shownState) bool { return u.State == nil }) // likewise
+	v.each(func(i int, state *quota.State, shown bool) { ranked[v.text.rank[i]] = shownState{state, shown} })
+	return slices.DeleteFunc(ranked, func(u shownState) bool { return u.State == nil }) // a reload is under way
 }
 
 // writeHead writes what comes before the series of a family.

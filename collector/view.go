@@ -38,15 +38,23 @@ type UserState struct {
 
 // Users returns what is known of every user, in the order of the settings.
 func (v *View) Users() []UserState {
+	users := make([]UserState, 0, len(v.settings.Users))
+	v.each(func(i int, state *quota.State, shown bool) {
+		users = append(users, UserState{v.settings.Users[i], *state, shown})
+	})
+	return users
+}
+
+// each calls f with what is known of every user, and the user's index.
+func (v *View) each(f func(i int, state *quota.State, shown bool)) {
 	now := time.Now()
 	states := v.guard.Users()
-	users := make([]UserState, 0, len(states))
-	for _, state := range states {
-		if i, ok := v.settings.index[state.WMID]; ok { // else a reload is under way
-			users = append(users, UserState{v.settings.Users[i], state, v.shows(&state, now)})
+	for i := range states {
+		state := &states[i]
+		if index, ok := v.settings.index[state.WMID]; ok { // else a reload is under way
+			f(index, state, v.shows(state, now))
 		}
 	}
-	return users
 }
 
 // Account returns what is known of the account.

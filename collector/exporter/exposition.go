@@ -19,9 +19,9 @@ import (
 
 // exposition exposes the metrics of the configuration in force, and calls nobody.
 type exposition struct {
-	inForce  func() *inForce
-	any      http.Handler // in any format, by way of the registry
-	errorLog *errorLog
+	inForce    func() *inForce
+	byRegistry http.Handler // in any format
+	errorLog   *errorLog
 }
 
 // newExposition returns the handler of an [exposition], which compresses.
@@ -44,7 +44,7 @@ func newExposition(inForce func() *inForce, logger log.Logger) http.Handler {
 func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...)
 	if format.FormatType() != expfmt.TypeTextPlain || r.URL.Query().Has("name[]") {
-		e.any.ServeHTTP(w, r)
+		e.byRegistry.ServeHTTP(w, r)
 		return
 	}
 	w.Header().Add("Vary", "Accept")

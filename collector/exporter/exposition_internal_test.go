@@ -1,0 +1,78 @@
+package exporter
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bilibili-exporter/bilibili_exporter/config"
+)
+
+// badMetric is a collector whose metric is invalid.
+type badMetric struct{ *prometheus.Desc }
+
+func (m badMetric) Describe(ch chan<- *prometheus.Desc) { ch <- m.Desc }
+
+func (m badMetric) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.NewInvalidMetric(m.Desc, errors.New("out of order"))
+}
+
+// brokenWriter is a client that has hung up.
+type brokenWriter struct{ *httptest.ResponseRecorder }
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// exposed returns the exposition of an exporter of one user, which has some more
+// collectors, and its log.
+func exposed(t *testing.T, more ...prometheus.Collector) (http.Handler, *bytes.Buffer) {
+	t.Helper()
+	cfg, err := config.Parse(filepath.Join(t.TempDir(), "b.yml"), strings.NewReader("{api: {token: t}, users: [1]}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(cfg, Options{Logger: log.NewNopLogger(), TelemetryPath: "/metrics"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close(t.Context()) })
+	f := e.inForce.Load()
+	f.common.MustRegister(more...)
+	f.registry.MustRegister(more...)
+	logged := &bytes.Buffer{}
+	return newExposition(func() *inForce { return f }, log.NewLogfmtLogger(logged)), logged
+}
+
+// TestBadMetric has a metric that cannot be had: that must not cost the others.
+func TestBadMetric(t *testing.T) {
+	for _, target := range []string{"/metrics", "/metrics?name[]=bilibili_user_interval_seconds"} {
+		exposition, logged := exposed(t, badMetric{prometheus.NewDesc("bilibili_bad", "Cannot be had.", nil, nil)})
+		for range 2 {
+			w := httptest.NewRecorder()
+			exposition.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil))
+			if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "\nbilibili_user_interval_seconds{wmid=\"1\"} 900\n") {
+				t.Errorf("%s: got status %d:\n%s", target, w.Code, w.Body)
+			}
+		}
+		if got := logged.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "out of order") {
+			t.Errorf("%s: got log\n%s", target, got)
+		}
+	}
+}
+
+// TestClientHangsUp has clients hang up, which is told of once.
+func TestClientHangsUp(t *testing.T) {
+	exposition, logged := exposed(t)
+	for range 2 {
+		exposition.ServeHTTP(brokenWriter{httptest.NewRecorder()}, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	}
+	if got := logged.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "broken pipe") {
+		t.Errorf("got log\n%s", got)
+	}
+}

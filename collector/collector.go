@@ -76,8 +76,9 @@ func New(config Config) *Collector {
 // keeps the old ones: for the new ones it takes a new registry.
 func (c *Collector) Reload(settings Settings, limits quota.Limits) {
 	s := newSettings(settings)
+	view := newView(s, c.guard, c.requests) // before, since it takes its time
 	c.refresher.reload(s, limits)
-	c.view.Store(newView(s, c.guard, c.requests))
+	c.view.Store(view)
 }
 
 // Describe implements [prometheus.Collector].

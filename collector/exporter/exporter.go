@@ -59,7 +59,7 @@ type Exporter struct {
 	reloads   *reloads
 	registry  *prometheus.Registry      // of what no reload changes
 	scraped   atomic.Pointer[time.Time] // when the latest scrape came, nil before the first
-	rendering chan struct{}             // has room for the status pages that are being rendered
+	rendering chan struct{}             // has room for what is being rendered that takes memory
 	inForce   atomic.Pointer[inForce]
 	closing   atomic.Bool
 }

@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"strings"
@@ -20,12 +21,13 @@ import (
 // exposition exposes the metrics of the configuration in force, and calls nobody.
 type exposition struct {
 	inForce    func() *inForce
-	byRegistry http.Handler // in any format
+	byRegistry http.Handler  // in any format
+	rendering  chan struct{} // has room for what is being rendered by the registry
 	errorLog   *errorLog
 }
 
 // newExposition returns the handler of an [exposition], which compresses.
-func newExposition(inForce func() *inForce, logger log.Logger) http.Handler {
+func newExposition(inForce func() *inForce, rendering chan struct{}, logger log.Logger) http.Handler {
 	errorLog := &errorLog{logger: logger, sometimes: rate.Sometimes{Interval: time.Minute}}
 	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return inForce().registry.Gather() })
 	compressed, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
@@ -36,7 +38,7 @@ func newExposition(inForce func() *inForce, logger log.Logger) http.Handler {
 		ErrorLog:           errorLog,
 		ErrorHandling:      promhttp.ContinueOnError, // one bad series must not cost the others
 		DisableCompression: true,
-	}), errorLog})
+	}), rendering, errorLog})
 }
 
 // ServeHTTP implements [http.Handler]. Prometheus takes text, of all metrics,
@@ -44,7 +46,7 @@ func newExposition(inForce func() *inForce, logger log.Logger) http.Handler {
 func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...)
 	if format.FormatType() != expfmt.TypeTextPlain || r.URL.Query().Has("name[]") {
-		e.byRegistry.ServeHTTP(w, r)
+		e.serveByRegistry(w, r)
 		return
 	}
 	w.Header().Add("Vary", "Accept")
@@ -58,6 +60,36 @@ func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.errorLog.Println("error writing metrics:", err)
 	}
 }
+
+// serveByRegistry answers in any format. Of 10,000 users a registry has some 50 MB:
+// it must not be there for many at a time, nor until a slow client has read.
+func (e *exposition) serveByRegistry(w http.ResponseWriter, r *http.Request) {
+	select {
+	case e.rendering <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	}
+	answer := e.renderByRegistry(w, r)
+	if _, err := answer.body.WriteTo(w); err != nil {
+		e.errorLog.Println("error writing metrics:", err)
+	}
+}
+
+func (e *exposition) renderByRegistry(w http.ResponseWriter, r *http.Request) *buffered {
+	defer func() { <-e.rendering }()
+	answer := &buffered{ResponseWriter: w}
+	e.byRegistry.ServeHTTP(answer, r)
+	return answer
+}
+
+// buffered keeps the body of an answer.
+type buffered struct {
+	http.ResponseWriter
+	body bytes.Buffer
+}
+
+// Write implements [http.ResponseWriter].
+func (b *buffered) Write(p []byte) (int, error) { return b.body.Write(p) }
 
 // errorLog is a [promhttp.Logger]. A scraper that always hangs up fills no disk.
 type errorLog struct {

@@ -7,7 +7,9 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,7 +48,7 @@ func exposed(t *testing.T, more ...prometheus.Collector) (http.Handler, *bytes.B
 	f.common.MustRegister(more...)
 	f.registry.MustRegister(more...)
 	logged := &bytes.Buffer{}
-	return newExposition(func() *inForce { return f }, log.NewLogfmtLogger(logged)), logged
+	return newExposition(func() *inForce { return f }, make(chan struct{}, 1), log.NewLogfmtLogger(logged)), logged
 }
 
 // TestBadMetric has a metric that cannot be had: that must not cost the others.
@@ -75,4 +77,36 @@ func TestClientHangsUp(t *testing.T) {
 	if got := logged.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "broken pipe") {
 		t.Errorf("got log\n%s", got)
 	}
+}
+
+// blockedWriter is a client that does not read.
+type blockedWriter struct {
+	*httptest.ResponseRecorder
+	reached chan<- struct{}
+	read    <-chan struct{}
+}
+
+func (w blockedWriter) Write(p []byte) (int, error) {
+	w.reached <- struct{}{}
+	<-w.read
+	return len(p), nil
+}
+
+// TestSlowClientsKeepNothing has clients that do not read what the registry has
+// rendered, with room for the rendering of one.
+func TestSlowClientsKeepNothing(t *testing.T) {
+	exposition, _ := exposed(t)
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics?name[]=bilibili_user_interval_seconds", nil)
+	reached, read := make(chan struct{}, 100), make(chan struct{})
+	var clients sync.WaitGroup
+	for range 3 {
+		clients.Go(func() { exposition.ServeHTTP(blockedWriter{httptest.NewRecorder(), reached, read}, request) })
+		select {
+		case <-reached:
+		case <-time.After(10 * time.Second):
+			t.Error("a client that does not read keeps others from being served")
+		}
+	}
+	close(read)
+	clients.Wait()
 }

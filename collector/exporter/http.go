@@ -23,7 +23,7 @@ const (
 	defaultScrapeTimeout = 10 * time.Second
 	// maxScrapeTimeout bounds what a scraper may tell.
 	maxScrapeTimeout = 10 * time.Minute
-	// writeTimeout is how long a client has to read the metrics.
+	// writeTimeout is how long a client has to read an answer.
 	writeTimeout = 30 * time.Second
 	// timeoutHeader is where Prometheus tells its scrape_timeout.
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
@@ -53,7 +53,7 @@ func (e *Exporter) newMux() http.Handler {
 	for pattern, handler := range e.routes() {
 		mux.Handle(pattern, handler)
 	}
-	return withHeaders(withoutBody(mux))
+	return withDeadline(withHeaders(withoutBody(mux)))
 }
 
 // routes returns the handlers of all pages, by pattern.
@@ -61,8 +61,8 @@ func (e *Exporter) routes() map[string]http.Handler {
 	limitPages := limit(e.options.MaxRequests, func() {})
 	routes := map[string]http.Handler{
 		"GET " + e.options.TelemetryPath: e.metricsHandler(),
-		"GET /{$}":                       limitPages(untilWritten(http.HandlerFunc(e.statusPage))),
-		"GET /config":                    limitPages(untilWritten(http.HandlerFunc(e.configPage))),
+		"GET /{$}":                       limitPages(http.HandlerFunc(e.statusPage)),
+		"GET /config":                    limitPages(http.HandlerFunc(e.configPage)),
 		"GET /-/healthy":                 http.HandlerFunc(healthy),
 		"GET /-/ready":                   http.HandlerFunc(e.ready),
 	}
@@ -109,7 +109,7 @@ func writeText(w http.ResponseWriter, status int, text string) {
 // metricsHandler returns the handler that refreshes within the deadline of the
 // scrape and then exposes the registry. Only a GET refreshes.
 func (e *Exporter) metricsHandler() http.Handler {
-	expose := untilWritten(newExposition(e.inForce.Load, e.options.Logger))
+	expose := newExposition(e.inForce.Load, e.rendering, e.options.Logger)
 	sometimes := rate.Sometimes{Interval: time.Minute}
 	refused := func() {
 		sometimes.Do(func() {
@@ -132,16 +132,43 @@ func (e *Exporter) metricsHandler() http.Handler {
 	return promhttp.InstrumentMetricHandler(e.registry, handler)
 }
 
-// untilWritten gives clients some time to read the answer: one that does not
-// must not keep its slot.
-func untilWritten(next http.Handler) http.Handler {
+// withDeadline gives clients some time to read an answer, from its first byte
+// on: one that does not must keep neither its slot nor its connection.
+func withDeadline(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		connection := http.NewResponseController(w)
-		connection.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // some writers cannot
-		next.ServeHTTP(w, r)
-		connection.SetWriteDeadline(time.Time{}) //nolint:errcheck // see above
+		next.ServeHTTP(&deadlineWriter{ResponseWriter: w}, r)
 	})
 }
+
+// deadlineWriter sets the write deadline of its connection when an answer
+// begins. It stays, since the end of an answer is written after its handler has
+// returned; the next answer moves it.
+type deadlineWriter struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (w *deadlineWriter) begin() {
+	if !w.begun {
+		w.begun = true
+		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // some writers cannot
+	}
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *deadlineWriter) WriteHeader(status int) {
+	w.begin()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *deadlineWriter) Write(p []byte) (int, error) {
+	w.begin()
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *deadlineWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // scrapeTimeout returns how long a scrape may take: what the scraper tells,
 // less the offset, but at least half of it.

@@ -2,5 +2,5 @@
 
 package justoneapi
 
-// Decode lets a benchmark at the reading of an answer.
+// Decode exports decode to the benchmark.
 func Decode(status int, body []byte, wmid int64) (Stat, *Error) { return decode(status, body, wmid) }

@@ -66,9 +66,10 @@ const answer = `{"code":0,"message":"success","requestId":"0","data":{"code":0,"
 func serveAPI(address string) error {
 	var hang atomic.Bool
 	var calls atomic.Int64
-	http.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) { hang.Store(r.URL.RawQuery == "true") })
-	http.HandleFunc("/calls", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, calls.Load()) })
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) { hang.Store(r.URL.RawQuery == "true") })
+	mux.HandleFunc("/calls", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, calls.Load()) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		if hang.Load() {
 			<-r.Context().Done()
@@ -76,5 +77,5 @@ func serveAPI(address string) error {
 		}
 		fmt.Fprintf(w, answer, r.URL.Query().Get("wmid"), rand.IntN(1000), rand.IntN(10_000_000))
 	})
-	return http.ListenAndServe(address, nil)
+	return http.ListenAndServe(address, mux)
 }

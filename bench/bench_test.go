@@ -25,7 +25,6 @@ import (
 var (
 	userCounts = flag.String("users", "10,1000,10000", "numbers of users to measure with")
 	rounds     = flag.Int("rounds", 15, "how often each scrape is measured; a start, and a refresh, a third of that")
-	binary     = flag.String("binary", "../bilibili_exporter", "the exporter as it is shipped, for what a process takes")
 )
 
 // TestMain can be the stand-in for the API, for TestBench.
@@ -93,7 +92,7 @@ func (t *table) print(w io.Writer) {
 	for _, users := range t.users {
 		fmt.Fprintf(out, "\t%d", users)
 	}
-	fmt.Fprint(out, "\ttarget for the most\n")
+	fmt.Fprint(out, "\ttarget (most users)\n")
 	for _, row := range t.rows {
 		fmt.Fprint(out, row.name)
 		for _, users := range t.users {
@@ -124,7 +123,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }
 // once notes what does not depend on the number of users.
 func (b *bench) once() {
 	users := b.table.users[0]
-	info, err := os.Stat(*binary)
+	info, err := os.Stat(binary)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -137,7 +136,7 @@ func (b *bench) once() {
 			}
 		}
 	})
-	b.table.set("decoding an answer", "", users, "%.1f µs", float64(decode.NsPerOp())/1e3)
+	b.table.set("decoding an answer", "", users, "%d ns", decode.NsPerOp())
 	b.table.set("decoding an answer: allocations", "", users, "%d", decode.AllocsPerOp())
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
@@ -40,8 +42,14 @@ func (c constants) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// floorOf returns a handler of the series in an exposition.
+// floorOf returns a handler of the series in an exposition. It compresses like
+// the exporter.
 func floorOf(t *testing.T, exposition []byte) http.Handler {
+	t.Helper()
+	compressed, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
+	if err != nil {
+		t.Fatal(err)
+	}
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(exposition))
 	if err != nil {
@@ -53,7 +61,7 @@ func floorOf(t *testing.T, exposition []byte) http.Handler {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	return compressed(promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}))
 }
 
 func constantsOf(family *dto.MetricFamily) constants {

@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// binary is the exporter as it is shipped: make builds it.
+const binary = "../bilibili_exporter"
+
 // processes measures the exporter as it is shipped.
 func (b *bench) processes(users int) {
 	config := filepath.Join(b.t.TempDir(), "bilibili_exporter.yml")
@@ -25,7 +28,7 @@ func (b *bench) processes(users int) {
 	args := []string{"--config.file=" + config, "--storage.path=" + b.t.TempDir(), "--web.listen-address=" + address, "--log.level=error"}
 	var p *process
 	serve := func() {
-		p = start(b.t, address, *binary, args...)
+		p = start(b.t, address, binary, args...)
 		b.get("http://"+address+"/metrics", "identity", patient)
 	}
 	serve()

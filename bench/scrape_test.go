@@ -3,12 +3,14 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,38 +26,63 @@ func (b *bench) scrapes(users int) {
 	heap := float64(liveHeap() - before)
 
 	exposition := b.get(s.url(), "identity", patient)
-	floor := httptest.NewServer(floorOf(b.t, exposition))
-	defer floor.Close()
-	if got := b.get(floor.URL, "identity", patient); bytes.Count(got, []byte("\n")) != bytes.Count(exposition, []byte("\n")) {
-		b.t.Fatalf("the floor is of other series:\n%s", got)
+	floor := floorOf(b.t, exposition)
+	r := httptest.NewRecorder()
+	floor.ServeHTTP(r, httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/", nil))
+	if !slices.Equal(seriesOf(r.Body.String()), seriesOf(string(exposition))) {
+		b.t.Fatalf("the floor is of other series:\n%s", r.Body)
 	}
-	identity := b.warm(s, users, floor.URL, "identity", "≤ 0.25")
-	b.warm(s, users, floor.URL, "gzip", "≤ 0.35")
+	identity := b.warm(s, users, floor, "identity", "≤ 0.25")
+	b.warm(s, users, floor, "gzip", "≤ 0.35")
 	b.growth(users, identity.Seconds(), heap)
 	b.table.set("live heap per user", "≤ 1024 B", users, "%.0f B", heap/float64(users))
 }
 
-// warm notes how long a scrape takes, and returns it.
-func (b *bench) warm(s *subject, users int, floor, encoding, target string) time.Duration {
-	body := b.get(s.url(), encoding, patient)
-	raw := httptest.NewServer(fromMemory(body, encoding))
-	defer raw.Close()
-	var own, least, copied []time.Duration
+// seriesOf returns the series of an exposition, and its comments.
+func seriesOf(exposition string) []string {
+	var series []string
+	for line := range strings.Lines(exposition) {
+		series = append(series, line[:strings.LastIndexByte(line, ' ')])
+	}
+	slices.Sort(series)
+	return series
+}
+
+// variant is a way to serve the same series.
+type variant struct {
+	name    string
+	handler http.Handler
+	url     string
+	took    []time.Duration
+}
+
+// warm notes what a scrape takes, beside other ways to serve the same series,
+// and returns how long it takes.
+func (b *bench) warm(s *subject, users int, floor http.Handler, encoding, target string) time.Duration {
+	body, name := b.get(s.url(), encoding, patient), "warm scrape, "+encoding
+	variants := []*variant{
+		{name: name, handler: s},
+		{name: name + ": floor", handler: floor},
+		{name: name + ": raw", handler: fromMemory(body, encoding)},
+	}
+	for _, v := range variants {
+		server := httptest.NewServer(v.handler)
+		defer server.Close()
+		v.url = server.URL + "/metrics"
+	}
 	for range b.rounds {
-		for url, took := range map[string]*[]time.Duration{s.url(): &own, floor: &least, raw.URL: &copied} { // in any order
-			*took = append(*took, timeOf(func() { b.read(io.Discard, url, encoding, patient) }))
+		for _, i := range rand.Perm(len(variants)) {
+			v := variants[i]
+			v.took = append(v.took, timeOf(func() { b.read(io.Discard, v.url, encoding, patient) }))
 		}
 	}
-	allocations, allocated := allocationsOf(s, encoding)
-	name := "warm scrape, " + encoding
-	b.table.set(name, "", users, "%.2f ms", milliseconds(median(own)))
-	b.table.set(name+": floor", "", users, "%.2f ms", milliseconds(median(least)))
-	b.table.set(name+": raw", "", users, "%.2f ms", milliseconds(median(copied)))
-	b.table.set(name+": of the floor", target, users, "%.3f", median(own).Seconds()/median(least).Seconds())
-	b.table.set(name+": allocations", "", users, "%.0f", allocations)
-	b.table.set(name+": allocated", "", users, "%.0f kB", allocated/1e3)
+	for _, v := range variants {
+		allocations, allocated := allocationsOf(v.handler, encoding)
+		b.table.set(v.name, "", users, "%.2f ms, %.0f allocations, %.0f kB", milliseconds(median(v.took)), allocations, allocated/1e3)
+	}
+	b.table.set(name+": of the floor", target, users, "%.3f", median(variants[0].took).Seconds()/median(variants[1].took).Seconds())
 	b.table.set(name+": body", "", users, "%.0f kB", float64(len(body))/1e3)
-	return median(own)
+	return median(variants[0].took)
 }
 
 // growth notes how time and memory have grown since the smaller number of users
@@ -88,14 +115,14 @@ func (n nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (n nowhere) WriteHeader(int)             {}
 
 // allocationsOf returns how often, and how many bytes, a scrape allocates.
-func allocationsOf(s *subject, encoding string) (allocations, allocated float64) {
+func allocationsOf(h http.Handler, encoding string) (allocations, allocated float64) {
 	const times = 5
 	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept-Encoding", encoding)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range times {
-		s.ServeHTTP(nowhere{}, r)
+		h.ServeHTTP(nowhere{}, r)
 	}
 	runtime.ReadMemStats(&after)
 	return float64(after.Mallocs-before.Mallocs) / times, float64(after.TotalAlloc-before.TotalAlloc) / times

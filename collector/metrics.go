@@ -7,7 +7,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
@@ -128,70 +127,3 @@ func (m *infoMetric) Collect(ch chan<- prometheus.Metric) {
 
 // unixSeconds returns t in Unix time, to the millisecond.
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
-
-// requestMetrics measures the calls. It is a [prometheus.Collector].
-type requestMetrics struct {
-	requests, billed prometheus.Counter
-	duration         prometheus.Histogram
-	inFlight         prometheus.Gauge
-	errors           *errorCounter
-}
-
-func newRequestMetrics() *requestMetrics {
-	return &requestMetrics{
-		requests: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "bilibili_api_requests_total",
-			Help: "Requests to Just One API, those included that found no connection.",
-		}),
-		billed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "bilibili_api_billed_requests_total",
-			Help: "Answers of Just One API that the vendor bills (code 0 or 201).",
-		}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "bilibili_api_request_duration_seconds",
-			Help:    "Time that calls of Just One API took, failed ones included.",
-			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 20, 30, 45, 60},
-		}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "bilibili_api_requests_in_flight",
-			Help: "Calls of Just One API that wait for their answer.",
-		}),
-		errors: newErrorCounter(),
-	}
-}
-
-func (m *requestMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.billed, m.duration, m.inFlight, m.errors}
-}
-
-// Describe implements [prometheus.Collector].
-func (m *requestMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, c := range m.collectors() {
-		c.Describe(ch)
-	}
-}
-
-// Collect implements [prometheus.Collector].
-func (m *requestMetrics) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range m.collectors() {
-		c.Collect(ch)
-	}
-}
-
-// begin counts a request that is about to be sent, and returns what to call
-// when it has ended; failure is nil for a success.
-func (m *requestMetrics) begin() (end func(failure *justoneapi.Error)) {
-	start := time.Now()
-	m.requests.Inc()
-	m.inFlight.Inc()
-	return func(failure *justoneapi.Error) {
-		m.inFlight.Dec()
-		m.duration.Observe(time.Since(start).Seconds())
-		if failure != nil {
-			m.errors.inc(failure.Code)
-		}
-		if failure == nil || failure.Billing == justoneapi.Billed {
-			m.billed.Inc()
-		}
-	}
-}

@@ -280,7 +280,7 @@ func (r *refresher) logBudget() {
 	switch {
 	case spent && !r.spent:
 		level.Warn(r.logger).Log("msg", "Today's budget is used up: no calls until the quota day ends", "daily_limit", status.Limit,
-			"calls_go_on", status.Reset.UTC().Format(time.RFC3339), "advice", "Raise quota.daily_limit if the account allows more, or lengthen the intervals.")
+			"calls_go_on", formatTime(status.Reset), "advice", "Raise quota.daily_limit if the account allows more, or lengthen the intervals.")
 	case !spent && r.spent:
 		level.Info(r.logger).Log("msg", "Calls go on: there is a budget again", "daily_limit", status.Limit, "remaining", status.Remaining)
 	}

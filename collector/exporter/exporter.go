@@ -59,7 +59,7 @@ type Exporter struct {
 	reloads   *reloads
 	registry  *prometheus.Registry      // of what no reload changes
 	scraped   atomic.Pointer[time.Time] // when the latest scrape came, nil before the first
-	rendering chan struct{}             // has room for what is being rendered that takes memory
+	rendering rendering
 	inForce   atomic.Pointer[inForce]
 	closing   atomic.Bool
 }
@@ -89,7 +89,7 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 		return nil, err
 	}
 	guard := newGuard(p.limits, storage)
-	e := &Exporter{options: options, started: time.Now(), storage: storage, reloads: newReloads(), rendering: make(chan struct{}, 2)}
+	e := &Exporter{options: options, started: time.Now(), storage: storage, reloads: newReloads(), rendering: make(rendering, 2)}
 	e.collector = collector.New(collector.Config{
 		Settings:       p.settings,
 		Guard:          guard,

@@ -21,13 +21,13 @@ import (
 // exposition exposes the metrics of the configuration in force, and calls nobody.
 type exposition struct {
 	inForce    func() *inForce
-	byRegistry http.Handler  // in any format
-	rendering  chan struct{} // has room for what is being rendered by the registry
+	byRegistry http.Handler // in any format
+	rendering  rendering
 	errorLog   *errorLog
 }
 
 // newExposition returns the handler of an [exposition], which compresses.
-func newExposition(inForce func() *inForce, rendering chan struct{}, logger log.Logger) http.Handler {
+func newExposition(inForce func() *inForce, rendering rendering, logger log.Logger) http.Handler {
 	errorLog := &errorLog{logger: logger, sometimes: rate.Sometimes{Interval: time.Minute}}
 	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return inForce().registry.Gather() })
 	compressed, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
@@ -64,22 +64,13 @@ func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveByRegistry answers in any format. Of 10,000 users a registry has some 50 MB:
 // it must not be there for many at a time, nor until a slow client has read.
 func (e *exposition) serveByRegistry(w http.ResponseWriter, r *http.Request) {
-	select {
-	case e.rendering <- struct{}{}:
-	case <-r.Context().Done():
+	answer := &buffered{ResponseWriter: w}
+	if !e.rendering.do(r.Context(), func() { e.byRegistry.ServeHTTP(answer, r) }) {
 		return
 	}
-	answer := e.renderByRegistry(w, r)
 	if _, err := answer.body.WriteTo(w); err != nil {
 		e.errorLog.Println("error writing metrics:", err)
 	}
-}
-
-func (e *exposition) renderByRegistry(w http.ResponseWriter, r *http.Request) *buffered {
-	defer func() { <-e.rendering }()
-	answer := &buffered{ResponseWriter: w}
-	e.byRegistry.ServeHTTP(answer, r)
-	return answer
 }
 
 // buffered keeps the body of an answer.

@@ -48,7 +48,7 @@ func exposed(t *testing.T, more ...prometheus.Collector) (http.Handler, *bytes.B
 	f.common.MustRegister(more...)
 	f.registry.MustRegister(more...)
 	logged := &bytes.Buffer{}
-	return newExposition(func() *inForce { return f }, make(chan struct{}, 1), log.NewLogfmtLogger(logged)), logged
+	return newExposition(func() *inForce { return f }, make(rendering, 1), log.NewLogfmtLogger(logged)), logged
 }
 
 // TestBadMetric has a metric that cannot be had: that must not cost the others.

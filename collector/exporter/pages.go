@@ -15,14 +15,11 @@ import (
 // statusPage serves the page at /. Its links are relative, for proxies that
 // serve it under a path.
 func (e *Exporter) statusPage(w http.ResponseWriter, r *http.Request) {
-	// Many at a time would take memory, and time from scrapes.
-	select {
-	case e.rendering <- struct{}{}:
-	case <-r.Context().Done():
+	var page *bytes.Buffer
+	var err error
+	if !e.rendering.do(r.Context(), func() { page, err = e.renderStatus(r.URL.Query()) }) {
 		return
 	}
-	page, err := e.renderStatus(r.URL.Query())
-	<-e.rendering
 	if err != nil {
 		writeText(w, http.StatusInternalServerError, "Writing the page failed: "+err.Error())
 		return
@@ -38,8 +35,8 @@ func (e *Exporter) renderStatus(query url.Values) (*bytes.Buffer, error) {
 		Now: time.Now(), Started: e.started,
 		Users: inForce.view.Users(), Account: inForce.view.Account(), Zone: inForce.zone,
 		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")", Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"),
-		ReloadError: e.reloads.lastError(), StorageError: e.storage.lastError(),
-		TokenError: inForce.token.lastError(), Closing: e.closing.Load(),
+		ReloadError: e.reloads.failure.reason(), StorageError: e.storage.failure.reason(),
+		TokenError: inForce.token.failure.reason(), Closing: e.closing.Load(),
 	}
 	if scraped := e.scraped.Load(); scraped != nil {
 		data.LastScrape = *scraped

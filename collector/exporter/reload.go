@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -14,7 +13,7 @@ import (
 // reloads tells of the reloads. It is a [prometheus.Collector].
 type reloads struct {
 	turn       chan struct{} // has room for the reload that runs
-	failure    atomic.Pointer[string]
+	failure    failure
 	successful prometheus.Gauge
 	last       prometheus.Gauge
 }
@@ -50,22 +49,13 @@ func (r *reloads) Collect(ch chan<- prometheus.Metric) {
 
 func (r *reloads) record(err error) {
 	if err != nil {
-		text := err.Error()
-		r.failure.Store(&text)
+		r.failure.set(err.Error())
 		r.successful.Set(0)
 		return
 	}
-	r.failure.Store(nil)
+	r.failure.set("")
 	r.successful.Set(1)
 	r.last.SetToCurrentTime()
-}
-
-// lastError returns why the latest reload failed; empty if it did not.
-func (r *reloads) lastError() string {
-	if text := r.failure.Load(); text != nil {
-		return *text
-	}
-	return ""
 }
 
 // patience is how long a reload waits for one that runs. A file system that

@@ -2,7 +2,6 @@ package exporter
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -22,9 +21,7 @@ type storage struct {
 	contents store.Contents
 	errors   *prometheus.CounterVec
 	logger   log.Logger
-
-	mu      sync.Mutex // protects the following field
-	failure string     // of the latest write; empty if it succeeded
+	failure  failure // of the latest write
 }
 
 // openStorage opens the store in a folder; with an empty path, none.
@@ -57,30 +54,15 @@ func openStorage(path string, logger log.Logger) (*storage, error) {
 // A damaged file is told of when another is there.
 func (s *storage) failed(operation string, err error) {
 	s.errors.WithLabelValues(operation).Inc()
-	if operation == store.OperationWrite && s.setFailure(err.Error()) {
+	if operation == store.OperationWrite && s.failure.set(err.Error()) != err.Error() {
 		level.Error(s.logger).Log("msg", "The state is not on disk: a restart would ask, and pay, again", "err", err)
 	}
 }
 
 // recovered tells that what was missing has been written.
 func (s *storage) recovered() {
-	s.setFailure("")
+	s.failure.set("")
 	level.Info(s.logger).Log("msg", "The state is written to disk again, and nothing is missing")
-}
-
-// setFailure reports whether the failure is another than before.
-func (s *storage) setFailure(text string) (changed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	changed, s.failure = s.failure != text, text
-	return changed
-}
-
-// lastError returns why the state is not on disk; empty if it is.
-func (s *storage) lastError() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failure
 }
 
 // close closes the store, if the disk lets it.

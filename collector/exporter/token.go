@@ -1,8 +1,6 @@
 package exporter
 
 import (
-	"sync/atomic"
-
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	promconfig "github.com/prometheus/common/config"
@@ -17,7 +15,7 @@ type tokenSource struct {
 	from    func() (promconfig.Secret, error)
 	logger  log.Logger
 	last    justoneapi.Token
-	failure atomic.Pointer[string] // of the latest reading, nil if it succeeded
+	failure failure // of the latest reading
 }
 
 // newTokenSource returns a source that has read a token.
@@ -32,13 +30,12 @@ func newTokenSource(from func() (promconfig.Secret, error), logger log.Logger) (
 func (s *tokenSource) read() justoneapi.Token {
 	text, err := s.from()
 	if err != nil {
-		problem := err.Error()
-		if s.failure.Swap(&problem) == nil {
+		if s.failure.set(err.Error()) == "" {
 			level.Error(s.logger).Log("msg", "The token cannot be read; the last good one serves", "err", err)
 		}
 		return s.last
 	}
-	if s.failure.Swap(nil) != nil {
+	if s.failure.set("") != "" {
 		level.Info(s.logger).Log("msg", "The token can be read again")
 	}
 	token := justoneapi.NewToken(string(text))
@@ -47,12 +44,4 @@ func (s *tokenSource) read() justoneapi.Token {
 	}
 	s.last = token
 	return token
-}
-
-// lastError returns why the token cannot be read; empty if it can.
-func (s *tokenSource) lastError() string {
-	if problem := s.failure.Load(); problem != nil {
-		return *problem
-	}
-	return ""
 }

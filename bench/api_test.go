@@ -5,11 +5,9 @@ package bench
 import (
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -37,26 +35,6 @@ func (a instantAPI) config(users int, minInterval time.Duration) string {
 		fmt.Fprintf(&b, "  - {wmid: %d, name: creator %d, labels: {team: t%d}}\n", 1_000_001+i, i, i%10)
 	}
 	return b.String()
-}
-
-// hang makes calls hang, or not.
-func (a instantAPI) hang(t *testing.T, hang bool) { a.ask(t, "/hang?"+strconv.FormatBool(hang)) }
-
-// calls returns how many calls have come.
-func (a instantAPI) calls(t *testing.T) string { return a.ask(t, "/calls") }
-
-func (a instantAPI) ask(t *testing.T, path string) string {
-	t.Helper()
-	resp, err := http.Get(string(a) + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }
 
 // answer is for a WMID, the number of users whom that follows, and its followers.

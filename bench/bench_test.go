@@ -140,7 +140,15 @@ func (b *bench) once() {
 	b.table.set("decoding an answer: allocations", "", users, "%d", decode.AllocsPerOp())
 }
 
-// get asks for the metrics and returns the body as it came.
+// setHang makes the API hang, or not.
+func (b *bench) setHang(hang bool) {
+	b.get(string(b.api)+"/hang?"+strconv.FormatBool(hang), "identity", patient)
+}
+
+// calls returns how many calls have come to the API.
+func (b *bench) calls() string { return string(b.get(string(b.api)+"/calls", "identity", patient)) }
+
+// get asks as a scraper does, and returns the body as it came.
 func (b *bench) get(url, encoding string, timeout time.Duration) []byte {
 	b.t.Helper()
 	var body bytes.Buffer
@@ -148,7 +156,7 @@ func (b *bench) get(url, encoding string, timeout time.Duration) []byte {
 	return body.Bytes()
 }
 
-// read asks for the metrics and writes the body as it came.
+// read asks as a scraper does, and writes the body as it came.
 func (b *bench) read(w io.Writer, url, encoding string, timeout time.Duration) {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)

@@ -38,13 +38,13 @@ func (b *bench) processes(users int) {
 	memory := p.peak()
 	p.end()
 
-	calls := b.api.calls(b.t)
+	calls := b.calls()
 	var took []time.Duration
 	for range b.rarely() {
 		took = append(took, timeOf(serve))
 		p.end()
 	}
-	if got := b.api.calls(b.t); got != calls {
+	if got := b.calls(); got != calls {
 		b.t.Errorf("got %s calls after restarts, and %s before", got, calls)
 	}
 	b.table.set("resident memory, at its peak", "≤ 30 MB, ≤ 120 MB", users, "%.1f MB", memory/1e6)

@@ -96,8 +96,8 @@ func (b *bench) hang(users int) (past, next time.Duration) {
 	s := b.newSubject(b.api.config(users, interval), "")
 	defer s.close()
 	b.scrape(s, users, patient)
-	b.api.hang(b.t, true)
-	defer b.api.hang(b.t, false)
+	b.setHang(true)
+	defer b.setHang(false)
 	time.Sleep(interval)
 	return b.scrape(s, users, timeout) - deadline, b.scrape(s, users, timeout)
 }

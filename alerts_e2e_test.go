@@ -62,11 +62,7 @@ func newRehearsal(t *testing.T) *rehearsal {
 			t.Fatalf("no %s: %v", pattern, err)
 		}
 		for _, path := range paths {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.write(strings.TrimPrefix(path, "examples/"), rehearse(string(text)))
+			r.write(strings.TrimPrefix(path, "examples/"), rehearse(read(t, path)))
 		}
 	}
 	return r

@@ -24,12 +24,8 @@ func dashboardFiles(t *testing.T) map[string]any {
 	}
 	all := make(map[string]any)
 	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var dashboard any
-		if err := json.Unmarshal(text, &dashboard); err != nil {
+		if err := json.Unmarshal([]byte(read(t, path)), &dashboard); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
 		all[filepath.Base(path)] = dashboard
@@ -204,7 +200,7 @@ func TestDashboardCodes(t *testing.T) {
 		}
 		for _, mappings := range columns {
 			for _, known := range append(justoneapi.KnownCodes(), "http_502", "-1", "999") {
-				want := justoneapi.Explain(known, strings.HasPrefix(known, "-") || known == "22115").Meaning
+				want := explain(known).Meaning
 				if got := meaningOf(t, mappings, known); got != want {
 					t.Errorf("%s: code %s is explained as %q, want %q", name, known, got, want)
 				}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -55,11 +54,7 @@ func TestE2EPromtoolRoutes(t *testing.T) {
 // commented out is not.
 func withWeCom(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("examples/alertmanager/alertmanager.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := regexp.MustCompile(`(?m)^  # (- name: wecom|  .*)$`).ReplaceAllString(string(text), "  $1")
+	changed := regexp.MustCompile(`(?m)^  # (- name: wecom|  .*)$`).ReplaceAllString(read(t, "examples/alertmanager/alertmanager.yml"), "  $1")
 	if !strings.Contains(changed, "\n    wechat_configs:\n") {
 		t.Fatal("alertmanager.yml has no receiver for WeCom")
 	}
@@ -96,11 +91,7 @@ func readAll(t *testing.T, pattern string) string {
 	}
 	var all strings.Builder
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.Write(text)
+		all.WriteString(read(t, file))
 	}
 	return all.String()
 }

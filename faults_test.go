@@ -68,11 +68,6 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// explain returns what is known of a code.
-func explain(code string) justoneapi.Kind {
-	return justoneapi.Explain(code, strings.HasPrefix(code, "-") || code == "22115")
-}
-
 // user is a user whose counts are the time of the call, in milliseconds: each
 // is another, and tells its age.
 type user struct {
@@ -383,13 +378,7 @@ func testAccountFault(t *testing.T, fault justoneapitest.Fault) {
 // rotateToken gives the exporter another token.
 func (s *subject) rotateToken() {
 	s.t.Helper()
-	text, err := os.ReadFile(s.file)
-	if err == nil {
-		err = os.WriteFile(s.file, []byte(strings.Replace(string(text), justoneapitest.Token, renewedToken, 1)), 0o600)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	replace(s.t, s.file, justoneapitest.Token, renewedToken)
 	s.signal(syscall.SIGHUP)
 	s.await(`msg="(The configuration was reloaded)"`)
 }

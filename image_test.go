@@ -229,11 +229,7 @@ func testExporterImage(t *testing.T, b *buildah) {
 	}
 
 	api, file := newAPI(t, steady)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(root+"/bilibili_exporter.yml", text, 0o644); err != nil { // as if mounted
+	if err := os.WriteFile(root+"/bilibili_exporter.yml", []byte(read(t, file)), 0o644); err != nil { // as if mounted
 		t.Fatal(err)
 	}
 	view, data := readOnly(t, root)

@@ -195,13 +195,7 @@ func TestReload(t *testing.T) {
 	get(t, http.DefaultClient, "http://"+address+"/metrics")
 	rewrite := func(old, changed string) {
 		t.Helper()
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, changed, 1)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		replace(t, file, old, changed)
 		p.signal(syscall.SIGHUP)
 	}
 	rewrite("[472747194]", "[472747194, 2]")
@@ -267,11 +261,7 @@ func TestWebConfig(t *testing.T) {
 	_, address := startExporter(t, "--config.file="+file, "--web.config.file="+web)
 
 	pool := x509.NewCertPool()
-	root, err := os.ReadFile(ca.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool.AppendCertsFromPEM(root)
+	pool.AppendCertsFromPEM([]byte(read(t, ca.file)))
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	defer client.CloseIdleConnections()
 	if body := get(t, client, "https://prometheus:test@"+address+"/metrics"); !strings.Contains(body, "bilibili_followers{") {

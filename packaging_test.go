@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,16 +22,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "write examples/kubernetes/prometheusrule.yaml anew from the rules")
-
-// read returns a file of the repository.
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
 
 // exists reports whether the repository has a file or folder.
 func exists(path string) bool {
@@ -241,8 +230,9 @@ func port(t *testing.T) string {
 // once that names the wanted one.
 func expectLoads(t *testing.T, path, token string) {
 	t.Helper()
-	text := strings.Replace(read(t, path), "token_file: "+token+"\n", "token_file: "+writeFile(t, "token", "x")+"\n", 1)
-	if text == read(t, path) {
+	before := read(t, path)
+	text := strings.Replace(before, "token_file: "+token+"\n", "token_file: "+writeFile(t, "token", "x")+"\n", 1)
+	if text == before {
 		t.Errorf("%s: want the token file %s", path, token)
 	}
 	if _, err := config.Load(writeFile(t, "bilibili_exporter.yml", text)); err != nil {
@@ -299,7 +289,8 @@ func TestCompose(t *testing.T) {
 	expectLoads(t, "examples/compose/bilibili_exporter.yml", "/run/secrets/token")
 	expectGiven(t, filepath.Join("examples", c.Secrets["token"].File))
 	image := "\n" + read(t, "Dockerfile")
-	published := []string{"127.0.0.1:" + port(t) + ":" + port(t)}
+	port := port(t)
+	published := []string{"127.0.0.1:" + port + ":" + port}
 	for name, s := range map[string]service{"exporter": exporter, "demo": demo} {
 		expectLonger(t, path, s.Grace)
 		if !slices.Equal(s.Ports, published) || !s.ReadOnly || !strings.Contains(image, "\nUSER "+s.User+"\n") ||
@@ -312,7 +303,7 @@ func TestCompose(t *testing.T) {
 	}
 	for _, argument := range demo.Command {
 		name, address, _ := strings.Cut(argument, "=")
-		if !strings.Contains(read(t, "examples/demo/main.go"), fmt.Sprintf("flag.String(%q", strings.TrimPrefix(name, "-"))) || address != "0.0.0.0:"+port(t) {
+		if !strings.Contains(read(t, "examples/demo/main.go"), fmt.Sprintf("flag.String(%q", strings.TrimPrefix(name, "-"))) || address != "0.0.0.0:"+port {
 			t.Errorf("the demo does not know %s, or listens elsewhere", argument)
 		}
 	}
@@ -592,12 +583,13 @@ func compareSelectors(t *testing.T, objects map[string]object, labels map[string
 // comparePorts follows the name of the port from object to object.
 func comparePorts(t *testing.T, objects map[string]object) {
 	t.Helper()
+	port := port(t)
 	container := objects["Deployment"].Spec.Template.Spec.Containers[0]
 	if p := container.Ports[0]; p.Name != "http" {
 		t.Errorf("the container's port is named %s, want http", p.Name)
 	}
-	if got := find(t, "examples/kubernetes/deployment.yaml", `containerPort: (\d+)`); got != port(t) {
-		t.Errorf("the container's port is %s, want %s", got, port(t))
+	if got := find(t, "examples/kubernetes/deployment.yaml", `containerPort: (\d+)`); got != port {
+		t.Errorf("the container's port is %s, want %s", got, port)
 	}
 	service := objects["Service"].Spec.Ports[0]
 	target := find(t, "examples/kubernetes/service.yaml", `targetPort: (\w+)`)
@@ -610,8 +602,8 @@ func comparePorts(t *testing.T, objects map[string]object) {
 			t.Errorf("%s: the port is %s, want http", name, got)
 		}
 	}
-	if service.Port != port(t) {
-		t.Errorf("the service's port is %s, want %s", service.Port, port(t))
+	if service.Port != port {
+		t.Errorf("the service's port is %s, want %s", service.Port, port)
 	}
 }
 
@@ -663,7 +655,7 @@ func TestPrometheusRule(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !bytes.Equal([]byte(read(t, path)), []byte(b.String())) {
+	if read(t, path) != b.String() {
 		t.Errorf("%s is not what the rules make it: run make prometheusrule", path)
 	}
 	if got := decode[struct{ Spec struct{ Groups []any } }](t, path).Spec.Groups; !reflect.DeepEqual(got, want) {

@@ -173,3 +173,21 @@ func writeFile(t *testing.T, name, text string) string {
 	}
 	return path
 }
+
+// read returns the text of a file.
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// replace replaces a text in a file, once.
+func replace(t *testing.T, path, old, changed string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(strings.Replace(read(t, path), old, changed, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

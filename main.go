@@ -24,8 +24,8 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
 const (
@@ -63,7 +63,7 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP) // first of all: who asks for a reload must not end the process
-	exporter.FillVersion()
+	server.FillVersion()
 	flags, err := parseFlags(args, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v; try --help\n", program, err)
@@ -107,8 +107,8 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 }
 
 // options returns the exporter's options, and errors that name the flag.
-func (f *flags) options(logger log.Logger) (exporter.Options, error) {
-	options := exporter.Options{
+func (f *flags) options(logger log.Logger) (server.Options, error) {
+	options := server.Options{
 		Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.noMetrics, StoragePath: f.storagePath,
 		EnableLifecycle: f.lifecycle, Load: f.load,
 	}
@@ -154,11 +154,11 @@ func serve(f *flags, hangUps <-chan os.Signal, base, logger log.Logger) error {
 		options.StoragePath = "" // an exporter that runs may be using it
 		options.Logger = log.NewNopLogger()
 	}
-	exp, err := exporter.New(cfg, options)
+	exp, err := server.New(cfg, options)
 	if err != nil {
 		return err
 	}
-	exporter.LogCost(cfg, logger)
+	server.LogCost(cfg, logger)
 	if f.configCheck {
 		level.Info(logger).Log("msg", "The configuration is good")
 		return nil
@@ -188,7 +188,7 @@ func serve(f *flags, hangUps <-chan os.Signal, base, logger log.Logger) error {
 }
 
 // reload reloads the configuration at every signal, until ctx ends.
-func reload(ctx context.Context, exp *exporter.Exporter, signals <-chan os.Signal) {
+func reload(ctx context.Context, exp *server.Exporter, signals <-chan os.Signal) {
 	for {
 		select {
 		case <-signals:
@@ -200,7 +200,7 @@ func reload(ctx context.Context, exp *exporter.Exporter, signals <-chan os.Signa
 }
 
 // shutDown ends the exporter, which answers scrapes meanwhile, and then the server.
-func shutDown(exp *exporter.Exporter, server *http.Server) {
+func shutDown(exp *server.Exporter, server *http.Server) {
 	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	exp.Close(drain)

@@ -11,8 +11,8 @@ import (
 
 	"github.com/go-kit/log"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
 // patient is a timeout within which everybody is asked.
@@ -20,7 +20,7 @@ const patient = 5 * time.Minute
 
 // subject is an exporter to measure, within this process.
 type subject struct {
-	*exporter.Exporter
+	*server.Exporter
 	server *httptest.Server
 }
 
@@ -30,7 +30,7 @@ func (b *bench) newSubject(text, storage string) *subject {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	e, err := exporter.New(cfg, exporter.Options{
+	e, err := server.New(cfg, server.Options{
 		Logger: log.NewNopLogger(), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond, MaxRequests: 40, StoragePath: storage,
 	})
 	if err != nil {

@@ -21,9 +21,9 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
 const (
@@ -92,10 +92,10 @@ func run(address string) error {
 	if err != nil {
 		return err
 	}
-	exporter.FillVersion()
+	server.FillVersion()
 	logger := level.NewFilter(log.NewLogfmtLogger(log.NewSyncWriter(os.Stderr)), level.AllowInfo())
 	logger = log.With(logger, "ts", log.DefaultTimestampUTC)
-	exp, err := exporter.New(cfg, exporter.Options{Logger: logger, TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond})
+	exp, err := server.New(cfg, server.Options{Logger: logger, TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package exporter_test
+package server_test
 
 import (
 	"bufio"
@@ -25,10 +25,10 @@ import (
 	"github.com/go-kit/log"
 	"go.uber.org/goleak"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/status"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -53,10 +53,10 @@ func (b *buffer) String() string {
 
 func newServer(t *testing.T) *justoneapitest.Server {
 	t.Helper()
-	server := justoneapitest.NewServer()
-	t.Cleanup(server.Close)
-	server.SetAll(justoneapitest.Stat(justoneapitest.Constant(4153991), 11))
-	return server
+	api := justoneapitest.NewServer()
+	t.Cleanup(api.Close)
+	api.SetAll(justoneapitest.Stat(justoneapitest.Constant(4153991), 11))
+	return api
 }
 
 // configFor returns a configuration for three users of the API at base, with
@@ -67,18 +67,18 @@ func configFor(base string, apiLines ...string) string {
 }
 
 // newExporter returns an exporter and its log.
-func newExporter(t testing.TB, text string, change ...func(*exporter.Options)) (*exporter.Exporter, *buffer) {
+func newExporter(t testing.TB, text string, change ...func(*server.Options)) (*server.Exporter, *buffer) {
 	t.Helper()
 	cfg, err := config.Parse(filepath.Join(t.TempDir(), "b.yml"), strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	logged := &buffer{}
-	options := exporter.Options{Logger: log.NewLogfmtLogger(logged), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond}
+	options := server.Options{Logger: log.NewLogfmtLogger(logged), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond}
 	for _, change := range change {
 		change(&options)
 	}
-	e, err := exporter.New(cfg, options)
+	e, err := server.New(cfg, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +104,8 @@ func ask(h http.Handler, method, target string, headers ...string) *httptest.Res
 const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 
 func TestScrape(t *testing.T) {
-	server := newServer(t)
-	e, _ := newExporter(t, configFor(server.URL))
+	api := newServer(t)
+	e, _ := newExporter(t, configFor(api.URL))
 	w := ask(e, http.MethodGet, "/metrics")
 	for _, want := range []string{
 		`bilibili_followers{wmid="2"} 4.153991e+06`, `bilibili_following{wmid="2"} 11`, `bilibili_up{wmid="3"} 1`,
@@ -120,15 +120,15 @@ func TestScrape(t *testing.T) {
 		t.Errorf("got status %d, header %v", w.Code, w.Header())
 	}
 	ask(e, http.MethodGet, "/metrics")
-	if got := server.Total(); got != (justoneapitest.Tally{Requests: 3, Billed: 3}) {
+	if got := api.Total(); got != (justoneapitest.Tally{Requests: 3, Billed: 3}) {
 		t.Errorf("got %+v for two scrapes of three users", got)
 	}
 }
 
 // TestOnlyGetCalls asks for all that must not cost.
 func TestOnlyGetCalls(t *testing.T) {
-	server := newServer(t)
-	e, _ := newExporter(t, configFor(server.URL))
+	api := newServer(t)
+	e, _ := newExporter(t, configFor(api.URL))
 	for _, request := range []struct {
 		method, target string
 		status         int
@@ -143,16 +143,16 @@ func TestOnlyGetCalls(t *testing.T) {
 			t.Errorf("%s %s: got status %d, want %d", request.method, request.target, w.Code, request.status)
 		}
 	}
-	if got := server.Total().Requests; got != 0 {
+	if got := api.Total().Requests; got != 0 {
 		t.Errorf("got %d calls", got)
 	}
 }
 
 // TestDeadline has an API that never answers, and scrapers with little time.
 func TestDeadline(t *testing.T) {
-	server := newServer(t)
-	server.SetAll(justoneapitest.Hang())
-	e, _ := newExporter(t, configFor(server.URL))
+	api := newServer(t)
+	api.SetAll(justoneapitest.Hang())
+	e, _ := newExporter(t, configFor(api.URL))
 	for i, timeout := range []float64{0.6, 0.6, 0.2} {
 		start := time.Now()
 		w := ask(e, http.MethodGet, "/metrics", timeoutHeader, fmt.Sprint(timeout))
@@ -167,13 +167,13 @@ func TestDeadline(t *testing.T) {
 }
 
 func TestMaxRequests(t *testing.T) {
-	server := newServer(t)
-	server.SetAll(justoneapitest.Hang())
-	e, logged := newExporter(t, configFor(server.URL), func(o *exporter.Options) { o.MaxRequests = 1 })
+	api := newServer(t)
+	api.SetAll(justoneapitest.Hang())
+	e, logged := newExporter(t, configFor(api.URL), func(o *server.Options) { o.MaxRequests = 1 })
 	var first sync.WaitGroup
 	first.Go(func() { ask(e, http.MethodGet, "/metrics", timeoutHeader, "2") })
 	defer first.Wait()
-	for server.Total().Requests == 0 { // until the first has taken the only slot
+	for api.Total().Requests == 0 { // until the first has taken the only slot
 		time.Sleep(time.Millisecond)
 	}
 	w := ask(e, http.MethodGet, "/metrics")
@@ -188,7 +188,7 @@ func TestMaxRequests(t *testing.T) {
 // TestMaxRequestsOfPages keeps slow readers of the other pages from taking more
 // than so many slots, and from those of scrapes.
 func TestMaxRequestsOfPages(t *testing.T) {
-	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *exporter.Options) { o.MaxRequests = 1 })
+	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *server.Options) { o.MaxRequests = 1 })
 	reading, read := make(chan struct{}), make(chan struct{})
 	var first sync.WaitGroup
 	first.Go(func() {
@@ -218,7 +218,7 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 }
 
 func TestDisableExporterMetrics(t *testing.T) {
-	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *exporter.Options) { o.DisableExporterMetrics = true })
+	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *server.Options) { o.DisableExporterMetrics = true })
 	body := ask(e, http.MethodGet, "/metrics").Body.String()
 	for line := range strings.Lines(body) {
 		if !regexp.MustCompile(`^(# (HELP|TYPE) )?(bilibili_|upstream_error_code[ {])`).MatchString(line) {
@@ -248,7 +248,7 @@ func TestTelemetryPath(t *testing.T) {
 		"/deep/down": "",
 		"/a:b":       "",
 	} {
-		e, err := exporter.New(cfg, exporter.Options{Logger: log.NewNopLogger(), TelemetryPath: path})
+		e, err := server.New(cfg, server.Options{Logger: log.NewNopLogger(), TelemetryPath: path})
 		if got := fmt.Sprint(err); got != want && (err != nil || want != "") {
 			t.Errorf("%q: got %s, want %s", path, got, want)
 		}
@@ -276,8 +276,8 @@ func TestHeaders(t *testing.T) {
 // TestStatusPageLinks follows the links of the page: those to other pages of the
 // exporter are relative, and lead somewhere without a call.
 func TestStatusPageLinks(t *testing.T) {
-	server := newServer(t)
-	e, _ := newExporter(t, configFor(server.URL))
+	api := newServer(t)
+	e, _ := newExporter(t, configFor(api.URL))
 	body := ask(e, http.MethodGet, "/").Body.String()
 	var own int
 	for _, link := range regexp.MustCompile(`(?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
@@ -293,15 +293,15 @@ func TestStatusPageLinks(t *testing.T) {
 			t.Errorf("link %s: got status %d", target, w.Code)
 		}
 	}
-	if own < 10 || server.Total().Requests != 0 {
-		t.Errorf("got %d links and %d calls", own, server.Total().Requests)
+	if own < 10 || api.Total().Requests != 0 {
+		t.Errorf("got %d links and %d calls", own, api.Total().Requests)
 	}
 }
 
 func TestReadiness(t *testing.T) {
-	server := newServer(t)
-	server.SetAll(justoneapitest.Code(500, "")) // the API's health does not count
-	e, _ := newExporter(t, configFor(server.URL))
+	api := newServer(t)
+	api.SetAll(justoneapitest.Code(500, "")) // the API's health does not count
+	e, _ := newExporter(t, configFor(api.URL))
 	ask(e, http.MethodGet, "/metrics")
 	if w := ask(e, http.MethodGet, "/-/ready"); w.Code != http.StatusOK {
 		t.Errorf("got status %d, want 200", w.Code)
@@ -332,7 +332,7 @@ var surfaces = []struct{ pattern, method, target string }{
 
 // TestSurfacesAreComplete fails when a page has been forgotten.
 func TestSurfacesAreComplete(t *testing.T) {
-	e, _ := newExporter(t, configFor("http://127.0.0.1:1"), func(o *exporter.Options) { o.EnableLifecycle = true })
+	e, _ := newExporter(t, configFor("http://127.0.0.1:1"), func(o *server.Options) { o.EnableLifecycle = true })
 	for _, pattern := range e.Patterns() {
 		if !slices.ContainsFunc(surfaces, func(s struct{ pattern, method, target string }) bool { return s.pattern == pattern }) {
 			t.Errorf("the page %s must be added to surfaces, for the token to be looked for on it", pattern)
@@ -353,7 +353,7 @@ var badReloads = []string{
 // line of every level, and on disk.
 func TestNoTokenLeaks(t *testing.T) {
 	type scenario struct{ name, config string }
-	server := func(answer justoneapitest.Answer) string {
+	api := func(answer justoneapitest.Answer) string {
 		s := newServer(t)
 		s.SetAll(answer)
 		return configFor(s.URL, "  timeout: 300ms\n")
@@ -369,13 +369,13 @@ func TestNoTokenLeaks(t *testing.T) {
 		{"proxy down, https", configFor("https://host.invalid", "  http_client: {proxy_url: '"+closed.URL+"'}\n")},
 	}
 	for _, fault := range justoneapitest.Faults() {
-		scenarios = append(scenarios, scenario{fault.Name, server(fault.Answer)})
+		scenarios = append(scenarios, scenario{fault.Name, api(fault.Answer)})
 	}
 	for i, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			withStore := func(o *exporter.Options) { o.StoragePath = dir }
+			withStore := func(o *server.Options) { o.StoragePath = dir }
 			bad := badReloads[i%len(badReloads)]
 			e, logged := newExporter(t, s.config, withStore, withReload(t, func() string { return bad }))
 			lookFor := func(where, text string) {
@@ -406,7 +406,7 @@ func TestNoTokenLeaks(t *testing.T) {
 
 // TestTokenFile rotates the token, takes it away and brings it back.
 func TestTokenFile(t *testing.T) {
-	server := newServer(t)
+	api := newServer(t)
 	path := filepath.Join(t.TempDir(), "token")
 	write := func(text string) {
 		t.Helper()
@@ -415,7 +415,7 @@ func TestTokenFile(t *testing.T) {
 		}
 	}
 	write("old-token\n")
-	e, logged := newExporter(t, "api: {base_url: '"+server.URL+"', token_file: "+path+"}\nquota: {min_interval: 1ms}\nusers: [1]\n")
+	e, logged := newExporter(t, "api: {base_url: '"+api.URL+"', token_file: "+path+"}\nquota: {min_interval: 1ms}\nusers: [1]\n")
 	scrape := func(want string) {
 		t.Helper()
 		time.Sleep(2 * time.Millisecond)
@@ -447,7 +447,7 @@ func TestNoTokenFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = exporter.New(cfg, exporter.Options{Logger: log.NewNopLogger(), TelemetryPath: "/metrics"})
+	_, err = server.New(cfg, server.Options{Logger: log.NewNopLogger(), TelemetryPath: "/metrics"})
 	if want := "api.token_file: stat /does/not/exist: no such file or directory"; fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -456,8 +456,8 @@ func TestNoTokenFile(t *testing.T) {
 // TestProxies reaches the API through a proxy, of the configuration and of the
 // environment, with plain HTTP and with TLS.
 func TestProxies(t *testing.T) {
-	server := newServer(t)
-	target, err := url.Parse(server.URL)
+	api := newServer(t)
+	target, err := url.Parse(api.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,13 +494,13 @@ func TestProxies(t *testing.T) {
 func TestTLS(t *testing.T) {
 	api := justoneapitest.NewAPI()
 	api.SetAll(justoneapitest.Stat(justoneapitest.Constant(1), 1))
-	server := httptest.NewTLSServer(api)
-	defer server.Close()
+	tls := httptest.NewTLSServer(api)
+	defer tls.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e, logged := newExporter(t, configFor(server.URL, "  http_client: {tls_config: {ca_file: "+ca+"}}\n"))
+	e, logged := newExporter(t, configFor(tls.URL, "  http_client: {tls_config: {ca_file: "+ca+"}}\n"))
 	if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
 		t.Errorf("no value came:\n%s", logged)
 	}
@@ -512,7 +512,7 @@ func TestOneConnectionPerCall(t *testing.T) {
 	var mu sync.Mutex
 	peers := make(map[string]bool)
 	api := justoneapitest.NewAPI()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	tls := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		peers[r.RemoteAddr] = true
 		mu.Unlock()
@@ -521,10 +521,10 @@ func TestOneConnectionPerCall(t *testing.T) {
 		}
 		api.ServeHTTP(w, r)
 	}))
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	defer server.Close()
-	e, _ := newExporter(t, configFor(server.URL, "  http_client: {tls_config: {insecure_skip_verify: true}}\n"))
+	tls.EnableHTTP2 = true
+	tls.StartTLS()
+	defer tls.Close()
+	e, _ := newExporter(t, configFor(tls.URL, "  http_client: {tls_config: {insecure_skip_verify: true}}\n"))
 	ask(e, http.MethodGet, "/metrics")
 	if got := api.Total().Requests; got != 3 || len(peers) != 3 {
 		t.Errorf("got %d requests on %d connections, want 3 on 3", got, len(peers))
@@ -533,12 +533,12 @@ func TestOneConnectionPerCall(t *testing.T) {
 
 // TestBodiesKeepNoSlot has clients that promise a body and never send it.
 func TestBodiesKeepNoSlot(t *testing.T) {
-	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *exporter.Options) { o.MaxRequests = 1 })
-	server := httptest.NewServer(e)
-	defer server.Close()
+	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *server.Options) { o.MaxRequests = 1 })
+	api := httptest.NewServer(e)
+	defer api.Close()
 	for _, method := range []string{"GET", "HEAD"} {
 		for _, header := range []string{"Content-Length: 10", "Transfer-Encoding: chunked"} {
-			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			conn, err := net.Dial("tcp", api.Listener.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -550,7 +550,7 @@ func TestBodiesKeepNoSlot(t *testing.T) {
 			}
 		}
 	}
-	resp, err := server.Client().Get(server.URL + "/metrics")
+	resp, err := api.Client().Get(api.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -590,12 +590,12 @@ func TestReadersHaveADeadline(t *testing.T) {
 // TestUserAgent names the exporter to the vendor, and sends no Referer.
 func TestUserAgent(t *testing.T) {
 	var header http.Header
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header = r.Header
 		io.WriteString(w, "{}") //nolint:errcheck // the answer does not matter
 	}))
-	defer server.Close()
-	e, _ := newExporter(t, strings.Replace(configFor(server.URL), "[1, 2, 3]", "[1]", 1))
+	defer api.Close()
+	e, _ := newExporter(t, strings.Replace(configFor(api.URL), "[1, 2, 3]", "[1]", 1))
 	ask(e, http.MethodGet, "/metrics")
 	if got := header.Get("User-Agent"); !strings.HasPrefix(got, "bilibili_exporter/") || header.Get("Referer") != "" {
 		t.Errorf("got header %v", header)
@@ -615,7 +615,7 @@ level=warn msg="Unwise configuration" warning="the min_interval of user 1 is 1ms
 			t.Fatal(err)
 		}
 		logged := &buffer{}
-		exporter.LogCost(cfg, log.NewLogfmtLogger(logged))
+		server.LogCost(cfg, log.NewLogfmtLogger(logged))
 		if got := strings.TrimSpace(logged.String()); got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", text, got, want)
 		}

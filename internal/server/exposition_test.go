@@ -1,4 +1,4 @@
-package exporter_test
+package server_test
 
 import (
 	"compress/gzip"
@@ -11,8 +11,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
 func TestFormats(t *testing.T) {
@@ -33,9 +33,9 @@ func TestFormats(t *testing.T) {
 // TestTextIsWhatTheRegistryHas compares the text, which is written for speed, with
 // what the plain collector gives to a scraper that asks for protobuf.
 func TestTextIsWhatTheRegistryHas(t *testing.T) {
-	server := newServer(t)
-	server.Set(2, justoneapitest.BilibiliCode(-404, "啥都木有"))
-	e, _ := newExporter(t, configFor(server.URL), func(o *exporter.Options) { o.DisableExporterMetrics = true })
+	api := newServer(t)
+	api.Set(2, justoneapitest.BilibiliCode(-404, "啥都木有"))
+	e, _ := newExporter(t, configFor(api.URL), func(o *server.Options) { o.DisableExporterMetrics = true })
 	ask(e, http.MethodGet, "/metrics")
 	const delimited = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 	w := ask(e, http.MethodGet, "/metrics", "Accept", delimited)
@@ -56,7 +56,7 @@ func TestTextIsWhatTheRegistryHas(t *testing.T) {
 }
 
 func TestCompression(t *testing.T) {
-	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *exporter.Options) { o.DisableExporterMetrics = true })
+	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *server.Options) { o.DisableExporterMetrics = true })
 	plain := ask(e, http.MethodGet, "/metrics").Body.String()
 	for _, accept := range []string{"", "text/plain", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"} {
 		for encoding, want := range map[string]string{

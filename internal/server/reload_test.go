@@ -1,4 +1,4 @@
-package exporter_test
+package server_test
 
 import (
 	"errors"
@@ -9,15 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
 // withReload makes reloads read what text returns.
-func withReload(t *testing.T, text func() string) func(*exporter.Options) {
+func withReload(t *testing.T, text func() string) func(*server.Options) {
 	name := filepath.Join(t.TempDir(), "b.yml")
-	return func(o *exporter.Options) {
+	return func(o *server.Options) {
 		o.EnableLifecycle = true
 		o.Load = func() (*config.Config, error) { return config.Parse(name, strings.NewReader(text())) }
 	}
@@ -25,7 +25,7 @@ func withReload(t *testing.T, text func() string) func(*exporter.Options) {
 
 // expectPage looks for texts in a page, and for the absence of those that
 // begin with an exclamation mark.
-func expectPage(t *testing.T, e *exporter.Exporter, target string, want ...string) {
+func expectPage(t *testing.T, e *server.Exporter, target string, want ...string) {
 	t.Helper()
 	body := ask(e, http.MethodGet, target).Body.String()
 	for _, text := range want {
@@ -38,8 +38,8 @@ func expectPage(t *testing.T, e *exporter.Exporter, target string, want ...strin
 
 // TestReload goes through good and bad configurations.
 func TestReload(t *testing.T) {
-	server := newServer(t)
-	text := configFor(server.URL)
+	api := newServer(t)
+	text := configFor(api.URL)
 	e, logged := newExporter(t, text, withReload(t, func() string { return text }))
 	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n", "bilibili_exporter_config_last_reload_success_timestamp_seconds 1.")
 	if w := ask(e, http.MethodGet, "/-/reload"); w.Code != http.StatusMethodNotAllowed {
@@ -67,11 +67,11 @@ func TestReload(t *testing.T) {
 	expectPage(t, e, "/", "The latest reload failed: ", want, "four")
 	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 0\n", `wmid="4"`)
 
-	text = configFor(server.URL)
+	text = configFor(api.URL)
 	ask(e, http.MethodPost, "/-/reload")
 	expectPage(t, e, "/", "!The latest reload failed")
 	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n", `bilibili_user_info{name="1",wmid="1"} 1`)
-	if got := server.Total().Requests; got != 4 {
+	if got := api.Total().Requests; got != 4 {
 		t.Errorf("got %d requests, want 4", got)
 	}
 	for _, message := range []string{`msg="The configuration was reloaded"`, `msg="What this set-up costs" users=2`} {
@@ -84,12 +84,12 @@ func TestReload(t *testing.T) {
 // TestReloadChangesTheAPI has calls go elsewhere, with another token, through a
 // reload.
 func TestReloadChangesTheAPI(t *testing.T) {
-	server := newServer(t)
-	text := strings.Replace(configFor(server.URL), justoneapitest.Token, "wrong", 1)
+	api := newServer(t)
+	text := strings.Replace(configFor(api.URL), justoneapitest.Token, "wrong", 1)
 	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
 	expectPage(t, e, "/metrics", `bilibili_api_paused{reason="token"} 1`)
 	expectPage(t, e, "/", "Calls are paused: the token is invalid or inactive (100).")
-	text = configFor(server.URL)
+	text = configFor(api.URL)
 	ask(e, http.MethodPost, "/-/reload")
 	expectPage(t, e, "/", "!Calls are paused")
 	expectPage(t, e, "/metrics", `bilibili_api_paused{reason="token"} 0`, `bilibili_up{wmid="3"} 1`)
@@ -97,12 +97,12 @@ func TestReloadChangesTheAPI(t *testing.T) {
 
 // TestBadReloads change nothing, whatever is bad.
 func TestBadReloads(t *testing.T) {
-	server := newServer(t)
-	text := configFor(server.URL)
+	api := newServer(t)
+	text := configFor(api.URL)
 	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
 	for _, bad := range []string{
 		"", "{", "users: []", "users: [1]\napi: {token: x y}",
-		configFor(server.URL, "  http_client: {tls_config: {ca_file: /does/not/exist}}\n"),
+		configFor(api.URL, "  http_client: {tls_config: {ca_file: /does/not/exist}}\n"),
 		"users: [1]\napi: {token_file: /does/not/exist}",
 	} {
 		text = bad
@@ -113,7 +113,7 @@ func TestBadReloads(t *testing.T) {
 	}
 	expectPage(t, e, "/metrics", `bilibili_up{wmid="3"} 1`)
 	e.Close(t.Context())
-	text = configFor(server.URL)
+	text = configFor(api.URL)
 	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "shutting down") {
 		t.Errorf("after the end: got status %d and %s", w.Code, w.Body)
 	}
@@ -122,9 +122,9 @@ func TestBadReloads(t *testing.T) {
 // TestHungReload: a file system that hangs is told of, and keeps no scrape.
 func TestHungReload(t *testing.T) {
 	t.Parallel()
-	server := newServer(t)
+	api := newServer(t)
 	release := make(chan struct{})
-	e, logged := newExporter(t, configFor(server.URL), func(o *exporter.Options) {
+	e, logged := newExporter(t, configFor(api.URL), func(o *server.Options) {
 		o.EnableLifecycle = true
 		o.Load = func() (*config.Config, error) {
 			<-release
@@ -166,14 +166,14 @@ func TestReloadIsOff(t *testing.T) {
 
 // TestReloadStorm reloads and scrapes from many sides at once.
 func TestReloadStorm(t *testing.T) {
-	server := newServer(t)
+	api := newServer(t)
 	var mu sync.Mutex
 	var n int
-	e, _ := newExporter(t, configFor(server.URL), withReload(t, func() string {
+	e, _ := newExporter(t, configFor(api.URL), withReload(t, func() string {
 		mu.Lock()
 		defer mu.Unlock()
 		n++
-		return strings.Replace(configFor(server.URL), "[1, 2, 3]", []string{"[1, {wmid: 2, labels: {a: b}}]", "[3, 2]", "[1, 3, {wmid: 2, labels: {c: d}}]"}[n%3], 1)
+		return strings.Replace(configFor(api.URL), "[1, 2, 3]", []string{"[1, {wmid: 2, labels: {a: b}}]", "[3, 2]", "[1, 3, {wmid: 2, labels: {c: d}}]"}[n%3], 1)
 	}))
 	var all sync.WaitGroup
 	for range 4 {
@@ -190,7 +190,7 @@ func TestReloadStorm(t *testing.T) {
 	}
 	all.Wait()
 	for wmid := range int64(3) {
-		if got := server.Tally(wmid + 1).Requests; got != 1 {
+		if got := api.Tally(wmid + 1).Requests; got != 1 {
 			t.Errorf("got %d requests for user %d, want 1", got, wmid+1)
 		}
 	}

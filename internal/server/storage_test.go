@@ -1,4 +1,4 @@
-package exporter_test
+package server_test
 
 import (
 	"net/http"
@@ -10,19 +10,19 @@ import (
 
 	"github.com/go-kit/log"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/exporter"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
 // TestRestart keeps values and intervals over a restart.
 func TestRestart(t *testing.T) {
-	server := newServer(t)
+	api := newServer(t)
 	dir := t.TempDir()
-	change := func(o *exporter.Options) { o.StoragePath = dir }
-	e, _ := newExporter(t, configFor(server.URL), change)
+	change := func(o *server.Options) { o.StoragePath = dir }
+	e, _ := newExporter(t, configFor(api.URL), change)
 	ask(e, http.MethodGet, "/metrics")
 	e.Close(t.Context())
-	e, logged := newExporter(t, configFor(server.URL), change)
+	e, logged := newExporter(t, configFor(api.URL), change)
 	if want := "records=5\n"; !strings.Contains(logged.String(), want) { // three users, the budget and the token
 		t.Errorf("the log lacks %s:\n%s", want, logged)
 	}
@@ -35,7 +35,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("/metrics lacks %s", want)
 		}
 	}
-	if got := server.Total().Requests; got != 3 {
+	if got := api.Total().Requests; got != 3 {
 		t.Errorf("got %d calls, want 3", got)
 	}
 }
@@ -48,7 +48,7 @@ func TestDamagedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := configFor(newServer(t).URL) + "quota: {daily_limit: 1000000000}\n"
-	e, logged := newExporter(t, text, func(o *exporter.Options) { o.StoragePath = dir })
+	e, logged := newExporter(t, text, func(o *server.Options) { o.StoragePath = dir })
 	if !strings.Contains(logged.String(), `level=error msg="The stored state is damaged and was set aside: every user will be asked about anew, and the elapsed share of the day's budget counts as used" set_aside=`+dir) {
 		t.Errorf("the log says\n%s", logged)
 	}
@@ -60,12 +60,12 @@ func TestDamagedStore(t *testing.T) {
 
 func TestStoreInUse(t *testing.T) {
 	dir := t.TempDir()
-	newExporter(t, configFor("http://127.0.0.1:1"), func(o *exporter.Options) { o.StoragePath = dir })
+	newExporter(t, configFor("http://127.0.0.1:1"), func(o *server.Options) { o.StoragePath = dir })
 	cfg, err := config.Parse("b.yml", strings.NewReader(configFor("http://127.0.0.1:1")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = exporter.New(cfg, exporter.Options{Logger: log.NewNopLogger(), TelemetryPath: "/metrics", StoragePath: dir})
+	_, err = server.New(cfg, server.Options{Logger: log.NewNopLogger(), TelemetryPath: "/metrics", StoragePath: dir})
 	if err == nil || !strings.Contains(err.Error(), "is in use by another process") {
 		t.Errorf("got %v", err)
 	}
@@ -83,7 +83,7 @@ func TestNoStore(t *testing.T) {
 func TestFailingDisk(t *testing.T) {
 	dir := t.TempDir()
 	text := configFor(newServer(t).URL) + "quota: {min_interval: 1ms}\n"
-	e, logged := newExporter(t, text, func(o *exporter.Options) { o.StoragePath = dir })
+	e, logged := newExporter(t, text, func(o *server.Options) { o.StoragePath = dir })
 	state, aside := filepath.Join(dir, "state.db"), filepath.Join(dir, "aside")
 	if err := os.Rename(state, aside); err != nil {
 		t.Fatal(err)

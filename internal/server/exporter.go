@@ -1,6 +1,6 @@
-// Package exporter puts the parts together: from a configuration it makes the
+// Package server puts the parts together: from a configuration it makes the
 // HTTP handler of the whole exporter.
-package exporter
+package server
 
 import (
 	"context"

@@ -67,7 +67,7 @@ bench: build ## a table of what the exporter takes, beside what it could
 
 fuzz: ## the parsers of outside input; what is found stays in testdata/fuzz
 	$(FUZZ) -fuzz FuzzDecode ./collector/justoneapi
-	$(FUZZ) -fuzz FuzzQuery ./collector/status
+	$(FUZZ) -fuzz FuzzQuery ./internal/server/status
 	$(FUZZ) -fuzz FuzzParse ./config
 
 grafana: ## the dashboards, decoded with Grafana's own types, which the exporter does not depend on

@@ -26,7 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
-	"github.com/bilibili-exporter/bilibili_exporter/collector/status"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/status"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )

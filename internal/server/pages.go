@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/common/version"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/status"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/status"
 )
 
 // statusPage serves the page at /. Its links are relative, for proxies that

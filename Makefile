@@ -63,7 +63,7 @@ image: ## the Dockerfile, without a container engine, and what it gives, with ro
 	$(GO) test -tags image -run '^($(call TAGGED,image))$$' -count=1 -v -timeout 20m .
 
 bench: build ## a table of what the exporter takes, beside what it could
-	$(GO) test -tags bench -count=1 -v -timeout 30m ./bench -users=$(USERS) -rounds=$(BENCHES)
+	$(GO) test -tags bench -count=1 -v -timeout 30m ./internal/bench -users=$(USERS) -rounds=$(BENCHES)
 
 fuzz: ## the parsers of outside input; what is found stays in testdata/fuzz
 	$(FUZZ) -fuzz FuzzDecode ./collector/justoneapi

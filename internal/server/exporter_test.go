@@ -26,9 +26,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
-	"github.com/bilibili-exporter/bilibili_exporter/internal/server/status"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/status"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

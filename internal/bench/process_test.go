@@ -16,7 +16,7 @@ import (
 )
 
 // binary is the exporter as it is shipped: make builds it.
-const binary = "../bilibili_exporter"
+const binary = "../../bilibili_exporter"
 
 // processes measures the exporter as it is shipped.
 func (b *bench) processes(users int) {

@@ -19,9 +19,6 @@ LDFLAGS    := -s -w \
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 SHIPPED   := LICENSE README.md CHANGELOG.md examples/bilibili_exporter.yml
 
-# TAGGED returns the tests of the files that take the given build tag.
-TAGGED = $(shell grep -l '^//go:build $(1)$$' *_test.go | xargs grep -ho '^func Test[[:alnum:]]*' | cut -c6- | paste -sd '|')
-
 .PHONY: all build release clean-release $(PLATFORMS) test race e2e crash soak image bench fuzz grafana lint prometheusrule fmt
 all: build test lint
 
@@ -49,18 +46,18 @@ race: ## a shorter season, for the race detector is slow
 
 e2e: ## with a real Prometheus, browser and curl, installed from Debian's packages when missing
 	.ci/install prometheus prometheus-alertmanager chromium curl
-	$(GO) test -tags e2e -run '^($(call TAGGED,e2e))$$' -parallel 8 -count=1 -timeout 25m .
+	$(GO) test -tags e2e -parallel 8 -count=1 -timeout 25m ./internal/e2e ./examples/prometheus
 
 crash: ## kills, system calls and a full disk, with root; ROUNDS=1000 by hand
 	.ci/install strace
-	$(GO) test -tags crash -run 'TestKills|TestSyncBeforeRequest|TestFullDisk' -count=1 -v -timeout 40m . -rounds=$(ROUNDS)
+	$(GO) test -tags crash -count=1 -v -timeout 40m ./internal/e2e -rounds=$(ROUNDS)
 
 soak: ## bad scrapers and a bad API, and nothing may be left behind; SOAK=30m by hand
-	$(GO) test -tags soak -run TestSoak -count=1 -v -timeout 40m . -soak=$(SOAK)
+	$(GO) test -tags soak -count=1 -v -timeout 40m ./internal/e2e -soak=$(SOAK)
 
 image: ## the Dockerfile, without a container engine, and what it gives, with root
 	.ci/install buildah
-	$(GO) test -tags image -run '^($(call TAGGED,image))$$' -count=1 -v -timeout 20m .
+	$(GO) test -tags image -count=1 -v -timeout 20m ./internal/e2e
 
 bench: build ## a table of what the exporter takes, beside what it could
 	$(GO) test -tags bench -count=1 -v -timeout 30m ./internal/bench -users=$(USERS) -rounds=$(BENCHES)
@@ -78,7 +75,7 @@ lint:
 	$(GOLANGCI) run --build-tags e2e,crash,soak,image,bench
 
 prometheusrule: ## examples/kubernetes/prometheusrule.yaml, from examples/prometheus/rules
-	$(GO) test -run TestPrometheusRule . -update
+	$(GO) test -run TestPrometheusRule ./examples -update
 
 fmt:
 	$(GOLANGCI) fmt

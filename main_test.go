@@ -1,18 +1,12 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -25,23 +19,15 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// newAPI returns a stand-in API and a configuration file for it.
-func newAPI(t *testing.T, answer justoneapitest.Answer) (*justoneapitest.Server, string) {
-	t.Helper()
-	server := justoneapitest.NewServer()
-	t.Cleanup(server.Close)
-	server.SetAll(answer)
-	return server, writeFile(t, "b.yml", "api: {base_url: '"+server.URL+"', token: "+justoneapitest.Token+"}\nusers: [472747194]\n")
-}
-
-var steady = justoneapitest.Stat(justoneapitest.Constant(4153991), 11)
+func TestMain(m *testing.M) { os.Exit(exportertest.Main(m)) }
 
 func TestServe(t *testing.T) {
-	api, file := newAPI(t, steady)
-	_, address := startExporter(t, "--config.file="+file)
-	body := get(t, http.DefaultClient, "http://"+address+"/metrics")
+	api, file := exportertest.NewAPI(t, exportertest.Steady)
+	_, address := exportertest.StartExporter(t, "--config.file="+file)
+	body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
 	if want := "\nbilibili_followers{wmid=\"472747194\"} 4.153991e+06\n"; !strings.Contains(body, want) {
 		t.Errorf("/metrics lacks %s", want)
 	}
@@ -60,11 +46,11 @@ func TestFailedStarts(t *testing.T) {
 	}
 	defer busy.Close()
 	inUse := t.TempDir()
-	startExporter(t, "--wmid=2", "--storage.path="+inUse)
-	bad := writeFile(t, "bad.yml", "users:\n  - wmid: 2\n    nickname: x\n")
-	good := writeFile(t, "good.yml", "users: [2]\n")
-	noCA := writeFile(t, "no-ca.yml", "users: [2]\napi: {http_client: {tls_config: {ca_file: none.pem}}}\n")
-	badWeb := writeFile(t, "web.yml", "tls_server_config: {certificate: x}\n")
+	exportertest.StartExporter(t, "--wmid=2", "--storage.path="+inUse)
+	bad := exportertest.WriteFile(t, "bad.yml", "users:\n  - wmid: 2\n    nickname: x\n")
+	good := exportertest.WriteFile(t, "good.yml", "users: [2]\n")
+	noCA := exportertest.WriteFile(t, "no-ca.yml", "users: [2]\napi: {http_client: {tls_config: {ca_file: none.pem}}}\n")
+	badWeb := exportertest.WriteFile(t, "web.yml", "tls_server_config: {certificate: x}\n")
 
 	for name, test := range map[string]struct {
 		args []string
@@ -84,15 +70,15 @@ func TestFailedStarts(t *testing.T) {
 		"telemetry path":      {[]string{"--wmid=2", "--web.telemetry-path=/-/healthy"}, `err="--web.telemetry-path: \"/-/healthy\" is in use by another page: choose another path"`},
 		"certificate missing": {[]string{"--config.file=" + noCA}, `none.pem: no such file or directory`},
 		"web configuration":   {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: ` + badWeb + `: yaml: unmarshal errors: line 1: field certificate not found in type `},
-		"no token":            {[]string{"--config.file=" + writeFile(t, "t.yml", "users: [2]\napi:\n  token_file: none\n")}, `api.token_file: stat `},
+		"no token":            {[]string{"--config.file=" + exportertest.WriteFile(t, "t.yml", "users: [2]\napi:\n  token_file: none\n")}, `api.token_file: stat `},
 		"storage path":        {[]string{"--wmid=2", "--storage.path=/proc/nowhere"}, `err="opening the store: mkdir /proc/nowhere: no such file or directory"`},
 		"storage in use":      {[]string{"--wmid=2", "--storage.path=" + inUse}, `err="opening the store: ` + inUse + ` is in use by another process: run one exporter for each token, each with a folder of its own"`},
 		"address in use":      {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()}, `bind: address already in use"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, stdout, stderr := runExporter(t, append(test.args, "--log.level=error")...)
+			status, stdout, stderr := exportertest.Run(t, append(test.args, "--log.level=error")...)
 			if name == "log level" {
-				status, stdout, stderr = runExporter(t, test.args...)
+				status, stdout, stderr = exportertest.Run(t, test.args...)
 			}
 			if status != 1 || stdout != "" || !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("got status %d, output %q and errors\n%s\nwant status 1 and one line with\n%s", status, stdout, stderr, test.want)
@@ -107,14 +93,14 @@ func TestConfigCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, _, stderr := runExporter(t, "--config.check", "--config.file="+example)
+	status, _, stderr := exportertest.Run(t, "--config.check", "--config.file="+example)
 	if status != 0 || !strings.Contains(stderr, `msg="The configuration is good"`) || !strings.Contains(stderr, "calls_per_day=120 ") {
 		t.Errorf("got status %d and\n%s", status, stderr)
 	}
 }
 
 func TestVersion(t *testing.T) {
-	if status, stdout, _ := runExporter(t, "--version"); status != 0 || !strings.HasPrefix(stdout, "bilibili_exporter, version ") || strings.Contains(stdout, "version  ") {
+	if status, stdout, _ := exportertest.Run(t, "--version"); status != 0 || !strings.HasPrefix(stdout, "bilibili_exporter, version ") || strings.Contains(stdout, "version  ") {
 		t.Errorf("got status %d and %q", status, stdout)
 	}
 	stamped := filepath.Join(t.TempDir(), program)
@@ -134,8 +120,8 @@ func TestShutdown(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
-			api, file := newAPI(t, justoneapitest.Latency(2*time.Second, steady))
-			p, address := startExporter(t, "--config.file="+file, "--log.level=debug")
+			api, file := exportertest.NewAPI(t, justoneapitest.Latency(2*time.Second, exportertest.Steady))
+			p, address := exportertest.StartExporter(t, "--config.file="+file, "--log.level=debug")
 			req, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -146,11 +132,11 @@ func TestShutdown(t *testing.T) {
 				t.Fatal(err)
 			}
 			resp.Body.Close()
-			status, took := p.end(signal)
+			status, took := p.End(signal)
 			if status != 0 || took < 500*time.Millisecond || took > 10*time.Second {
 				t.Errorf("got status %d after %v", status, took)
 			}
-			if got := api.Total(); got != (justoneapitest.Tally{Requests: 1, Billed: 1}) || !strings.Contains(p.log(), `msg="Fetched user" followers=4153991`) {
+			if got := api.Total(); got != (justoneapitest.Tally{Requests: 1, Billed: 1}) || !strings.Contains(p.Log(), `msg="Fetched user" followers=4153991`) {
 				t.Errorf("got %+v, and the answer was not recorded", got)
 			}
 		})
@@ -176,41 +162,41 @@ func TestUninvitedAnswer(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	file := writeFile(t, "b.yml", "api: {base_url: 'http://"+listener.Addr().String()+"', token: "+justoneapitest.Token+"}\nusers: [1]\n")
-	p, address := startExporter(t, "--config.file="+file, "--log.level=debug")
-	if body := get(t, http.DefaultClient, "http://"+address+"/metrics"); !strings.Contains(body, `upstream_error_code{code="network"} 1`) {
+	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: 'http://"+listener.Addr().String()+"', token: "+justoneapitest.Token+"}\nusers: [1]\n")
+	p, address := exportertest.StartExporter(t, "--config.file="+file, "--log.level=debug")
+	if body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics"); !strings.Contains(body, `upstream_error_code{code="network"} 1`) {
 		t.Errorf("want a network error in\n%s", body)
 	}
-	p.end(syscall.SIGTERM)
-	if strings.Contains(p.log(), justoneapitest.Token) {
-		t.Errorf("the log shows the token:\n%s", p.log())
+	p.End(syscall.SIGTERM)
+	if strings.Contains(p.Log(), justoneapitest.Token) {
+		t.Errorf("the log shows the token:\n%s", p.Log())
 	}
 }
 
 // TestReload reloads on SIGHUP, a good configuration and a bad one, and ends on
 // neither; nor does it end with its terminal or the reader of its log.
 func TestReload(t *testing.T) {
-	api, file := newAPI(t, steady)
-	p, address := startExporter(t, "--config.file="+file)
-	get(t, http.DefaultClient, "http://"+address+"/metrics")
+	api, file := exportertest.NewAPI(t, exportertest.Steady)
+	p, address := exportertest.StartExporter(t, "--config.file="+file)
+	exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
 	rewrite := func(old, changed string) {
 		t.Helper()
-		replace(t, file, old, changed)
-		p.signal(syscall.SIGHUP)
+		exportertest.Replace(t, file, old, changed)
+		p.Signal(syscall.SIGHUP)
 	}
 	rewrite("[472747194]", "[472747194, 2]")
-	p.await(`msg="(The configuration was reloaded)"`)
-	body := get(t, http.DefaultClient, "http://"+address+"/metrics")
+	p.Await(`msg="(The configuration was reloaded)"`)
+	body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
 	if !strings.Contains(body, `bilibili_up{wmid="2"} 1`) || !strings.Contains(body, `bilibili_up{wmid="472747194"} 1`) || api.Total().Requests != 2 {
 		t.Errorf("got %+v and\n%s", api.Total(), body)
 	}
 	rewrite("users", "user")
-	p.await(`msg="Reloading the configuration failed; the one before stays in force" err="` + file + `:2: (user: is not known)`)
-	p.signal(syscall.SIGPIPE)
-	if body := get(t, http.DefaultClient, "http://"+address+"/metrics"); !strings.Contains(body, "config_last_reload_successful 0") {
+	p.Await(`msg="Reloading the configuration failed; the one before stays in force" err="` + file + `:2: (user: is not known)`)
+	p.Signal(syscall.SIGPIPE)
+	if body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics"); !strings.Contains(body, "config_last_reload_successful 0") {
 		t.Errorf("the failure is not exposed:\n%s", body)
 	}
-	if status, _ := p.end(syscall.SIGTERM); status != 0 {
+	if status, _ := p.End(syscall.SIGTERM); status != 0 {
 		t.Errorf("got status %d", status)
 	}
 }
@@ -218,11 +204,11 @@ func TestReload(t *testing.T) {
 // TestLogLines looks at the form of every line: one ts, one level, one caller,
 // one msg, those of the web toolkit included.
 func TestLogLines(t *testing.T) {
-	_, file := newAPI(t, steady)
-	p, address := startExporter(t, "--config.file="+file, "--log.level=debug")
-	get(t, http.DefaultClient, "http://"+address+"/metrics")
-	p.end(syscall.SIGTERM)
-	for line := range strings.Lines(p.log()) {
+	_, file := exportertest.NewAPI(t, exportertest.Steady)
+	p, address := exportertest.StartExporter(t, "--config.file="+file, "--log.level=debug")
+	exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
+	p.End(syscall.SIGTERM)
+	for line := range strings.Lines(p.Log()) {
 		for _, key := range []string{"ts=20", "level=", "caller=", "msg="} {
 			if strings.Count(line, key) != 1 || strings.Contains(line, " time=") {
 				t.Errorf("want one %s and no time= in %s", key, line)
@@ -230,15 +216,15 @@ func TestLogLines(t *testing.T) {
 		}
 	}
 	for _, caller := range []string{"caller=cost.go:", "caller=main.go:", "caller=tls_config.go:", "caller=caller.go:"} {
-		if !strings.Contains(p.log(), caller) {
-			t.Errorf("no line with %s in\n%s", caller, p.log())
+		if !strings.Contains(p.Log(), caller) {
+			t.Errorf("no line with %s in\n%s", caller, p.Log())
 		}
 	}
 
-	j := start(t, exporterCommand("--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir(), "--config.file="+file, "--log.format=json"))
-	j.await(`"msg":"(Listening on)"`)
-	j.end(syscall.SIGTERM)
-	for line := range strings.Lines(j.log()) {
+	j := exportertest.Start(t, exportertest.Command("--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir(), "--config.file="+file, "--log.format=json"))
+	j.Await(`"msg":"(Listening on)"`)
+	j.End(syscall.SIGTERM)
+	for line := range strings.Lines(j.Log()) {
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["ts"] == nil || fields["caller"] == nil || fields["level"] == nil || fields["msg"] == nil {
 			t.Errorf("%v: %s", err, line)
@@ -248,9 +234,9 @@ func TestLogLines(t *testing.T) {
 
 // TestWebConfig serves TLS and asks for a password.
 func TestWebConfig(t *testing.T) {
-	_, file := newAPI(t, steady)
-	ca := newAuthority(t)
-	folder := ca.issue(t)
+	_, file := exportertest.NewAPI(t, exportertest.Steady)
+	ca := exportertest.NewAuthority(t)
+	folder := ca.Issue(t)
 	// The password is "test".
 	web := filepath.Join(folder, "web.yml")
 	text := "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
@@ -258,13 +244,13 @@ func TestWebConfig(t *testing.T) {
 	if err := os.WriteFile(web, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, address := startExporter(t, "--config.file="+file, "--web.config.file="+web)
+	_, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+web)
 
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(read(t, ca.file)))
+	pool.AppendCertsFromPEM([]byte(exportertest.ReadFile(t, ca.File)))
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	defer client.CloseIdleConnections()
-	if body := get(t, client, "https://prometheus:test@"+address+"/metrics"); !strings.Contains(body, "bilibili_followers{") {
+	if body := exportertest.Get(t, client, "https://prometheus:test@"+address+"/metrics"); !strings.Contains(body, "bilibili_followers{") {
 		t.Error("/metrics lacks bilibili_followers")
 	}
 	resp, err := client.Get("https://" + address + "/metrics")
@@ -280,10 +266,10 @@ func TestWebConfig(t *testing.T) {
 // TestServerLog has clients fail whose errors net/http logs: in good form, and
 // not for each of them.
 func TestServerLog(t *testing.T) {
-	_, file := newAPI(t, steady)
-	folder := newAuthority(t).issue(t)
-	web := writeFile(t, "web.yml", fmt.Sprintf("tls_server_config: {cert_file: %s/cert.pem, key_file: %[1]s/key.pem}", folder))
-	p, address := startExporter(t, "--config.file="+file, "--web.config.file="+web)
+	_, file := exportertest.NewAPI(t, exportertest.Steady)
+	folder := exportertest.NewAuthority(t).Issue(t)
+	web := exportertest.WriteFile(t, "web.yml", fmt.Sprintf("tls_server_config: {cert_file: %s/cert.pem, key_file: %[1]s/key.pem}", folder))
+	p, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+web)
 	for range 100 {
 		for _, sent := range []string{"no TLS at all\r\n\r\n", ""} { // the other only looks whether the port is open
 			conn, err := net.Dial("tcp", address)
@@ -296,11 +282,11 @@ func TestServerLog(t *testing.T) {
 			conn.Close()
 		}
 	}
-	if strings.Contains(p.log(), ": EOF") {
-		t.Errorf("probes of the port fill the log:\n%s", p.log())
+	if strings.Contains(p.Log(), ": EOF") {
+		t.Errorf("probes of the port fill the log:\n%s", p.Log())
 	}
-	p.await(`level=warn ts=\S+ caller=log.go:\d+ msg="Serving a client" err="(http: TLS handshake error)`)
-	if got := strings.Count(p.log(), "TLS handshake error"); got > 15 {
+	p.Await(`level=warn ts=\S+ caller=log.go:\d+ msg="Serving a client" err="(http: TLS handshake error)`)
+	if got := strings.Count(p.Log(), "TLS handshake error"); got > 15 {
 		t.Errorf("got %d lines for 100 clients", got)
 	}
 }
@@ -308,8 +294,8 @@ func TestServerLog(t *testing.T) {
 // TestServerLimits has clients that never end their headers, or send too many.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
-	_, file := newAPI(t, steady)
-	_, address := startExporter(t, "--config.file="+file)
+	_, file := exportertest.NewAPI(t, exportertest.Steady)
+	_, address := exportertest.StartExporter(t, "--config.file="+file)
 	for name, test := range map[string]struct{ sent, want string }{
 		"slow headers": {"GET / HTTP/1.1\r\nHost: x\r\n", ""},
 		"huge headers": {"GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 40<<10) + "\r\n\r\n", "HTTP/1.1 431 "},
@@ -331,67 +317,9 @@ func TestServerLimits(t *testing.T) {
 	}
 }
 
-// authority is a certificate authority. All have the same name, so that only
-// their keys tell them apart.
-type authority struct {
-	file        string // holds its certificate
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{key: newKey(t), certificate: &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, SubjectKeyId: []byte(rand.Text()), IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}}
-	a.file = writeFile(t, "ca.pem", a.sign(t, a.certificate, a.key))
-	return a
-}
-
-// issue writes cert.pem and key.pem, for a server at 127.0.0.1 or a client, into
-// a new folder and returns that.
-func (a *authority) issue(t *testing.T) string {
-	t.Helper()
-	key := newKey(t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: a.certificate.NotBefore, NotAfter: a.certificate.NotAfter,
-	}
-	path := writeFile(t, "cert.pem", a.sign(t, template, key))
-	bytes, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bytes})
-	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "key.pem"), keyPEM, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Dir(path)
-}
-
-// sign returns a certificate as PEM.
-func (a *authority) sign(t *testing.T, template *x509.Certificate, key *ecdsa.PrivateKey) string {
-	t.Helper()
-	bytes, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: bytes}))
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 // TestSocketActivation hands a listening socket over, as systemd does.
 func TestSocketActivation(t *testing.T) {
-	_, file := newAPI(t, steady)
+	_, file := exportertest.NewAPI(t, exportertest.Steady)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -402,12 +330,12 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	cmd := exporterCommand("--web.systemd-socket", "--storage.path="+t.TempDir(), "--config.file="+file)
+	cmd := exportertest.Command("--web.systemd-socket", "--storage.path="+t.TempDir(), "--config.file="+file)
 	cmd.Args = append([]string{"sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`}, cmd.Args...)
 	cmd.Path = "/bin/sh"
 	cmd.ExtraFiles = []*os.File{socket}
-	start(t, cmd).await(`msg="Listening on" address=(\S+)`)
-	if body := get(t, http.DefaultClient, "http://"+listener.Addr().String()+"/metrics"); !strings.Contains(body, "bilibili_followers{") {
+	exportertest.Start(t, cmd).Await(`msg="Listening on" address=(\S+)`)
+	if body := exportertest.Get(t, http.DefaultClient, "http://"+listener.Addr().String()+"/metrics"); !strings.Contains(body, "bilibili_followers{") {
 		t.Error("/metrics lacks bilibili_followers")
 	}
 }

@@ -1,6 +1,6 @@
 //go:build crash
 
-package main
+package e2e
 
 import (
 	"bufio"
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 var rounds = flag.Int("rounds", 20, "how often the exporter is killed")
@@ -85,7 +86,7 @@ func newKilling(t *testing.T, quota string, users int) *killing {
 	for wmid := range users {
 		config += fmt.Sprintf("  - %d\n", wmid+1)
 	}
-	return &killing{t: t, api: api, file: writeFile(t, "b.yml", config), store: t.TempDir(), shown: make(map[string]float64)}
+	return &killing{t: t, api: api, file: exportertest.WriteFile(t, "b.yml", config), store: t.TempDir(), shown: make(map[string]float64)}
 }
 
 // sample matches what must survive: values, and when they were obtained.
@@ -94,7 +95,7 @@ var sample = regexp.MustCompile(`(?m)^(bilibili_followers|bilibili_last_success_
 // round starts the exporter, scrapes it, and kills it at a random moment.
 func (k *killing) round() {
 	k.t.Helper()
-	p, address := startExporter(k.t, "--config.file="+k.file, "--storage.path="+k.store)
+	p, address := exportertest.StartExporter(k.t, "--config.file="+k.file, "--storage.path="+k.store)
 	after := time.After(rand.N(700 * time.Millisecond))
 	lost := make(map[string]float64)
 	for {
@@ -120,7 +121,7 @@ func (k *killing) round() {
 			if len(lost) > 0 {
 				k.t.Errorf("lost %v", lost)
 			}
-			p.end(syscall.SIGKILL)
+			p.End(syscall.SIGKILL)
 			return
 		default:
 		}
@@ -192,22 +193,22 @@ func TestKills(t *testing.T) {
 // record of its call has been written, and all that was written is synced.
 func TestSyncBeforeRequest(t *testing.T) {
 	api := newDiary(t)
-	file := writeFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\nquota: {min_interval: 1s}\nusers: [1]\n")
+	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\nquota: {min_interval: 1s}\nusers: [1]\n")
 	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := exporterCommand("--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir(), "--config.file="+file)
+	cmd := exportertest.Command("--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir(), "--config.file="+file)
 	cmd.Args = append([]string{"strace", "-D", "-f", "-s", "100000", "-e", "trace=pwrite64,fdatasync,fsync,write", "-o", trace}, cmd.Args...)
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Fatalf("%v: make crash installs it", err)
 	}
 	cmd.Path = strace
-	p := start(t, cmd)
-	address := p.await(`msg="Listening on" address=(\S+)`)
+	p := exportertest.Start(t, cmd)
+	address := p.Await(`msg="Listening on" address=(\S+)`)
 	for api.requests() < 5 {
-		get(t, http.DefaultClient, "http://"+address+"/metrics")
+		exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
 		time.Sleep(50 * time.Millisecond)
 	}
-	p.end(syscall.SIGTERM)
+	p.End(syscall.SIGTERM)
 
 	content, err := os.ReadFile(trace)
 	if err != nil {
@@ -248,13 +249,13 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	api := newDiary(t)
-	file := writeFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_requests_per_second: 1000}\nquota: {min_interval: 1s}\n"+
+	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_requests_per_second: 1000}\nquota: {min_interval: 1s}\n"+
 		"users: ["+users(300)+"]\n")
 	args := []string{"--config.file=" + file, "--storage.path=" + filepath.Join(dir, "data")}
-	p, address := startExporter(t, args...)
+	p, address := exportertest.StartExporter(t, args...)
 	scrape := func() string {
 		time.Sleep(1100 * time.Millisecond)
-		return get(t, http.DefaultClient, "http://"+address+"/metrics")
+		return exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
 	}
 	failures := func(body string) string {
 		return regexp.MustCompile(`bilibili_storage_errors_total\{operation="write"\} (\d+)`).FindStringSubmatch(body)[1]
@@ -279,7 +280,7 @@ func TestFullDisk(t *testing.T) {
 	if strings.Count(body, "\nbilibili_followers{") != 300 || api.requests() < requests+300 {
 		t.Errorf("with a full disk, the exporter does not go on from memory")
 	}
-	if !strings.Contains(p.log(), "no space left on device") {
+	if !strings.Contains(p.Log(), "no space left on device") {
 		t.Error("the log does not say why")
 	}
 	if err := os.Remove(filler.Name()); err != nil {
@@ -289,12 +290,12 @@ func TestFullDisk(t *testing.T) {
 	if after := failures(scrape()); after != before {
 		t.Errorf("with room again, there were %s failures, then %s", before, after)
 	}
-	p.end(syscall.SIGKILL)
-	p, address = startExporter(t, args...)
-	if strings.Contains(p.log(), "damaged") {
+	p.End(syscall.SIGKILL)
+	p, address = exportertest.StartExporter(t, args...)
+	if strings.Contains(p.Log(), "damaged") {
 		t.Error("the store is damaged")
 	}
-	if body := get(t, http.DefaultClient, "http://"+address+"/metrics"); strings.Count(body, "\nbilibili_followers{") != 300 {
+	if body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics"); strings.Count(body, "\nbilibili_followers{") != 300 {
 		t.Error("values are lost")
 	}
 }

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package main
+package prometheus
 
 import (
 	"os/exec"
@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 // TestE2EPromtool has Prometheus' and Alertmanager's own tools check the files
@@ -37,7 +39,7 @@ func TestE2EPromtool(t *testing.T) {
 
 // TestE2EPromtoolRoutes asks where alerts go: to whom they wake, or not.
 func TestE2EPromtoolRoutes(t *testing.T) {
-	for _, rule := range rules(t) {
+	for _, rule := range exportertest.Rules(t) {
 		if rule.Alert == "" {
 			continue
 		}
@@ -54,18 +56,18 @@ func TestE2EPromtoolRoutes(t *testing.T) {
 // commented out is not.
 func withWeCom(t *testing.T) string {
 	t.Helper()
-	changed := regexp.MustCompile(`(?m)^  # (- name: wecom|  .*)$`).ReplaceAllString(read(t, "examples/alertmanager/alertmanager.yml"), "  $1")
+	changed := regexp.MustCompile(`(?m)^  # (- name: wecom|  .*)$`).ReplaceAllString(exportertest.ReadFile(t, "examples/alertmanager/alertmanager.yml"), "  $1")
 	if !strings.Contains(changed, "\n    wechat_configs:\n") {
 		t.Fatal("alertmanager.yml has no receiver for WeCom")
 	}
-	return writeFile(t, "wecom.yml", changed)
+	return exportertest.WriteFile(t, "wecom.yml", changed)
 }
 
 // TestE2EPromtoolAlerts looks at what promtool does not: that every alert says
 // how bad it is and where its runbook is, and that it is tested.
 func TestE2EPromtoolAlerts(t *testing.T) {
 	tests := readAll(t, "examples/prometheus/rules/tests/*.yml")
-	for _, alert := range rules(t) {
+	for _, alert := range exportertest.Rules(t) {
 		if alert.Alert == "" {
 			continue
 		}
@@ -91,7 +93,7 @@ func readAll(t *testing.T, pattern string) string {
 	}
 	var all strings.Builder
 	for _, file := range files {
-		all.WriteString(read(t, file))
+		all.WriteString(exportertest.ReadFile(t, file))
 	}
 	return all.String()
 }

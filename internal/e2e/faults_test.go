@@ -1,6 +1,6 @@
 //go:build e2e
 
-package main
+package e2e
 
 import (
 	"bufio"
@@ -30,6 +30,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 const (
@@ -45,7 +46,7 @@ const (
 func TestFaults(t *testing.T) {
 	var answers []justoneapitest.Fault
 	for _, fault := range justoneapitest.Faults() {
-		if explain(fault.Code).Scope != justoneapi.ScopeAccount {
+		if exportertest.Explain(fault.Code).Scope != justoneapi.ScopeAccount {
 			answers = append(answers, fault)
 			continue
 		}
@@ -111,7 +112,7 @@ func (s samples) failures() map[string]int {
 
 // subject is an exporter that is put through a fault.
 type subject struct {
-	*process
+	*exportertest.Process
 	file, url     string
 	users         []*user
 	during, after samples // of scrapes while the fault lasts, and when it is over
@@ -120,7 +121,7 @@ type subject struct {
 }
 
 // newSubject starts an exporter whose section api holds the given settings.
-func newSubject(t *testing.T, start func(*testing.T, ...string) (*process, string), settings string, users ...*user) *subject {
+func newSubject(t *testing.T, start func(*testing.T, ...string) (*exportertest.Process, string), settings string, users ...*user) *subject {
 	t.Helper()
 	text := fmt.Sprintf("api: {%s, token: %s, timeout: %v, max_concurrency: 16, max_requests_per_second: 1000}\nquota: {min_interval: 2s}\nusers:\n",
 		settings, justoneapitest.Token, callTimeout)
@@ -131,9 +132,9 @@ func newSubject(t *testing.T, start func(*testing.T, ...string) (*process, strin
 		}
 		text += "}\n"
 	}
-	s := &subject{file: writeFile(t, "b.yml", text), users: users}
+	s := &subject{file: exportertest.WriteFile(t, "b.yml", text), users: users}
 	p, address := start(t, "--config.file="+s.file, "--timeout-offset=2")
-	s.process, s.url = p, "http://"+address
+	s.Process, s.url = p, "http://"+address
 	return s
 }
 
@@ -149,13 +150,13 @@ func (asPrometheus) RoundTrip(r *http.Request) (*http.Response, error) {
 // scrape scrapes, within the timeout. Users whom no fault meets are up, and
 // have values as young as if there were none.
 func (s *subject) scrape() samples {
-	s.t.Helper()
+	s.T.Helper()
 	got := make(samples)
 	for line := range strings.Lines(s.get(&http.Client{Transport: asPrometheus{}, Timeout: scrapeTimeout}, "/metrics")) {
 		if end := strings.LastIndexByte(line, ' '); !strings.HasPrefix(line, "#") {
 			value, err := strconv.ParseFloat(strings.TrimSpace(line[end:]), 64)
 			if err != nil {
-				s.t.Fatal(err)
+				s.T.Fatal(err)
 			}
 			got[line[:end]] = value
 		}
@@ -163,7 +164,7 @@ func (s *subject) scrape() samples {
 	for _, u := range s.users {
 		age := time.Since(time.UnixMilli(int64(got[u.series("bilibili_followers")])))
 		if up := got[u.series("bilibili_up")]; u.fault.Code == "" && (up != 1 || age > callTimeout) {
-			s.t.Errorf("user %d suffers from the faults of others: up is %v, the value %v old", u.wmid, up, age)
+			s.T.Errorf("user %d suffers from the faults of others: up is %v, the value %v old", u.wmid, up, age)
 		}
 	}
 	return got
@@ -171,10 +172,10 @@ func (s *subject) scrape() samples {
 
 // get returns a page, on which the token is not.
 func (s *subject) get(client *http.Client, path string) string {
-	s.t.Helper()
-	body := get(s.t, client, s.url+path)
+	s.T.Helper()
+	body := exportertest.Get(s.T, client, s.url+path)
 	if strings.Contains(body, justoneapitest.Token) {
-		s.t.Errorf("the token is on %s:\n%s", path, body)
+		s.T.Errorf("the token is on %s:\n%s", path, body)
 	}
 	return body
 }
@@ -182,7 +183,7 @@ func (s *subject) get(client *http.Client, path string) string {
 // scrapeUntil scrapes until what it sees is as wanted, or for a while, and
 // returns what it saw last.
 func (s *subject) scrapeUntil(patience time.Duration, wanted func(samples) bool) samples {
-	s.t.Helper()
+	s.T.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		if got := s.scrape(); wanted(got) || time.Now().After(deadline) {
 			return got
@@ -199,7 +200,7 @@ func (s *subject) all(holds func(*user) bool) bool {
 // and then until it has recovered: for that it has the pause, or the interval
 // of the users, and some seconds.
 func (s *subject) endure(begin func(), failed func(samples) bool, end func(), pause time.Duration) {
-	s.t.Helper()
+	s.T.Helper()
 	s.scrapeUntil(30*time.Second, func(got samples) bool {
 		return s.all(func(u *user) bool { return u.newcomer || got[u.series("bilibili_up")] == 1 })
 	})
@@ -216,21 +217,21 @@ func (s *subject) endure(begin func(), failed func(samples) bool, end func(), pa
 	s.after = s.scrapeUntil(pause+10*time.Second, func(got samples) bool {
 		return s.all(func(u *user) bool { return got[u.series("bilibili_up")] == 1 })
 	})
-	if status, _ := s.end(syscall.SIGTERM); status != 0 { // now the log is complete
-		s.t.Errorf("it ended with status %d", status)
+	if status, _ := s.End(syscall.SIGTERM); status != 0 { // now the log is complete
+		s.T.Errorf("it ended with status %d", status)
 	}
-	if strings.Contains(s.log(), justoneapitest.Token) {
-		s.t.Error("the token is in the log")
+	if strings.Contains(s.Log(), justoneapitest.Token) {
+		s.T.Error("the token is in the log")
 	}
 }
 
 // checkKept sees that who fails keeps the counts from before, or has none.
 func (s *subject) checkKept(got samples) {
-	s.t.Helper()
+	s.T.Helper()
 	for _, u := range s.users {
 		followers, following, want := got[u.series("bilibili_followers")], got[u.series("bilibili_following")], float64(u.given.Load())
 		if got[u.lastError()] == 1 && (followers != want || following != want) {
-			s.t.Errorf("user %d fails with code %s, and has %f followers and %f following, want %f", u.wmid, u.fault.Code, followers, following, want)
+			s.T.Errorf("user %d fails with code %s, and has %f followers and %f following, want %f", u.wmid, u.fault.Code, followers, following, want)
 		}
 	}
 }
@@ -238,7 +239,7 @@ func (s *subject) checkKept(got samples) {
 // check looks at what was seen of a user whom the fault has met.
 func (s *subject) check(t *testing.T, u *user) {
 	t.Helper()
-	kind := explain(u.fault.Code)
+	kind := exportertest.Explain(u.fault.Code)
 	if s.during[u.series("bilibili_up")] != 0 || s.during[u.lastError()] != 1 {
 		t.Errorf("user %d did not fail with code %s", u.wmid, u.fault.Code)
 	}
@@ -266,7 +267,7 @@ func (s *subject) check(t *testing.T, u *user) {
 func (s *subject) checkLog(t *testing.T, want int, texts ...string) {
 	t.Helper()
 	var got int
-	for line := range strings.Lines(s.log()) {
+	for line := range strings.Lines(s.Log()) {
 		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
 			got++
 		}
@@ -292,7 +293,7 @@ func testAnswers(t *testing.T, faults []justoneapitest.Fault) {
 			api.Set(u.wmid, u.bad)
 		}
 	}
-	s := newSubject(t, startExporter, "base_url: '"+api.URL+"'", users...)
+	s := newSubject(t, exportertest.StartExporter, "base_url: '"+api.URL+"'", users...)
 	s.crowded = true
 	s.endure(func() {
 		for _, u := range victims {
@@ -322,24 +323,24 @@ func testAnswers(t *testing.T, faults []justoneapitest.Fault) {
 // checkSum counts what the log tells of users, those included that it does not
 // name: each has failed and recovered.
 func (s *subject) checkSum(want int) {
-	s.t.Helper()
-	got := strings.Count(s.log(), `msg="Fetching user failed"`) + strings.Count(s.log(), `msg="Fetching user works again"`)
-	for _, left := range regexp.MustCompile(`left_out=(\d+)`).FindAllStringSubmatch(s.log(), -1) {
+	s.T.Helper()
+	got := strings.Count(s.Log(), `msg="Fetching user failed"`) + strings.Count(s.Log(), `msg="Fetching user works again"`)
+	for _, left := range regexp.MustCompile(`left_out=(\d+)`).FindAllStringSubmatch(s.Log(), -1) {
 		n, err := strconv.Atoi(left[1])
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		got += n
 	}
 	if got != want {
-		s.t.Errorf("the log tells of %d failures and recoveries, want %d", got, want)
+		s.T.Errorf("the log tells of %d failures and recoveries, want %d", got, want)
 	}
 }
 
 // testAccountFault has the account refused until an operator gives the exporter
 // another token; a refusal that soon passes is waited for.
 func testAccountFault(t *testing.T, fault justoneapitest.Fault) {
-	u, kind := &user{wmid: 1000, fault: fault}, explain(fault.Code)
+	u, kind := &user{wmid: 1000, fault: fault}, exportertest.Explain(fault.Code)
 	api, renewed := justoneapitest.NewAPI(), justoneapitest.NewAPI()
 	api.SetAll(u.good)
 	renewed.SetAll(u.good)
@@ -353,7 +354,7 @@ func testAccountFault(t *testing.T, fault justoneapitest.Fault) {
 		renewed.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	s := newSubject(t, startExporter, "base_url: '"+server.URL+"'", u)
+	s := newSubject(t, exportertest.StartExporter, "base_url: '"+server.URL+"'", u)
 	end, pause := s.rotateToken, time.Duration(0)
 	if kind.Reason == justoneapi.ReasonRateLimit {
 		end, pause = func() { api.SetAll(u.good) }, 30*time.Second
@@ -377,24 +378,24 @@ func testAccountFault(t *testing.T, fault justoneapitest.Fault) {
 
 // rotateToken gives the exporter another token.
 func (s *subject) rotateToken() {
-	s.t.Helper()
-	replace(s.t, s.file, justoneapitest.Token, renewedToken)
-	s.signal(syscall.SIGHUP)
-	s.await(`msg="(The configuration was reloaded)"`)
+	s.T.Helper()
+	exportertest.Replace(s.T, s.file, justoneapitest.Token, renewedToken)
+	s.Signal(syscall.SIGHUP)
+	s.Await(`msg="(The configuration was reloaded)"`)
 }
 
 // endureNetwork puts the exporter of an API that knows two users through a
 // fault that keeps all calls, twice at least, from reaching the API.
 func (s *subject) endureNetwork(api *justoneapitest.Server, begin, end func()) {
-	s.t.Helper()
+	s.T.Helper()
 	code := s.users[0].fault.Code
 	s.endure(begin, func(got samples) bool { return got.failures()[code] >= 2*len(s.users) }, end, 0)
 	for _, u := range s.users {
-		s.check(s.t, u)
+		s.check(s.T, u)
 	}
 	want := map[string]int{code: int(s.after["bilibili_api_requests_total"]) - api.Total().Requests}
 	if got := s.after.failures(); !maps.Equal(got, want) {
-		s.t.Errorf("upstream_error_code counts %v, want %v: the requests that the API has not had", got, want)
+		s.T.Errorf("upstream_error_code counts %v, want %v: the requests that the API has not had", got, want)
 	}
 }
 
@@ -415,7 +416,7 @@ func newVictims(t *testing.T, code string) (api *justoneapitest.Server, address 
 // exporter's own, where no name server is reached.
 func testNameResolution(t *testing.T) {
 	t.Parallel()
-	hosts, resolver := writeFile(t, "hosts", ""), writeFile(t, "resolv.conf", "nameserver 127.0.0.1\n")
+	hosts, resolver := exportertest.WriteFile(t, "hosts", ""), exportertest.WriteFile(t, "resolv.conf", "nameserver 127.0.0.1\n")
 	write := func(text string) func() {
 		return func() {
 			if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
@@ -426,14 +427,14 @@ func testNameResolution(t *testing.T) {
 	forget, know := write("127.0.0.1 localhost\n"), write("127.0.0.1 justoneapi.invalid\n")
 	know()
 	api, address, users := newVictims(t, justoneapi.CodeNetwork)
-	s := newSubject(t, func(t *testing.T, args ...string) (*process, string) {
-		cmd := exporterCommand(append(args, "--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir())...)
+	s := newSubject(t, func(t *testing.T, args ...string) (*exportertest.Process, string) {
+		cmd := exportertest.Command(append(args, "--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir())...)
 		cmd.Args = append([]string{"sh", "-c", `mount --bind "` + hosts + `" /etc/hosts && mount --bind "` + resolver + `" /etc/resolv.conf && exec "$0" "$@"`}, cmd.Args...)
 		cmd.Path = "/bin/sh"
 		cmd.Env = append(cmd.Env, "GODEBUG=netdns=go") // as in the released binary
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-		p := start(t, cmd)
-		return p, p.await(`msg="Listening on" address=(\S+)`)
+		p := exportertest.Start(t, cmd)
+		return p, p.Await(`msg="Listening on" address=(\S+)`)
 	}, "base_url: 'http://"+strings.Replace(address, "127.0.0.1", "justoneapi.invalid", 1)+"', http_client: {proxy_from_environment: false}", users...)
 	s.endureNetwork(api, forget, know)
 }
@@ -575,7 +576,7 @@ func newCertificates(t *testing.T) *certificates {
 		expired:  issue("expired", 1, -time.Hour, &trusted),
 		unknown:  issue("unknown", 1, time.Hour, io.Discard),
 	}
-	c.file = writeFile(t, "trusted.pem", trusted.String())
+	c.file = exportertest.WriteFile(t, "trusted.pem", trusted.String())
 	return c
 }
 
@@ -617,6 +618,6 @@ func testNetworkFault(t *testing.T, fault networkFault, c *certificates) {
 		g.to, good, url, client = server.address, proxy("200 OK", passOn), "https://"+server.address, ", proxy_url: 'http://"+g.address+"'"
 	}
 	g.set(good)
-	s := newSubject(t, startExporter, "base_url: '"+url+"', http_client: {tls_config: {ca_file: "+c.file+"}"+client+"}", users...)
+	s := newSubject(t, exportertest.StartExporter, "base_url: '"+url+"', http_client: {tls_config: {ca_file: "+c.file+"}"+client+"}", users...)
 	s.endureNetwork(api, func() { g.set(fault.meet) }, func() { g.set(good) })
 }

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 // faster is by how much this rehearsal is faster than life: all times of the
@@ -30,6 +31,9 @@ const faster = 40
 
 // product matches seconds, where PromQL counts them.
 var product = regexp.MustCompile(`\b(\d+) \* (60|3600)\b`)
+
+// duration matches a duration as Prometheus writes it.
+var duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)\b`)
 
 // rehearse divides all times in a text.
 func rehearse(text string) string {
@@ -62,7 +66,7 @@ func newRehearsal(t *testing.T) *rehearsal {
 			t.Fatalf("no %s: %v", pattern, err)
 		}
 		for _, path := range paths {
-			r.write(strings.TrimPrefix(path, "examples/"), rehearse(read(t, path)))
+			r.write(strings.TrimPrefix(path, "examples/"), rehearse(exportertest.ReadFile(t, path)))
 		}
 	}
 	return r
@@ -140,14 +144,14 @@ func (w *webhook) all() []notification {
 }
 
 // startServer starts a server that logs where it listens.
-func startServer(t *testing.T, program string, args ...string) (*process, string) {
+func startServer(t *testing.T, program string, args ...string) (*exportertest.Process, string) {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
 		t.Fatalf("%v: make e2e installs it", err)
 	}
-	p := start(t, exec.Command(path, append(args, "--web.listen-address=127.0.0.1:0")...))
-	return p, p.await(`msg="?Listening on"? address=(\S+)`)
+	p := exportertest.Start(t, exec.Command(path, append(args, "--web.listen-address=127.0.0.1:0")...))
+	return p, p.Await(`msg="?Listening on"? address=(\S+)`)
 }
 
 // startAlertmanager starts an Alertmanager that tells a webhook, and returns its
@@ -155,7 +159,7 @@ func startServer(t *testing.T, program string, args ...string) (*process, string
 func startAlertmanager(t *testing.T, r *rehearsal, hook *webhook) string {
 	t.Helper()
 	const name = "alertmanager/alertmanager.yml"
-	text := read(t, filepath.Join(r.folder, name))
+	text := exportertest.ReadFile(t, filepath.Join(r.folder, name))
 	r.write(name, strings.ReplaceAll(text, "http://localhost:8060", hook.URL))
 	_, address := startServer(t, "prometheus-alertmanager", "--config.file="+filepath.Join(r.folder, name), "--storage.path="+t.TempDir(), "--cluster.listen-address=")
 	return address
@@ -182,7 +186,7 @@ func TestInhibition(t *testing.T) {
 		Labels map[string]string
 		Status struct{ State string }
 	}
-	if err := json.Unmarshal([]byte(get(t, http.DefaultClient, alerts)), &known); err != nil || len(known) != 3 {
+	if err := json.Unmarshal([]byte(exportertest.Get(t, http.DefaultClient, alerts)), &known); err != nil || len(known) != 3 {
 		t.Fatalf("got %v, %v", known, err)
 	}
 	for _, alert := range known {
@@ -208,22 +212,22 @@ func TestAlerts(t *testing.T) {
 	defer api.Close()
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
 	api.Set(3, justoneapitest.Stat(justoneapitest.Constant(500), 1))
-	file := writeFile(t, "b.yml", fmt.Sprintf("api: {base_url: '%s', token: %s}\nquota: {min_interval: %dms, daily_limit: 1000000}\nusers: [{wmid: 2, name: 碧诗}, 3]\n",
+	file := exportertest.WriteFile(t, "b.yml", fmt.Sprintf("api: {base_url: '%s', token: %s}\nquota: {min_interval: %dms, daily_limit: 1000000}\nusers: [{wmid: 2, name: 碧诗}, 3]\n",
 		api.URL, justoneapitest.Token, (15*time.Minute/faster).Milliseconds()))
 	store := "--storage.path=" + t.TempDir()
-	before, address := startExporter(t, "--config.file="+file, store)
+	before, address := exportertest.StartExporter(t, "--config.file="+file, store)
 
 	hook, r := newWebhook(t), newRehearsal(t)
 	r.target("alertmanager", startAlertmanager(t, r, hook))
 	r.target("exporter", address)
 	server, prometheusAddress := startServer(t, "prometheus", "--config.file="+r.folder+"/prometheus/prometheus.yml",
 		"--storage.tsdb.path="+t.TempDir(), "--query.lookback-delta="+rehearse("5m"), "--rules.alert.resend-delay="+rehearse("1m"))
-	server.await(`(Server is ready to receive web requests)`)
-	p := &prometheus{process: server, url: "http://" + prometheusAddress}
+	server.Await(`(Server is ready to receive web requests)`)
+	p := &prometheus{Process: server, url: "http://" + prometheusAddress}
 	p.expect(`bilibili_followers{wmid="2"}`, 1_000_000)
 
-	before.end(syscall.SIGTERM) // it moves
-	_, address = startExporter(t, "--config.file="+file, store)
+	before.End(syscall.SIGTERM) // it moves
+	_, address = exportertest.StartExporter(t, "--config.file="+file, store)
 	r.target("exporter", address)
 	p.expect(`count(up == 1)`, 1)
 	time.Sleep(95 * time.Minute / faster) // as much as the comparison with an hour ago looks back
@@ -246,8 +250,8 @@ func TestAlerts(t *testing.T) {
 		t.Errorf("got the description %q", description)
 	}
 
-	expressions := dashboardExpressions(t)
-	for _, rule := range rules(t) {
+	expressions := exportertest.DashboardExpressions(t)
+	for _, rule := range exportertest.Rules(t) {
 		expressions = append(expressions, rule.Expr)
 	}
 	for _, expression := range expressions {
@@ -268,13 +272,13 @@ func TestAlerts(t *testing.T) {
 
 // results runs an expression, and returns how many series it gives.
 func (p *prometheus) results(expression string) int {
-	p.t.Helper()
+	p.T.Helper()
 	var answer struct {
 		Data struct{ Result []any }
 	}
-	body := get(p.t, http.DefaultClient, p.url+"/api/v1/query?query="+url.QueryEscape(expression))
+	body := exportertest.Get(p.T, http.DefaultClient, p.url+"/api/v1/query?query="+url.QueryEscape(expression))
 	if err := json.Unmarshal([]byte(body), &answer); err != nil {
-		p.t.Fatalf("%s: %v", expression, err)
+		p.T.Fatalf("%s: %v", expression, err)
 	}
 	return len(answer.Data.Result)
 }

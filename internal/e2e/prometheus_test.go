@@ -1,6 +1,6 @@
 //go:build e2e
 
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -17,11 +17,12 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 // prometheus is a running Prometheus server that scrapes a target every second.
 type prometheus struct {
-	*process
+	*exportertest.Process
 	url string
 }
 
@@ -41,39 +42,39 @@ func startPrometheus(t *testing.T, target string, settings ...string) *prometheu
 	for i, further := range settings {
 		text += fmt.Sprintf("  - {job_name: job-%d, static_configs: [{targets: ['%s']}], %s}\n", i, target, further)
 	}
-	file := writeFile(t, "prometheus.yml", text)
-	p := start(t, exec.Command(program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(filepath.Dir(file), "data"),
+	file := exportertest.WriteFile(t, "prometheus.yml", text)
+	p := exportertest.Start(t, exec.Command(program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(filepath.Dir(file), "data"),
 		"--web.listen-address=127.0.0.1:0"))
-	address := p.await(`msg="Listening on" address=(\S+)`)
-	p.await(`(Server is ready to receive web requests)`)
-	return &prometheus{process: p, url: "http://" + address}
+	address := p.Await(`msg="Listening on" address=(\S+)`)
+	p.Await(`(Server is ready to receive web requests)`)
+	return &prometheus{Process: p, url: "http://" + address}
 }
 
 // query returns the value of the only sample that an expression gives, and
 // whether there is one.
 func (p *prometheus) query(expression string) (float64, bool) {
-	p.t.Helper()
+	p.T.Helper()
 	var answer struct {
 		Status string
 		Data   struct{ Result []struct{ Value [2]any } }
 	}
-	body := get(p.t, http.DefaultClient, p.url+"/api/v1/query?query="+url.QueryEscape(expression))
+	body := exportertest.Get(p.T, http.DefaultClient, p.url+"/api/v1/query?query="+url.QueryEscape(expression))
 	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Status != "success" || len(answer.Data.Result) > 1 {
-		p.t.Fatalf("%s: got %s, %v", expression, body, err)
+		p.T.Fatalf("%s: got %s, %v", expression, body, err)
 	}
 	if len(answer.Data.Result) == 0 {
 		return 0, false
 	}
 	value, err := strconv.ParseFloat(fmt.Sprint(answer.Data.Result[0].Value[1]), 64)
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	return value, true
 }
 
 // expect waits until an expression has the wanted value.
 func (p *prometheus) expect(expression string, want float64) {
-	p.t.Helper()
+	p.T.Helper()
 	var got float64
 	var ok bool
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
@@ -81,7 +82,7 @@ func (p *prometheus) expect(expression string, want float64) {
 			return
 		}
 	}
-	p.t.Errorf("%s: got %v (%v), want %v", expression, got, ok, want)
+	p.T.Errorf("%s: got %v (%v), want %v", expression, got, ok, want)
 }
 
 // TestPrometheus is the main job on real input: Prometheus scrapes the binary,
@@ -91,9 +92,9 @@ func TestPrometheus(t *testing.T) {
 	defer api.Close()
 	api.Set(472747194, justoneapitest.Stat(justoneapitest.Constant(4153991), 11))
 	api.Set(3, justoneapitest.Hang())
-	file := writeFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_requests_per_second: 50}\n"+
+	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_requests_per_second: 50}\n"+
 		"quota: {min_interval: 5s}\nusers: [{wmid: 472747194, name: 碧诗}, 2, 3]\n")
-	_, address := startExporter(t, "--config.file="+file)
+	_, address := exportertest.StartExporter(t, "--config.file="+file)
 	p := startPrometheus(t, address)
 
 	p.expect(`bilibili_followers{wmid="472747194"}`, 4153991)
@@ -127,8 +128,8 @@ func TestDemo(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", demo, "./examples/demo").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	d := start(t, exec.Command(demo, "-web.listen-address=127.0.0.1:0"))
-	address := d.await(`bilibili_exporter runs at http://(\S+),`)
+	d := exportertest.Start(t, exec.Command(demo, "-web.listen-address=127.0.0.1:0"))
+	address := d.Await(`bilibili_exporter runs at http://(\S+),`)
 	p := startPrometheus(t, address)
 
 	p.expect(`up`, 1)
@@ -149,15 +150,15 @@ func TestDemo(t *testing.T) {
 	b.expectQuiet(address)
 
 	// Hold Prometheus back while the demo ends, so that it misses no scrape.
-	p.signal(syscall.SIGSTOP)
+	p.Signal(syscall.SIGSTOP)
 	time.Sleep(300 * time.Millisecond) // a scrape that runs is answered
-	status, _ := d.end(syscall.SIGINT)
-	p.signal(syscall.SIGCONT)
+	status, _ := d.End(syscall.SIGINT)
+	p.Signal(syscall.SIGCONT)
 	if status != 0 {
 		t.Errorf("the demo ended with status %d", status)
 	}
 	var requests, billed float64
-	last := d.await(`(The stand-in API had .* of them)`)
+	last := d.Await(`(The stand-in API had .* of them)`)
 	if _, err := fmt.Sscanf(last, "The stand-in API had %f requests and would have billed %f of them", &requests, &billed); err != nil {
 		t.Fatalf("%s: %v", last, err)
 	}

@@ -1,4 +1,4 @@
-package main
+package examples
 
 import (
 	"errors"
@@ -19,34 +19,10 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 var update = flag.Bool("update", false, "write examples/kubernetes/prometheusrule.yaml anew from the rules")
-
-// exists reports whether the repository has a file or folder.
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// decode decodes a YAML file of the repository.
-func decode[T any](t *testing.T, path string) (into T) {
-	t.Helper()
-	if err := yaml.Unmarshal([]byte(read(t, path)), &into); err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-	return into
-}
-
-// find returns the first group of the first match in a file.
-func find(t *testing.T, path, pattern string) string {
-	t.Helper()
-	match := regexp.MustCompile(pattern).FindStringSubmatch(read(t, path))
-	if match == nil {
-		t.Fatalf("%s: nothing matches %s", path, pattern)
-	}
-	return match[1]
-}
 
 // TestYAML decodes every YAML file, which takes that no key is doubled.
 func TestYAML(t *testing.T) {
@@ -65,7 +41,7 @@ func TestYAML(t *testing.T) {
 			return nil
 		}
 		count++
-		text := read(t, path)
+		text := exportertest.ReadFile(t, path)
 		decoder := yaml.NewDecoder(strings.NewReader(text))
 		if err := decoder.Decode(new(any)); err != nil {
 			t.Errorf("%s: %v", path, err)
@@ -109,32 +85,32 @@ func linked(flags string) []string {
 
 // TestLdflags compares what the three ways to build link in.
 func TestLdflags(t *testing.T) {
-	makefile := strings.ReplaceAll(find(t, "Makefile", `LDFLAGS +:=((?:.*\\\n)*.*)`), "$(VERSIONPKG)", find(t, "Makefile", `VERSIONPKG := (\S+)`))
-	dockerfile := find(t, "Dockerfile", `-o /bilibili_exporter -ldflags "((?:.*\\\n)*[^"]*)"`)
+	makefile := strings.ReplaceAll(exportertest.Find(t, "Makefile", `LDFLAGS +:=((?:.*\\\n)*.*)`), "$(VERSIONPKG)", exportertest.Find(t, "Makefile", `VERSIONPKG := (\S+)`))
+	dockerfile := exportertest.Find(t, "Dockerfile", `-o /bilibili_exporter -ldflags "((?:.*\\\n)*[^"]*)"`)
 	want := []string{"-s", "-w"}
 	for _, name := range []string{"Branch", "BuildDate", "BuildUser", "Revision", "Version"} {
 		want = append(want, "github.com/prometheus/common/version."+name)
 	}
-	for path, flags := range map[string]string{"Makefile": makefile, "Dockerfile": dockerfile, ".promu.yml": decode[promu](t, ".promu.yml").Build.Ldflags} {
+	for path, flags := range map[string]string{"Makefile": makefile, "Dockerfile": dockerfile, ".promu.yml": exportertest.Decode[promu](t, ".promu.yml").Build.Ldflags} {
 		if got := linked(" " + flags); !slices.Equal(got, want) {
 			t.Errorf("%s: got %s, want %s", path, got, want)
 		}
 	}
 	for _, path := range []string{"Makefile", "Dockerfile", ".promu.yml"} {
-		find(t, path, `(-trimpath)`)
-		find(t, path, `(?i)(CGO_ENABLED=0|cgo: false)`)
+		exportertest.Find(t, path, `(-trimpath)`)
+		exportertest.Find(t, path, `(?i)(CGO_ENABLED=0|cgo: false)`)
 	}
 }
 
 // TestVersionsOfGo compares them.
 func TestVersionsOfGo(t *testing.T) {
-	want := find(t, "go.mod", `(?m)^go (\d+\.\d+)`)
+	want := exportertest.Find(t, "go.mod", `(?m)^go (\d+\.\d+)`)
 	got := map[string]string{
-		".promu.yml": decode[promu](t, ".promu.yml").Go.Version,
-		"Dockerfile": find(t, "Dockerfile", `FROM .*golang:(\S+)`),
+		".promu.yml": exportertest.Decode[promu](t, ".promu.yml").Go.Version,
+		"Dockerfile": exportertest.Find(t, "Dockerfile", `FROM .*golang:(\S+)`),
 	}
 	for _, path := range workflows(t) {
-		got[path] = find(t, path, `go-version: "(.*)"`)
+		got[path] = exportertest.Find(t, path, `go-version: "(.*)"`)
 	}
 	for path, got := range got {
 		if got != want {
@@ -145,16 +121,16 @@ func TestVersionsOfGo(t *testing.T) {
 
 // TestReleases compares .promu.yml with the Makefile.
 func TestReleases(t *testing.T) {
-	promu := decode[promu](t, ".promu.yml")
+	promu := exportertest.Decode[promu](t, ".promu.yml")
 	for _, file := range promu.Tarball.Files {
-		if !exists(file) {
+		if !exportertest.Exists(file) {
 			t.Errorf(".promu.yml: there is no %s", file)
 		}
 	}
-	if got, want := strings.Fields(find(t, "Makefile", `SHIPPED +:= (.*)`)), promu.Tarball.Files; !slices.Equal(got, want) {
+	if got, want := strings.Fields(exportertest.Find(t, "Makefile", `SHIPPED +:= (.*)`)), promu.Tarball.Files; !slices.Equal(got, want) {
 		t.Errorf("the Makefile ships %s, .promu.yml %s", got, want)
 	}
-	if got, want := strings.Fields(find(t, "Makefile", `PLATFORMS := (.*)`)), promu.Crossbuild.Platforms; !slices.Equal(got, want) {
+	if got, want := strings.Fields(exportertest.Find(t, "Makefile", `PLATFORMS := (.*)`)), promu.Crossbuild.Platforms; !slices.Equal(got, want) {
 		t.Errorf("the Makefile builds for %s, .promu.yml for %s", got, want)
 	}
 }
@@ -171,10 +147,10 @@ func workflows(t *testing.T) []string {
 // TestWorkflows looks for actions that are not pinned, for permissions that are
 // too wide, and for what make does not know.
 func TestWorkflows(t *testing.T) {
-	makefile := read(t, "Makefile")
+	makefile := exportertest.ReadFile(t, "Makefile")
 	pinned := regexp.MustCompile(`uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
 	for _, path := range workflows(t) {
-		for line := range strings.Lines(read(t, path)) {
+		for line := range strings.Lines(exportertest.ReadFile(t, path)) {
 			if line = strings.TrimRight(line, "\n"); strings.Contains(line, "uses:") && !pinned.MatchString(line) {
 				t.Errorf("%s: not pinned: %s", path, line)
 			}
@@ -186,7 +162,7 @@ func TestWorkflows(t *testing.T) {
 				}
 			}
 		}
-		workflow := decode[struct{ Permissions map[string]string }](t, path)
+		workflow := exportertest.Decode[struct{ Permissions map[string]string }](t, path)
 		if want := map[string]string{"contents": "read"}; !maps.Equal(workflow.Permissions, want) {
 			t.Errorf("%s: permissions are %v, want %v", path, workflow.Permissions, want)
 		}
@@ -196,13 +172,9 @@ func TestWorkflows(t *testing.T) {
 // expectFlags looks for an exporter's arguments in its --help.
 func expectFlags(t *testing.T, path string, args []string) {
 	t.Helper()
-	_, help, _ := runExporter(t, "--help")
-	known := make(map[string]bool)
-	for _, match := range helpFlag.FindAllStringSubmatch(help, -1) {
-		known["--"+match[1]] = true
-	}
+	known := slices.Collect(maps.Keys(exportertest.Flags(t)))
 	for _, arg := range args {
-		if name, _, _ := strings.Cut(arg, "="); !known[name] {
+		if name, _, _ := strings.Cut(arg, "="); !slices.Contains(known, name) {
 			t.Errorf("%s: the exporter has no flag %s", path, name)
 		}
 	}
@@ -214,7 +186,8 @@ func expectFlags(t *testing.T, path string, args []string) {
 // expectLonger compares a time to end with what a shutdown may take.
 func expectLonger(t *testing.T, path string, got time.Duration) {
 	t.Helper()
-	if want := drainTimeout + hangUpTimeout; got <= want {
+	const want = 27 * time.Second // what a shutdown takes at most
+	if got <= want {
 		t.Errorf("%s: the exporter is killed after %v, want more than %v", path, got, want)
 	}
 }
@@ -222,20 +195,19 @@ func expectLonger(t *testing.T, path string, got time.Duration) {
 // port returns the default port.
 func port(t *testing.T) string {
 	t.Helper()
-	_, help, _ := runExporter(t, "--help")
-	return regexp.MustCompile(`--web.listen-address=:(\d+)`).FindStringSubmatch(help)[1]
+	return strings.TrimPrefix(exportertest.Flags(t)["--web.listen-address"], ":")
 }
 
 // expectLoads loads a configuration, its token from a file that the test makes,
 // once that names the wanted one.
 func expectLoads(t *testing.T, path, token string) {
 	t.Helper()
-	before := read(t, path)
-	text := strings.Replace(before, "token_file: "+token+"\n", "token_file: "+writeFile(t, "token", "x")+"\n", 1)
+	before := exportertest.ReadFile(t, path)
+	text := strings.Replace(before, "token_file: "+token+"\n", "token_file: "+exportertest.WriteFile(t, "token", "x")+"\n", 1)
 	if text == before {
 		t.Errorf("%s: want the token file %s", path, token)
 	}
-	if _, err := config.Load(writeFile(t, "bilibili_exporter.yml", text)); err != nil {
+	if _, err := config.Load(exportertest.WriteFile(t, "bilibili_exporter.yml", text)); err != nil {
 		t.Errorf("%s: %v", path, err)
 	}
 }
@@ -246,13 +218,13 @@ func expectGiven(t *testing.T, path string) {
 	t.Helper()
 	if filepath.Base(path) == "token" {
 		for _, ignore := range []string{".gitignore", ".dockerignore"} {
-			if ok, err := filepath.Match(find(t, ignore, `(?m)^/?(examples/.*token)$`), path); err != nil || !ok {
+			if ok, err := filepath.Match(exportertest.Find(t, ignore, `(?m)^/?(examples/.*token)$`), path); err != nil || !ok {
 				t.Errorf("%s does not cover %s: %v", ignore, path, err)
 			}
 		}
 		return
 	}
-	if !exists(path) {
+	if !exportertest.Exists(path) {
 		t.Errorf("there is no %s", path)
 	}
 }
@@ -283,18 +255,18 @@ type compose struct {
 // TestCompose compares docker-compose.yml with what it refers to.
 func TestCompose(t *testing.T) {
 	const path = "examples/docker-compose.yml"
-	c := decode[compose](t, path)
+	c := exportertest.Decode[compose](t, path)
 	exporter, demo := c.Services["exporter"], c.Services["demo"]
 	expectFlags(t, path, exporter.Command)
 	expectLoads(t, "examples/compose/bilibili_exporter.yml", "/run/secrets/token")
 	expectGiven(t, filepath.Join("examples", c.Secrets["token"].File))
-	image := "\n" + read(t, "Dockerfile")
+	image := "\n" + exportertest.ReadFile(t, "Dockerfile")
 	port := port(t)
 	published := []string{"127.0.0.1:" + port + ":" + port}
 	for name, s := range map[string]service{"exporter": exporter, "demo": demo} {
 		expectLonger(t, path, s.Grace)
 		if !slices.Equal(s.Ports, published) || !s.ReadOnly || !strings.Contains(image, "\nUSER "+s.User+"\n") ||
-			!slices.Contains(s.Networks["default"].Aliases, "exporter") || !exists(filepath.Join("examples", s.Build.Context, s.Build.Dockerfile)) {
+			!slices.Contains(s.Networks["default"].Aliases, "exporter") || !exportertest.Exists(filepath.Join("examples", s.Build.Context, s.Build.Dockerfile)) {
 			t.Errorf("%s: got %+v", name, s)
 		}
 	}
@@ -303,7 +275,7 @@ func TestCompose(t *testing.T) {
 	}
 	for _, argument := range demo.Command {
 		name, address, _ := strings.Cut(argument, "=")
-		if !strings.Contains(read(t, "examples/demo/main.go"), fmt.Sprintf("flag.String(%q", strings.TrimPrefix(name, "-"))) || address != "0.0.0.0:"+port {
+		if !strings.Contains(exportertest.ReadFile(t, "examples/demo/main.go"), fmt.Sprintf("flag.String(%q", strings.TrimPrefix(name, "-"))) || address != "0.0.0.0:"+port {
 			t.Errorf("the demo does not know %s, or listens elsewhere", argument)
 		}
 	}
@@ -312,7 +284,7 @@ func TestCompose(t *testing.T) {
 			source, _, _ := strings.Cut(volume, ":")
 			_, named := c.Volumes[source]
 			folder := filepath.Join("examples", source)
-			if !named && (!strings.HasPrefix(source, "./") || !exists(folder)) {
+			if !named && (!strings.HasPrefix(source, "./") || !exportertest.Exists(folder)) {
 				t.Errorf("%s: there is no %s", name, source)
 			}
 		}
@@ -336,7 +308,7 @@ func compareTargets(t *testing.T, c compose) {
 		t.Fatalf("there are no targets: %v", err)
 	}
 	for _, path := range paths {
-		for _, group := range decode[[]struct{ Targets []string }](t, path) {
+		for _, group := range exportertest.Decode[[]struct{ Targets []string }](t, path) {
 			for _, target := range group.Targets {
 				if !addresses[target] {
 					t.Errorf("%s: no service is at %s", path, target)
@@ -344,7 +316,7 @@ func compareTargets(t *testing.T, c compose) {
 			}
 		}
 	}
-	named := regexp.MustCompile(`files: \[(targets/[\w.]+)\]`).FindAllStringSubmatch(read(t, "examples/prometheus/prometheus.yml"), -1)
+	named := regexp.MustCompile(`files: \[(targets/[\w.]+)\]`).FindAllStringSubmatch(exportertest.ReadFile(t, "examples/prometheus/prometheus.yml"), -1)
 	if len(named) != len(paths) {
 		t.Errorf("prometheus.yml reads %d files of targets, want %d", len(named), len(paths))
 	}
@@ -357,7 +329,7 @@ func compareTargets(t *testing.T, c compose) {
 		t.Fatalf("there are no data sources: %v", err)
 	}
 	for _, path := range sources {
-		for _, source := range decode[struct{ Datasources []struct{ URL string } }](t, path).Datasources {
+		for _, source := range exportertest.Decode[struct{ Datasources []struct{ URL string } }](t, path).Datasources {
 			if !addresses[strings.TrimPrefix(source.URL, "http://")] {
 				t.Errorf("%s: no service is at %s", path, source.URL)
 			}
@@ -388,7 +360,7 @@ func compareMounts(t *testing.T, c compose) {
 				}
 				source := filepath.Join("examples", parts[0], rest)
 				_, named := c.Volumes[parts[0]]
-				ok = ok || named || exists(source)
+				ok = ok || named || exportertest.Exists(source)
 			}
 			if !ok {
 				t.Errorf("%s: nothing is at %s", name, path)
@@ -480,7 +452,7 @@ type generator struct {
 // they refer to.
 func TestKubernetes(t *testing.T) {
 	const folder = "examples/kubernetes/"
-	kustomization := decode[struct {
+	kustomization := exportertest.Decode[struct {
 		Resources  []string
 		ConfigMaps []generator `yaml:"configMapGenerator"`
 		Secrets    []generator `yaml:"secretGenerator"`
@@ -505,7 +477,7 @@ func TestKubernetes(t *testing.T) {
 
 	objects := make(map[string]object)
 	for _, file := range kustomization.Resources {
-		if o := decode[object](t, folder+file); o.Metadata.Name != "bilibili-exporter" {
+		if o := exportertest.Decode[object](t, folder+file); o.Metadata.Name != "bilibili-exporter" {
 			t.Errorf("%s is named %s", file, o.Metadata.Name)
 		} else {
 			objects[o.Kind] = o
@@ -520,10 +492,10 @@ func TestKubernetes(t *testing.T) {
 	}
 	expectFlags(t, "deployment.yaml", container.Args)
 	expectLonger(t, "deployment.yaml", time.Duration(pod.Grace)*time.Second)
-	if got, want := fmt.Sprintf("%d:%d", pod.Security.User, pod.Security.Group), find(t, "Dockerfile", `(?s).*\nUSER (\S+)`); got != want || pod.Security.FSGroup != pod.Security.Group {
+	if got, want := fmt.Sprintf("%d:%d", pod.Security.User, pod.Security.Group), exportertest.Find(t, "Dockerfile", `(?s).*\nUSER (\S+)`); got != want || pod.Security.FSGroup != pod.Security.Group {
 		t.Errorf("the pod runs as %s, group of files %d; the image as %s", got, pod.Security.FSGroup, want)
 	}
-	if container.Image != kustomization.Images[0].Name || !strings.HasSuffix(find(t, ".promu.yml", `path: (.*)`), strings.TrimPrefix(container.Image, "ghcr.io")) {
+	if container.Image != kustomization.Images[0].Name || !strings.HasSuffix(exportertest.Find(t, ".promu.yml", `path: (.*)`), strings.TrimPrefix(container.Image, "ghcr.io")) {
 		t.Errorf("the image is %s, its version for %s", container.Image, kustomization.Images[0].Name)
 	}
 	comparePaths(t, pod, config, secret)
@@ -588,11 +560,11 @@ func comparePorts(t *testing.T, objects map[string]object) {
 	if p := container.Ports[0]; p.Name != "http" {
 		t.Errorf("the container's port is named %s, want http", p.Name)
 	}
-	if got := find(t, "examples/kubernetes/deployment.yaml", `containerPort: (\d+)`); got != port {
+	if got := exportertest.Find(t, "examples/kubernetes/deployment.yaml", `containerPort: (\d+)`); got != port {
 		t.Errorf("the container's port is %s, want %s", got, port)
 	}
 	service := objects["Service"].Spec.Ports[0]
-	target := find(t, "examples/kubernetes/service.yaml", `targetPort: (\w+)`)
+	target := exportertest.Find(t, "examples/kubernetes/service.yaml", `targetPort: (\w+)`)
 	for name, got := range map[string]string{
 		"service": service.Name, "target": target, "monitor": objects["ServiceMonitor"].Spec.Endpoints[0].Port,
 		"policy":  objects["NetworkPolicy"].Spec.Ingress[0].Ports[0].Port,
@@ -613,7 +585,7 @@ func compareScrapes(t *testing.T, monitor object) {
 	const path = "examples/prometheus/prometheus.yml"
 	endpoint := monitor.Spec.Endpoints[0]
 	for name, got := range map[string]string{"scrape_interval": endpoint.Interval, "scrape_timeout": endpoint.ScrapeTimeout, "job_name": endpoint.Relabelings[0].Replacement} {
-		if want := find(t, path, name+`: (\S+)`); got != want {
+		if want := exportertest.Find(t, path, name+`: (\S+)`); got != want {
 			t.Errorf("ServiceMonitor: %s is %s, want %s", name, got, want)
 		}
 	}
@@ -638,7 +610,7 @@ func TestPrometheusRule(t *testing.T) {
 		"kind: PrometheusRule\nmetadata:\n  name: bilibili-exporter\nspec:\n  groups:\n")
 	var want []any
 	for _, file := range rules {
-		_, groups, ok := strings.Cut("\n"+read(t, file), "\ngroups:\n")
+		_, groups, ok := strings.Cut("\n"+exportertest.ReadFile(t, file), "\ngroups:\n")
 		if !ok {
 			t.Fatalf("%s has no groups", file)
 		}
@@ -648,17 +620,17 @@ func TestPrometheusRule(t *testing.T) {
 			}
 			b.WriteString(line)
 		}
-		want = append(want, decode[struct{ Groups []any }](t, file).Groups...)
+		want = append(want, exportertest.Decode[struct{ Groups []any }](t, file).Groups...)
 	}
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if read(t, path) != b.String() {
+	if exportertest.ReadFile(t, path) != b.String() {
 		t.Errorf("%s is not what the rules make it: run make prometheusrule", path)
 	}
-	if got := decode[struct{ Spec struct{ Groups []any } }](t, path).Spec.Groups; !reflect.DeepEqual(got, want) {
+	if got := exportertest.Decode[struct{ Spec struct{ Groups []any } }](t, path).Spec.Groups; !reflect.DeepEqual(got, want) {
 		t.Errorf("%s: the groups differ from the rules'", path)
 	}
 }
@@ -666,20 +638,20 @@ func TestPrometheusRule(t *testing.T) {
 // TestSystemd compares the unit with what it refers to.
 func TestSystemd(t *testing.T) {
 	const path = "examples/systemd/bilibili_exporter.service"
-	command := strings.Fields(strings.ReplaceAll(find(t, path, `ExecStart=((?:.*\\\n)*.*)`), "\\\n", ""))
+	command := strings.Fields(strings.ReplaceAll(exportertest.Find(t, path, `ExecStart=((?:.*\\\n)*.*)`), "\\\n", ""))
 	expectFlags(t, path, command[1:])
-	for _, want := range []string{"--storage.path=/var/lib/" + find(t, path, `StateDirectory=(.*)`), "--config.file=" + find(t, path, `# .* (/etc/\S+\.yml)`)} {
+	for _, want := range []string{"--storage.path=/var/lib/" + exportertest.Find(t, path, `StateDirectory=(.*)`), "--config.file=" + exportertest.Find(t, path, `# .* (/etc/\S+\.yml)`)} {
 		if !slices.Contains(command, want) {
 			t.Errorf("the unit lacks %s", want)
 		}
 	}
-	seconds, err := time.ParseDuration(find(t, path, `TimeoutStopSec=(\d+)`) + "s")
+	seconds, err := time.ParseDuration(exportertest.Find(t, path, `TimeoutStopSec=(\d+)`) + "s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	expectLonger(t, path, seconds)
-	credential := find(t, path, `LoadCredential=(\w+):`)
-	if got, want := find(t, path, `token_file: ([^}]*)}`), "/run/credentials/"+filepath.Base(path)+"/"+credential; got != want {
+	credential := exportertest.Find(t, path, `LoadCredential=(\w+):`)
+	if got, want := exportertest.Find(t, path, `token_file: ([^}]*)}`), "/run/credentials/"+filepath.Base(path)+"/"+credential; got != want {
 		t.Errorf("the token is read from %s, want %s", got, want)
 	}
 }
@@ -699,7 +671,7 @@ func TestHardening(t *testing.T) {
 			"MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service", "LoadCredential=token:/etc/bilibili_exporter/token",
 		},
 	} {
-		text := read(t, path)
+		text := exportertest.ReadFile(t, path)
 		for _, line := range lines {
 			if !regexp.MustCompile(`(?m)^\s*(- )?` + regexp.QuoteMeta(line) + `\s*(#.*)?$`).MatchString(text) {
 				t.Errorf("%s: want the line %s", path, line)

@@ -1,6 +1,6 @@
 //go:build image
 
-package main
+package e2e
 
 import (
 	"crypto/x509"
@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 // nobody is the user that images run as.
@@ -228,8 +229,8 @@ func testExporterImage(t *testing.T, b *buildah) {
 		t.Errorf("there are no certificates: %v", err)
 	}
 
-	api, file := newAPI(t, steady)
-	if err := os.WriteFile(root+"/bilibili_exporter.yml", []byte(read(t, file)), 0o644); err != nil { // as if mounted
+	api, file := exportertest.NewAPI(t, exportertest.Steady)
+	if err := os.WriteFile(root+"/bilibili_exporter.yml", []byte(exportertest.ReadFile(t, file)), 0o644); err != nil { // as if mounted
 		t.Fatal(err)
 	}
 	view, data := readOnly(t, root)
@@ -246,14 +247,14 @@ func testExporterImage(t *testing.T, b *buildah) {
 		t.Errorf("the root can be written: %v\n%s", err, out)
 	}
 	for range 2 { // the second finds what the first has left
-		p := start(t, inside(view, config, "--web.listen-address=127.0.0.1:0"))
-		body := get(t, http.DefaultClient, "http://"+p.await(`msg="Listening on" address=(\S+)`)+"/metrics")
+		p := exportertest.Start(t, inside(view, config, "--web.listen-address=127.0.0.1:0"))
+		body := exportertest.Get(t, http.DefaultClient, "http://"+p.Await(`msg="Listening on" address=(\S+)`)+"/metrics")
 		for _, want := range []string{"\nbilibili_followers{wmid=\"472747194\"} 4.153991e+06\n", "\nprocess_start_time_seconds "} {
 			if !strings.Contains(body, want) {
 				t.Errorf("/metrics lacks %s", want)
 			}
 		}
-		if status, _ := p.end(syscall.SIGTERM); status != 0 {
+		if status, _ := p.End(syscall.SIGTERM); status != 0 {
 			t.Errorf("ended with status %d", status)
 		}
 	}
@@ -273,13 +274,13 @@ func testDemoImage(t *testing.T, b *buildah) {
 		t.Errorf("got user %s and %s, want 65534:65534 and %s", config.User, config.Cmd, want)
 	}
 	view, _ := readOnly(t, root)
-	demo := start(t, inside(view, config, "-web.listen-address=127.0.0.1:0"))
-	address := demo.await(`bilibili_exporter runs at http://(\S+),`)
-	body := get(t, http.DefaultClient, "http://"+address+"/metrics")
+	demo := exportertest.Start(t, inside(view, config, "-web.listen-address=127.0.0.1:0"))
+	address := demo.Await(`bilibili_exporter runs at http://(\S+),`)
+	body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
 	if !strings.Contains(body, "\nbilibili_followers{wmid=\"100006\"} 12\n") || strings.Contains(body, justoneapitest.Token) {
 		t.Errorf("the demo shows:\n%s", body)
 	}
-	if status, _ := demo.end(syscall.SIGTERM); status != 0 {
+	if status, _ := demo.End(syscall.SIGTERM); status != 0 {
 		t.Errorf("the demo ended with status %d", status)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package main
+package e2e
 
 import (
 	"context"
@@ -24,6 +24,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 var screenshots = flag.String("screenshots", "", "folder to write screenshots of the status page to")
@@ -181,12 +182,12 @@ func statusPage(t *testing.T, b *browser, users string, answers func(api *juston
 	t.Helper()
 	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)
-	api.SetAll(steady)
+	api.SetAll(exportertest.Steady)
 	answers(api)
-	file := writeFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_concurrency: 64, max_requests_per_second: 1000000}\n"+
+	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_concurrency: 64, max_requests_per_second: 1000000}\n"+
 		"quota: {daily_limit: 20000}\nusers: "+users+"\n")
-	_, address = startExporter(t, "--config.file="+file)
-	get(t, http.DefaultClient, "http://"+address+"/metrics")
+	_, address = exportertest.StartExporter(t, "--config.file="+file)
+	exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
 	b.follow(chromedp.Navigate("http://" + address + "/"))
 	t.Cleanup(func() { b.expectQuiet(address) })
 	return address

@@ -1,8 +1,7 @@
-package main
+package grafana
 
 import (
 	"encoding/json"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,88 +12,11 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
-
-// dashboardFiles returns Grafana's dashboards as plain JSON values, by file name.
-func dashboardFiles(t *testing.T) map[string]any {
-	t.Helper()
-	paths, err := filepath.Glob("examples/grafana/dashboards/*.json")
-	if err != nil || len(paths) == 0 {
-		t.Fatal("no dashboards", err)
-	}
-	all := make(map[string]any)
-	for _, path := range paths {
-		var dashboard any
-		if err := json.Unmarshal([]byte(read(t, path)), &dashboard); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		all[filepath.Base(path)] = dashboard
-	}
-	return all
-}
-
-// walk calls visit for every object in a JSON value.
-func walk(value any, visit func(object map[string]any)) {
-	switch value := value.(type) {
-	case map[string]any:
-		visit(value)
-		for _, inner := range value {
-			walk(inner, visit)
-		}
-	case []any:
-		for _, inner := range value {
-			walk(inner, visit)
-		}
-	}
-}
-
-// variableQuery matches the queries of variables; its group is the expression.
-var variableQuery = regexp.MustCompile(`^(?:query_result|label_values)\((.*?)(?:, \w+)?\)$`)
-
-// dashboardExpressions returns the PromQL of all panels, annotations and
-// variables of the dashboards, with everything chosen and short times in place
-// of Grafana's variables.
-func dashboardExpressions(t *testing.T) []string {
-	t.Helper()
-	variables := strings.NewReplacer("${creator:regex}", ".*", "${instance:regex}", ".*", "$window", "1h", "$__rate_interval", "4m", "$__range", "1h")
-	unique := make(map[string]bool)
-	for _, dashboard := range dashboardFiles(t) {
-		walk(dashboard, func(object map[string]any) {
-			if expr, ok := object["expr"].(string); ok {
-				unique[variables.Replace(expr)] = true
-			}
-			query, _ := object["query"].(string)
-			if match := variableQuery.FindStringSubmatch(query); match != nil {
-				unique[variables.Replace(match[1])] = true
-			}
-		})
-	}
-	return slices.Sorted(maps.Keys(unique))
-}
-
-var (
-	quotes = regexp.MustCompile(`"[^"]*"`)
-	// labelLists matches where an expression names labels and times.
-	labelLists = regexp.MustCompile(`\{[^}]*\}|\[[^\]]*\]|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)`)
-	// identifier matches a name; its second group tells a function.
-	identifier = regexp.MustCompile(`\b([a-zA-Z_:][\w:]*)(\s*\()?`)
-	operators  = []string{"and", "or", "unless", "bool", "offset"}
-)
-
-// metricNames returns the names of the metrics in an expression.
-func metricNames(expression string) []string {
-	expression = labelLists.ReplaceAllString(quotes.ReplaceAllString(expression, ""), " ")
-	var names []string
-	for _, match := range identifier.FindAllStringSubmatch(expression, -1) {
-		if match[2] == "" && !slices.Contains(operators, match[1]) {
-			names = append(names, match[1])
-		}
-	}
-	return names
-}
 
 func TestMetricNames(t *testing.T) {
-	got := metricNames(`topk by (a) (1, sum by (b) (rate(m_1{x=~"}"}[5m])) > bool 0) * on (c) group_left (d) m_2 offset 1d or m_3`)
+	got := exportertest.MetricNames(`topk by (a) (1, sum by (b) (rate(m_1{x=~"}"}[5m])) > bool 0) * on (c) group_left (d) m_2 offset 1d or m_3`)
 	if want := []string{"m_1", "m_2", "m_3"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -109,13 +31,13 @@ var notShown = map[string]string{
 
 // TestDashboardMetrics holds that dashboards show all metrics, and no others.
 func TestDashboardMetrics(t *testing.T) {
-	families := exposition(t)
+	families := exportertest.Exposition(t)
 	shown := map[string]bool{"ALERTS": true, "up": true} // Prometheus' own
-	for _, expression := range dashboardExpressions(t) {
+	for _, expression := range exportertest.DashboardExpressions(t) {
 		if strings.Contains(expression, "$_") || strings.Contains(expression, "${") {
 			t.Errorf("%s: a variable is left", expression)
 		}
-		for _, name := range metricNames(expression) {
+		for _, name := range exportertest.MetricNames(expression) {
 			family := strings.TrimSuffix(name, "_bucket")
 			if _, ok := families[family]; !ok && !shown[family] {
 				t.Errorf("%s: there is no %s", expression, name)
@@ -164,7 +86,7 @@ func (m mapping) text(t *testing.T, value string) (string, bool) {
 func meanings(t *testing.T, dashboard any) [][]mapping {
 	t.Helper()
 	var all [][]mapping
-	walk(dashboard, func(object map[string]any) {
+	exportertest.Walk(dashboard, func(object map[string]any) {
 		matcher, _ := object["matcher"].(map[string]any)
 		if matcher["options"] != "Meaning" {
 			return
@@ -193,14 +115,14 @@ func meanings(t *testing.T, dashboard any) [][]mapping {
 // TestDashboardCodes compares the meanings of codes in the dashboards with the
 // program's.
 func TestDashboardCodes(t *testing.T) {
-	for name, dashboard := range dashboardFiles(t) {
+	for name, dashboard := range exportertest.Dashboards(t) {
 		columns := meanings(t, dashboard)
 		if len(columns) != 1 {
 			t.Errorf("%s: got %d columns with meanings, want 1", name, len(columns))
 		}
 		for _, mappings := range columns {
 			for _, known := range append(justoneapi.KnownCodes(), "http_502", "-1", "999") {
-				want := explain(known).Meaning
+				want := exportertest.Explain(known).Meaning
 				if got := meaningOf(t, mappings, known); got != want {
 					t.Errorf("%s: code %s is explained as %q, want %q", name, known, got, want)
 				}

@@ -1,6 +1,6 @@
 //go:build soak
 
-package main
+package e2e
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 var soakTime = flag.Duration("soak", 20*time.Second, "how long the exporter is soaked")
@@ -75,7 +76,7 @@ func (r readings) areAt(level readings) bool {
 
 // soak is an exporter between bad scrapers and a bad API.
 type soak struct {
-	*process
+	*exportertest.Process
 	url    string
 	client *http.Client
 	api    *justoneapitest.Server
@@ -106,7 +107,7 @@ func startSoak(t *testing.T) *soak {
 		file += fmt.Sprintf("  - %d\n", wmid+1)
 	}
 	var address string
-	s.process, address = startExporter(t, "--config.file="+writeFile(t, "b.yml", file), fmt.Sprintf("--web.max-requests=%d", soakSlots))
+	s.Process, address = exportertest.StartExporter(t, "--config.file="+exportertest.WriteFile(t, "b.yml", file), fmt.Sprintf("--web.max-requests=%d", soakSlots))
 	s.url = "http://" + address
 	return s
 }
@@ -129,7 +130,7 @@ func (s *soak) watched(answer justoneapitest.Answer, interval time.Duration) jus
 // changeFaults makes some users fail, and three times as many work.
 func (s *soak) changeFaults() {
 	for range soakUsers / 20 {
-		answer, interval := steady, soakInterval
+		answer, interval := exportertest.Steady, soakInterval
 		if rand.IntN(4) == 0 {
 			fault := s.faults[rand.IntN(len(s.faults))]
 			answer = fault.Answer
@@ -157,7 +158,7 @@ func (s *soak) load(d time.Duration) {
 	for ctx.Err() == nil {
 		s.changeFaults()
 		if rand.IntN(10) == 0 {
-			s.signal(syscall.SIGHUP)
+			s.Signal(syscall.SIGHUP)
 		}
 		const pause = 100 * time.Millisecond
 		begin := time.Now()
@@ -216,7 +217,7 @@ func (s *soak) hangUp(patience time.Duration, enough int64) {
 func (s *soak) stall(d time.Duration) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
-		s.t.Error(err)
+		s.T.Error(err)
 		return
 	}
 	defer conn.Close()
@@ -230,7 +231,7 @@ func (s *soak) read(path string, timeout, pause time.Duration) string {
 	begin := time.Now()
 	resp, err := s.ask(context.Background(), path, timeout)
 	if err != nil {
-		s.t.Error(err)
+		s.T.Error(err)
 		return ""
 	}
 	defer resp.Body.Close()
@@ -246,7 +247,7 @@ func (s *soak) read(path string, timeout, pause time.Duration) string {
 		return ""
 	}
 	if err != nil || resp.StatusCode != http.StatusOK || strings.Contains(body, justoneapitest.Token) {
-		s.t.Errorf("%s: got status %d, %v, or the token in\n%s", path, resp.StatusCode, err, body)
+		s.T.Errorf("%s: got status %d, %v, or the token in\n%s", path, resp.StatusCode, err, body)
 		return ""
 	}
 	return body
@@ -259,7 +260,7 @@ func (s *soak) scrape(timeout, pause time.Duration) {
 		return
 	}
 	if got := strings.Count(body, "\nbilibili_followers{"); got != soakUsers {
-		s.t.Errorf("got %d values, want %d, in\n%s", got, soakUsers, body)
+		s.T.Errorf("got %d values, want %d, in\n%s", got, soakUsers, body)
 	}
 	now := s.readingsOf(body)
 	s.mu.Lock()
@@ -278,7 +279,7 @@ func (s *soak) readingsOf(body string) (r readings) {
 func (s *soak) number(body, name string) (value float64) {
 	_, rest, _ := strings.Cut(body, "\n"+name+" ")
 	if _, err := fmt.Sscan(rest, &value); err != nil {
-		s.t.Errorf("%s: %v", name, err)
+		s.T.Errorf("%s: %v", name, err)
 	}
 	return value
 }
@@ -290,8 +291,8 @@ var working = regexp.MustCompile(`(?m)^bilibili_up\{.* 1$`)
 // exporter has counted all requests, and the figures are at the level. It
 // returns the level that they have reached.
 func (s *soak) calm(level readings) (lowest readings) {
-	s.t.Helper()
-	s.api.SetAll(s.watched(steady, soakInterval))
+	s.T.Helper()
+	s.api.SetAll(s.watched(exportertest.Steady, soakInterval))
 	state := "no scrape is answered"
 	for n, begin := 0, time.Now(); time.Since(begin) < 3*time.Minute; time.Sleep(50 * time.Millisecond) {
 		body := s.read("/metrics", soakTimeout, 0)
@@ -309,7 +310,7 @@ func (s *soak) calm(level readings) (lowest readings) {
 			return lowest
 		}
 	}
-	s.t.Fatalf("no calm: %s; the level is %.0f, and was %.0f", state, lowest, level)
+	s.T.Fatalf("no calm: %s; the level is %.0f, and was %.0f", state, lowest, level)
 	return nil
 }
 
@@ -332,7 +333,7 @@ func TestSoak(t *testing.T) {
 	if s.earliest < -soakJitter-s.lag || s.latest > soakAllowance+s.lag {
 		t.Error("a user was asked about too early, or a page came too late")
 	}
-	if status, _ := s.end(syscall.SIGTERM); status != 0 || strings.Contains(s.log(), justoneapitest.Token) || strings.Contains(s.log(), "panic") {
+	if status, _ := s.End(syscall.SIGTERM); status != 0 || strings.Contains(s.Log(), justoneapitest.Token) || strings.Contains(s.Log(), "panic") {
 		t.Errorf("got status %d, want 0; or the log shows the token or a panic", status)
 	}
 }

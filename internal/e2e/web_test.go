@@ -1,6 +1,6 @@
 //go:build e2e
 
-package main
+package e2e
 
 import (
 	"errors"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 // tooLate is how curl ends when its certificate, or the lack of one, is refused.
@@ -74,15 +75,15 @@ func (a access) curl(t *testing.T, address, path string) (outcome, body string) 
 // TestWebSecurity lets curl and Prometheus in with what the web configuration
 // asks for, and with nothing less. Who is refused causes no call.
 func TestWebSecurity(t *testing.T) {
-	ours, foreign := newAuthority(t), newAuthority(t)
-	client, stranger := ours.issue(t), foreign.issue(t)
+	ours, foreign := exportertest.NewAuthority(t), exportertest.NewAuthority(t)
+	client, stranger := ours.Issue(t), foreign.Issue(t)
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
 	users := fmt.Sprintf("basic_auth_users: {prometheus: %s}\n", hash)
-	server := serverConfig(ours.issue(t), "")
-	mutual := serverConfig(ours.issue(t), "client_auth_type: RequireAndVerifyClientCert, client_ca_file: "+ours.file)
+	server := serverConfig(ours.Issue(t), "")
+	mutual := serverConfig(ours.Issue(t), "client_auth_type: RequireAndVerifyClientCert, client_ca_file: "+ours.File)
 
 	mistakes := map[string]struct {
 		make     func(*access)
@@ -94,7 +95,7 @@ func TestWebSecurity(t *testing.T) {
 		"stranger":           {func(a *access) { a.certificate = stranger }, tooLate},
 		"plain HTTP":         {func(a *access) { a.scheme = "http" }, []string{"400"}},
 		"TLS 1.1":            {func(a *access) { a.maxTLS = "1.1" }, []string{"exit status 35"}},
-		"server not trusted": {func(a *access) { a.ca = foreign.file }, []string{"exit status 60"}},
+		"server not trusted": {func(a *access) { a.ca = foreign.File }, []string{"exit status 60"}},
 	}
 	passwords := []string{"wrong password", "no password"}
 	certificates := []string{"no certificate", "stranger"}
@@ -105,19 +106,19 @@ func TestWebSecurity(t *testing.T) {
 		right    access
 		mistakes []string
 	}{
-		"TLS": {server, access{scheme: "https", ca: ours.file, maxTLS: "1.2"}, protocols},
-		"TLS and password": {server + users, access{scheme: "https", ca: ours.file, password: "right", maxTLS: "1.3"},
+		"TLS": {server, access{scheme: "https", ca: ours.File, maxTLS: "1.2"}, protocols},
+		"TLS and password": {server + users, access{scheme: "https", ca: ours.File, password: "right", maxTLS: "1.3"},
 			slices.Concat(protocols, passwords)},
-		"TLS and certificate": {mutual, access{scheme: "https", ca: ours.file, certificate: client, maxTLS: "1.3"},
+		"TLS and certificate": {mutual, access{scheme: "https", ca: ours.File, certificate: client, maxTLS: "1.3"},
 			slices.Concat(protocols, certificates)},
-		"TLS, certificate and password": {mutual + users, access{scheme: "https", ca: ours.file, certificate: client, password: "right", maxTLS: "1.3"},
+		"TLS, certificate and password": {mutual + users, access{scheme: "https", ca: ours.File, certificate: client, password: "right", maxTLS: "1.3"},
 			slices.Concat(protocols, certificates, passwords)},
 		"password over plain HTTP": {users, access{scheme: "http", password: "right", maxTLS: "1.3"}, passwords},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			api, file := newAPI(t, steady)
-			_, address := startExporter(t, "--config.file="+file, "--web.config.file="+writeFile(t, "web.yml", test.config))
+			api, file := exportertest.NewAPI(t, exportertest.Steady)
+			_, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+exportertest.WriteFile(t, "web.yml", test.config))
 			pages := map[string]string{
 				"/metrics": `bilibili_followers{wmid="472747194"} 4.153991e+06`,
 				"/":        "<h1>bilibili_exporter</h1>", "/config": "token: <secret>", "/-/healthy": "is healthy",
@@ -160,13 +161,13 @@ func serverConfig(folder, further string) string {
 
 // TestWebSecurityRenewal replaces the server's certificate under the exporter.
 func TestWebSecurityRenewal(t *testing.T) {
-	first, second := newAuthority(t), newAuthority(t)
-	folder, renewed := first.issue(t), second.issue(t)
-	_, file := newAPI(t, steady)
-	_, address := startExporter(t, "--config.file="+file, "--web.config.file="+writeFile(t, "web.yml", serverConfig(folder, "")))
-	expect := func(ca *authority, want string) {
+	first, second := exportertest.NewAuthority(t), exportertest.NewAuthority(t)
+	folder, renewed := first.Issue(t), second.Issue(t)
+	_, file := exportertest.NewAPI(t, exportertest.Steady)
+	_, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+exportertest.WriteFile(t, "web.yml", serverConfig(folder, "")))
+	expect := func(ca *exportertest.Authority, want string) {
 		t.Helper()
-		if got, _ := (access{scheme: "https", ca: ca.file, maxTLS: "1.3"}).curl(t, address, "/metrics"); got != want {
+		if got, _ := (access{scheme: "https", ca: ca.File, maxTLS: "1.3"}).curl(t, address, "/metrics"); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}

@@ -1,8 +1,7 @@
-package main
+package docs
 
 import (
 	"maps"
-	"net/http"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -11,13 +10,9 @@ import (
 	"testing"
 	"unicode"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
-	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 // readme is a README, whose tables must say what the program does.
@@ -35,7 +30,7 @@ func readmes(t *testing.T) map[string]readme {
 	}
 	all := make(map[string]readme)
 	for _, path := range paths {
-		r := readme{text: read(t, path)}
+		r := readme{text: exportertest.ReadFile(t, path)}
 		for line := range strings.Lines(r.text) {
 			cells := strings.Split(strings.TrimSpace(line), "|")
 			for i, cell := range cells {
@@ -80,7 +75,7 @@ func expectSame(t *testing.T, path string, documented, actual map[string]string)
 // an exposition.
 func TestDocumentedMetrics(t *testing.T) {
 	actual := make(map[string]string)
-	for name, family := range exposition(t) {
+	for name, family := range exportertest.Exposition(t) {
 		if !strings.HasPrefix(name, "bilibili_") && name != "upstream_error_code" || strings.HasSuffix(name, "_build_info") {
 			continue
 		}
@@ -109,36 +104,9 @@ func TestDocumentedMetrics(t *testing.T) {
 	}
 }
 
-// exposition returns the metrics of an exporter that has all of them. The
-// users' labels are named "labels", as in the READMEs.
-func exposition(t *testing.T) map[string]*dto.MetricFamily {
-	t.Helper()
-	api := justoneapitest.NewServer()
-	defer api.Close()
-	api.Set(2, steady)
-	file := writeFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\nquota: {daily_limit: 1000}\n"+
-		"users: [{wmid: 2, labels: {labels: x}}, 3]\n")
-	_, address := startExporter(t, "--config.file="+file)
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(get(t, http.DefaultClient, "http://"+address+"/metrics")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return families
-}
-
-// helpFlag matches a flag in the output of --help; its groups are name and default.
-var helpFlag = regexp.MustCompile(`(?m)^ .*?--(?:\[no-\])?([a-z][\w.-]*)(?:="?([^"\s]*)"?)?`)
-
 // TestDocumentedFlags compares flags and their defaults with --help.
 func TestDocumentedFlags(t *testing.T) {
-	_, help, _ := runExporter(t, "--help")
-	actual := make(map[string]string)
-	for _, match := range helpFlag.FindAllStringSubmatch(help, -1) {
-		if match[1] != "help-man" && match[1] != "help-long" {
-			actual["--"+match[1]] = strings.TrimPrefix(match[2], "WMID")
-		}
-	}
+	actual := exportertest.Flags(t)
 	for path, readme := range readmes(t) {
 		documented := make(map[string]string)
 		for _, cells := range readme.rows {
@@ -185,15 +153,6 @@ func TestDocumentedKeys(t *testing.T) {
 	}
 }
 
-// duration matches a duration as Prometheus writes it.
-var duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)\b`)
-
-// explain returns what is known of a code, which is Bilibili's own if it looks
-// like one.
-func explain(code string) justoneapi.Kind {
-	return justoneapi.Explain(code, strings.HasPrefix(code, "-") || code == "22115")
-}
-
 // TestDocumentedCodes looks for every code in a table of each README, and for
 // its meaning in the English one.
 func TestDocumentedCodes(t *testing.T) {
@@ -206,7 +165,7 @@ func TestDocumentedCodes(t *testing.T) {
 		}
 		for _, known := range justoneapi.KnownCodes() {
 			meaning, ok := meanings[known]
-			want := strings.TrimPrefix(explain(known).Meaning, "Bilibili: ")
+			want := strings.TrimPrefix(exportertest.Explain(known).Meaning, "Bilibili: ")
 			if !ok || path == "README.md" && !strings.Contains(meaning, want) {
 				t.Errorf("%s: code %s is explained as %q, want %q", path, known, meaning, want)
 			}
@@ -240,37 +199,21 @@ func TestLinks(t *testing.T) {
 		for _, match := range linkTarget.FindAllStringSubmatch(readme.text, -1) {
 			target := match[1]
 			switch anchor, isAnchor := strings.CutPrefix(target, "#"); {
-			case isAnchor && !anchors[anchor], !isAnchor && !strings.Contains(target, "://") && !exists(target):
+			case isAnchor && !anchors[anchor], !isAnchor && !strings.Contains(target, "://") && !exportertest.Exists(target):
 				t.Errorf("%s: the link %s leads nowhere", path, target)
 			}
 		}
 	}
 }
 
-// rule is a rule of examples/prometheus.
-type rule struct {
-	Record, Alert, Expr, For string
-	Labels, Annotations      map[string]string
-}
-
-// rules returns all rules of examples/prometheus.
-func rules(t *testing.T) []rule {
-	t.Helper()
-	var all []rule
-	for _, name := range []string{"recording", "alerts"} {
-		file := decode[struct{ Groups []struct{ Rules []rule } }](t, "examples/prometheus/rules/"+name+".yml")
-		for _, group := range file.Groups {
-			all = append(all, group.Rules...)
-		}
-	}
-	return all
-}
+// duration matches a duration as Prometheus writes it.
+var duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)\b`)
 
 // TestDocumentedAlerts looks for a runbook of every alert, and for its row with
 // severity and time, in each README.
 func TestDocumentedAlerts(t *testing.T) {
 	for path, readme := range readmes(t) {
-		for _, rule := range rules(t) {
+		for _, rule := range exportertest.Rules(t) {
 			if rule.Alert == "" {
 				continue
 			}
@@ -283,34 +226,6 @@ func TestDocumentedAlerts(t *testing.T) {
 				return strings.HasPrefix(cells[0], "["+rule.Alert+"]") && strings.Contains(text, rule.Labels["severity"]) && strings.Contains(text, lasts)
 			}) {
 				t.Errorf("%s: no row has %s with %s and %s", path, rule.Alert, rule.Labels["severity"], lasts)
-			}
-		}
-	}
-}
-
-// queried matches a metric that a template of an annotation asks for.
-var queried = regexp.MustCompile(`printf "[^"]*?\b((?:bilibili|job_wmid:)[\w:]+)`)
-
-// TestRuleMetrics looks for every metric that rules and annotations use in the
-// exposition, or among the recorded ones.
-func TestRuleMetrics(t *testing.T) {
-	known := map[string]bool{"up": true}
-	for name := range exposition(t) {
-		known[name] = true
-	}
-	for _, rule := range rules(t) {
-		known[rule.Record] = true
-	}
-	for _, rule := range rules(t) {
-		names := metricNames(rule.Expr)
-		for _, annotation := range rule.Annotations {
-			for _, match := range queried.FindAllStringSubmatch(annotation, -1) {
-				names = append(names, match[1])
-			}
-		}
-		for _, name := range names {
-			if !known[name] {
-				t.Errorf("%s%s: there is no metric %s", rule.Record, rule.Alert, name)
 			}
 		}
 	}

@@ -34,7 +34,7 @@ func (m *accountMetrics) describe(ch chan<- *prometheus.Desc) {
 	ch <- m.suppressed
 }
 
-func (m *accountMetrics) emit(ch chan<- prometheus.Metric, status quota.Status) {
+func (m *accountMetrics) emit(ch chan<- prometheus.Metric, status quota.Account) {
 	m.limit.emit(ch, float64(status.Limit))
 	m.used.emit(ch, float64(status.Used))
 	if status.Limit > 0 {

@@ -41,7 +41,7 @@ func (c *caller) call(s *settings, token justoneapi.Token, user User, begun func
 	if !c.await(user.WMID, begun) {
 		return func(context.Context) {}
 	}
-	ctx, cancel := context.WithTimeout(c.base, s.CallTimeout)
+	ctx, cancel := context.WithTimeout(c.base, s.RequestTimeout)
 	defer cancel()
 	end := c.requests.begin()
 	stat, err := s.API.RelationStat(ctx, token, user.WMID)
@@ -52,7 +52,7 @@ func (c *caller) call(s *settings, token justoneapi.Token, user User, begun func
 		return func(context.Context) {}
 	}
 	end(failure)
-	change, recorded := c.guard.End(user.WMID, resultOf(stat, failure))
+	change, recorded := c.guard.Finish(user.WMID, resultOf(stat, failure))
 	c.log(user, change, failure)
 	c.logPause(change, failure)
 	return recorded
@@ -90,26 +90,26 @@ func failureOf(err error) *justoneapi.Error {
 // resultOf says what the end of a call means to the guard.
 func resultOf(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
 	if failure == nil {
-		return quota.Result{Verdict: quota.Success, Followers: stat.Followers, Following: stat.Following}
+		return quota.Result{Verdict: quota.VerdictSuccess, Followers: stat.Followers, Following: stat.Following}
 	}
 	result := quota.Result{
-		Verdict: quota.Wait, Code: failure.Code, Bilibili: failure.Bilibili, Detail: failure.Specifics(),
-		TimedOut: failure.Code == justoneapi.CodeTimeout, Unanswered: failure.Unanswered,
+		Verdict: quota.VerdictWait, Code: failure.Code, Bilibili: failure.Bilibili, Detail: failure.Specifics(),
+		TimedOut: failure.Code == justoneapi.CodeTimeout, NoResponse: failure.NoResponse,
 	}
 	switch {
 	case failure.Scope == justoneapi.ScopeAccount:
-		result.Verdict, result.Reason = quota.Refused, quota.Reason(failure.Reason)
+		result.Verdict, result.Reason = quota.VerdictRefused, quota.Reason(failure.Reason)
 	case failure.Scope == justoneapi.ScopeUser:
-		result.Verdict = quota.BackOff
-	case failure.Scope == justoneapi.ScopeCall && failure.Billing == justoneapi.NotBilled:
-		result.Verdict = quota.Retry
+		result.Verdict = quota.VerdictBackOff
+	case failure.Scope == justoneapi.ScopeUpstream && failure.Billing == justoneapi.NotBilled:
+		result.Verdict = quota.VerdictRetry
 	}
 	return result
 }
 
 // log tells of a failure when it begins, when it changes and when it ends;
 // all else is for debugging. Of a refused account the pause is told of.
-func (c *caller) log(user User, change quota.Change, failure *justoneapi.Error) {
+func (c *caller) log(user User, change quota.Transition, failure *justoneapi.Error) {
 	logger := log.With(c.logger, "wmid", user.WMID, "name", user.Name)
 	before, value := change.Before.Failing, change.After.Value
 	switch {
@@ -146,7 +146,7 @@ func (c *caller) logRest() {
 
 // logPause tells of a pause when it begins, when it changes and when it ends,
 // and, for who wonders whether it is still tried, of probes that are refused.
-func (c *caller) logPause(change quota.Change, failure *justoneapi.Error) {
+func (c *caller) logPause(change quota.Transition, failure *justoneapi.Error) {
 	before, after := change.PauseBefore, change.PauseAfter
 	switch {
 	case before == after:

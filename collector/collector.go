@@ -36,7 +36,7 @@ type Settings struct {
 	Users []User                  // each WMID once
 
 	MaxAge               time.Duration // a value older than this is not exposed
-	CallTimeout          time.Duration // of one call
+	RequestTimeout          time.Duration // of one call
 	MaxConcurrency       int           // calls at a time
 	MaxRequestsPerSecond float64       // calls begun in a second
 }
@@ -56,7 +56,7 @@ type Collector struct {
 	collectTimeout time.Duration // how long Collect waits for a refresh
 	refresher      *refresher
 	requests       *requestMetrics
-	view           atomic.Pointer[View] // of the settings in force
+	view           atomic.Pointer[Snapshot] // of the settings in force
 }
 
 // New returns a collector, which has called nobody yet.
@@ -82,17 +82,17 @@ func (c *Collector) Reload(settings Settings, limits quota.Limits) {
 }
 
 // Describe implements [prometheus.Collector].
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) { c.View().Describe(ch) }
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) { c.Snapshot().Describe(ch) }
 
 // Collect implements [prometheus.Collector]. It refreshes first, waiting at
 // most the configured time: so the collector does its job in any registry. A
 // handler that knows the deadline of the scrape uses [Collector.Refresh] and
-// [Collector.View] instead.
+// [Collector.Snapshot] instead.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.collectTimeout)
 	defer cancel()
 	c.Refresh(ctx)
-	c.View().Collect(ch)
+	c.Snapshot().Collect(ch)
 }
 
 // Refresh makes sure that the users that are due are asked about, and waits
@@ -100,9 +100,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // on, and their answers count for the next scrape.
 func (c *Collector) Refresh(ctx context.Context) { c.refresher.refresh(ctx) }
 
-// View returns a view of what c knows, by the settings in force: a later
+// Snapshot returns a view of what c knows, by the settings in force: a later
 // [Collector.Reload] does not change whom it shows, nor its metrics.
-func (c *Collector) View() *View { return c.view.Load() }
+func (c *Collector) Snapshot() *Snapshot { return c.view.Load() }
 
 // Close ends the collector: no call begins any more, and those that run are
 // waited for until ctx ends, and then cut.

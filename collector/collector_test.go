@@ -64,7 +64,7 @@ func TestMetrics(t *testing.T) {
 				api := newFakeAPI(instant)
 				c := newCollector(t, api, three)
 				test.steps(c, api)
-				expectMetrics(t, c.View(), test.name+".metrics")
+				expectMetrics(t, c.Snapshot(), test.name+".metrics")
 			})
 		})
 	}
@@ -83,14 +83,14 @@ func TestMaxAge(t *testing.T) {
 			c := newCollector(t, newFakeAPI(instant), users(1), func(config *collector.Config) { config.MaxAge = test.maxAge })
 			scrape(c, time.Second)
 			time.Sleep(test.want)
-			if got := gather(t, c.View(), "bilibili_followers", "bilibili_following"); strings.Count(got, "\nbilibili_") != 2 {
+			if got := gather(t, c.Snapshot(), "bilibili_followers", "bilibili_following"); strings.Count(got, "\nbilibili_") != 2 {
 				t.Errorf("max_age %v: after %v the values are gone", test.maxAge, test.want)
 			}
 			time.Sleep(time.Nanosecond)
-			if got := gather(t, c.View(), "bilibili_followers", "bilibili_following"); got != "" {
+			if got := gather(t, c.Snapshot(), "bilibili_followers", "bilibili_following"); got != "" {
 				t.Errorf("max_age %v: after more than %v there still is %s", test.maxAge, test.want, got)
 			}
-			if got := gather(t, c.View(), "bilibili_last_success_timestamp_seconds"); got == "" {
+			if got := gather(t, c.Snapshot(), "bilibili_last_success_timestamp_seconds"); got == "" {
 				t.Error("the time of the last success is gone")
 			}
 		})
@@ -111,7 +111,7 @@ func TestCollect(t *testing.T) {
 		if got := api.calls(0); got != 2 {
 			t.Errorf("got %d calls for 2 users within their interval", got)
 		}
-		if got := api.calls(0); gather(t, c.View()) == "" || got != 2 {
+		if got := api.calls(0); gather(t, c.Snapshot()) == "" || got != 2 {
 			t.Errorf("got %d calls, want none for the cached view", got)
 		}
 	})
@@ -121,7 +121,7 @@ func TestCollect(t *testing.T) {
 func TestDescribeCallsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
-		gather(t, newCollector(t, api, users(3)).View())
+		gather(t, newCollector(t, api, users(3)).Snapshot())
 		if got := api.calls(0); got != 0 {
 			t.Errorf("got %d calls", got)
 		}
@@ -141,14 +141,14 @@ func TestManyCodes(t *testing.T) {
 			scrape(c, time.Second)
 			time.Sleep(15 * time.Minute)
 		}
-		got := gather(t, c.View(), "upstream_error_code")
+		got := gather(t, c.Snapshot(), "upstream_error_code")
 		if series := strings.Count(got, "\nupstream_error_code{"); series != 101 {
 			t.Errorf("got %d series, want 100 and other", series)
 		}
 		if want := `upstream_error_code{code="other"} 125`; !strings.Contains(got, want) {
 			t.Errorf("want %s in %s", want, got)
 		}
-		if got := gather(t, c.View(), "bilibili_last_error_info"); !strings.Contains(got, `code="1200"`) {
+		if got := gather(t, c.Snapshot(), "bilibili_last_error_info"); !strings.Contains(got, `code="1200"`) {
 			t.Errorf("the user's last code is not shown: %s", got)
 		}
 	})

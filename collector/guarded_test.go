@@ -84,7 +84,7 @@ func TestShownWhenKept(t *testing.T) {
 		c := newCollector(t, newFakeAPI(instant), users(1), withStore(users(1), store))
 		scrape(c, 3*time.Second) // the call ends after 2 s, and is recorded after 4 s
 		for _, want := range []int{0, 1} {
-			got := gather(t, c.View(), "bilibili_followers", "bilibili_up")
+			got := gather(t, c.Snapshot(), "bilibili_followers", "bilibili_up")
 			if strings.Count(got, "\nbilibili_followers{") != want || strings.Count(got, "\nbilibili_up{") != want {
 				t.Errorf("want %d values in\n%s", want, got)
 			}
@@ -174,7 +174,7 @@ func TestRefusedQueueEnds(t *testing.T) {
 			t.Errorf("got %d calls, want the 4 that ran", got)
 		}
 		scrape(c, time.Minute)
-		got := gather(t, c.View(), "bilibili_api_paused", "bilibili_suppressed_requests_total", "bilibili_api_resume_timestamp_seconds")
+		got := gather(t, c.Snapshot(), "bilibili_api_paused", "bilibili_suppressed_requests_total", "bilibili_api_resume_timestamp_seconds")
 		for _, want := range []string{
 			`bilibili_api_paused{reason="daily_quota"} 1`, `bilibili_suppressed_requests_total{reason="paused"} 997`,
 			"bilibili_api_resume_timestamp_seconds 9.46688401e+08",
@@ -194,12 +194,12 @@ func TestBudgetMetrics(t *testing.T) {
 		scrape(c, time.Minute)
 		time.Sleep(20 * time.Minute)
 		scrape(c, time.Minute) // passed over: every interval is stretched
-		expectMetrics(t, c.View(), "stretched.metrics")
+		expectMetrics(t, c.Snapshot(), "stretched.metrics")
 		api.answer = failing(justoneapi.Kind{Code: "601", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonBalance, Billing: justoneapi.NotBilled})
 		time.Sleep(20 * time.Minute)
 		scrape(c, time.Minute)
 		scrape(c, time.Minute)
-		expectMetrics(t, c.View(), "paused.metrics")
+		expectMetrics(t, c.Snapshot(), "paused.metrics")
 	})
 }
 

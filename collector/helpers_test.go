@@ -103,7 +103,7 @@ func timeoutError() error {
 
 // newPipeAPI returns a stand-in API with one answer for all, and the real client
 // of it, for tests with a fake clock.
-func newPipeAPI(t *testing.T, answer justoneapitest.Answer) (*justoneapitest.Server, *justoneapi.Client) {
+func newPipeAPI(t *testing.T, answer justoneapitest.Response) (*justoneapitest.Server, *justoneapi.Client) {
 	t.Helper()
 	server := justoneapitest.NewPipeServer()
 	t.Cleanup(server.Close)
@@ -130,7 +130,7 @@ func users(n int64) []collector.User {
 func settingsFor(api collector.API, users []collector.User) collector.Settings {
 	return collector.Settings{
 		API: api, Token: func() justoneapi.Token { return justoneapi.NewToken(justoneapitest.Token) }, Users: users,
-		MaxAge: 24 * time.Hour, CallTimeout: time.Minute, MaxConcurrency: 4, MaxRequestsPerSecond: 1000,
+		MaxAge: 24 * time.Hour, RequestTimeout: time.Minute, MaxConcurrency: 4, MaxRequestsPerSecond: 1000,
 	}
 }
 

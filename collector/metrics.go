@@ -27,30 +27,30 @@ type userGauge struct {
 	name, help string
 	// value returns the user's value, if there is one. Followers and following
 	// are not always shown.
-	value func(s *quota.State, shown bool) (value float64, ok bool)
+	value func(s *quota.UserState, shown bool) (value float64, ok bool)
 }
 
 // userGauges are all of them.
 var userGauges = []userGauge{
 	{"bilibili_followers", "Followers of the user, as last obtained; cached by the exporter between calls.",
-		func(s *quota.State, shown bool) (float64, bool) { return float64(s.Value.Followers), shown }},
+		func(s *quota.UserState, shown bool) (float64, bool) { return float64(s.Value.Followers), shown }},
 	{"bilibili_following", "Users whom the user follows, as last obtained; cached by the exporter between calls.",
-		func(s *quota.State, shown bool) (float64, bool) { return float64(s.Value.Following), shown }},
+		func(s *quota.UserState, shown bool) (float64, bool) { return float64(s.Value.Following), shown }},
 	{"bilibili_last_success_timestamp_seconds", "When the last value of the user was obtained, in Unix time.",
-		func(s *quota.State, _ bool) (float64, bool) { return unixSeconds(s.Value.At), !s.Value.At.IsZero() }},
+		func(s *quota.UserState, _ bool) (float64, bool) { return unixSeconds(s.Value.At), !s.Value.At.IsZero() }},
 	{"bilibili_up", "Whether the last completed call for the user gave a value (1) or not (0).",
-		func(s *quota.State, _ bool) (float64, bool) {
+		func(s *quota.UserState, _ bool) (float64, bool) {
 			if failed(s) {
 				return 0, true
 			}
-			return 1, s.Ended
+			return 1, s.Completed
 		}},
 	{"bilibili_user_interval_seconds", "Time between two calls for the user that is in force now, stretch and back-off included.",
-		func(s *quota.State, _ bool) (float64, bool) { return s.Interval.Seconds(), true }},
+		func(s *quota.UserState, _ bool) (float64, bool) { return s.Interval.Seconds(), true }},
 }
 
 // failed reports whether the last completed call has failed.
-func failed(s *quota.State) bool { return s.Ended && s.Last.Verdict != quota.Success }
+func failed(s *quota.UserState) bool { return s.Completed && s.Last.Verdict != quota.VerdictSuccess }
 
 const (
 	lastErrorName = "bilibili_last_error_info"
@@ -79,7 +79,7 @@ func (m *userMetrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-func (m *userMetrics) emit(ch chan<- prometheus.Metric, state *quota.State, shown bool) {
+func (m *userMetrics) emit(ch chan<- prometheus.Metric, state *quota.UserState, shown bool) {
 	wmid := formatWMID(state.WMID)
 	for i, g := range userGauges {
 		if value, ok := g.value(state, shown); ok {

@@ -9,7 +9,7 @@ import (
 // lane is a line of users who wait for their turn, and the slots for their
 // calls.
 type lane struct {
-	waiting        []quota.Turn
+	waiting        []quota.DueUser
 	slots, running int
 }
 
@@ -27,11 +27,11 @@ func (q *queue) resize(slots int) {
 }
 
 // fill replaces those who wait.
-func (q *queue) fill(turns []quota.Turn) {
+func (q *queue) fill(turns []quota.DueUser) {
 	q.clear()
 	for _, turn := range turns {
 		l := &q.prompt
-		if turn.Hanging {
+		if turn.TimedOut {
 			l = &q.hanging
 		}
 		l.waiting = append(l.waiting, turn)

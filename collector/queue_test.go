@@ -28,9 +28,9 @@ func TestQueue(t *testing.T) {
 		{"all are refused", 2, "aAbB", "aAbB", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var turns []quota.Turn
+			var turns []quota.DueUser
 			for i, c := range test.turns {
-				turns = append(turns, quota.Turn{WMID: int64(c), At: time.Unix(int64(i), 0), Hanging: c < 'a'})
+				turns = append(turns, quota.DueUser{WMID: int64(c), At: time.Unix(int64(i), 0), TimedOut: c < 'a'})
 			}
 			var q queue
 			q.resize(test.slots)
@@ -52,7 +52,7 @@ func TestQueue(t *testing.T) {
 func TestQueueRefusedWithoutASlot(t *testing.T) {
 	var q queue
 	q.resize(1)
-	q.fill([]quota.Turn{{WMID: 1}, {WMID: 2}, {WMID: 3, Hanging: true}})
+	q.fill([]quota.DueUser{{WMID: 1}, {WMID: 2}, {WMID: 3, TimedOut: true}})
 	q.prompt.running = 1
 	if q.next(func(int64) bool { return true }) != nil || !q.waiting() {
 		t.Error("want a queue that waits for a slot")

@@ -211,7 +211,7 @@ func (r *refresher) run(f *refresh) {
 		wait := r.start(&queue, inForce, token, ended, &saving)
 		if !queue.waiting() && queue.running() == 0 {
 			saving.Wait()
-			r.guard.Sync(r.calls.base)
+			r.guard.Flush(r.calls.base)
 			r.calls.logRest()
 			if r.finish(f) {
 				return
@@ -275,7 +275,7 @@ func (r *refresher) start(q *queue, s *settings, token justoneapi.Token, ended c
 
 // logBudget tells when the day has no calls left, and when calls go on.
 func (r *refresher) logBudget() {
-	status := r.guard.Status()
+	status := r.guard.Account()
 	spent := status.Limit > 0 && status.Remaining == 0
 	switch {
 	case spent && !r.spent:
@@ -295,7 +295,7 @@ func (r *refresher) begin(s *settings, wmid int64) (recorded func(context.Contex
 	if r.settings != s {
 		return nil, false, false
 	}
-	recorded, ok = r.guard.Begin(wmid)
+	recorded, ok = r.guard.Start(wmid)
 	return recorded, ok, true
 }
 

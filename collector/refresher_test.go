@@ -58,10 +58,10 @@ func TestHang(t *testing.T) {
 		if got := scrape(c, 9*time.Second); got != 9*time.Second {
 			t.Errorf("the first scrape took %v, want its 9s", got)
 		}
-		if got := gather(t, c.View(), "bilibili_followers"); !strings.Contains(got, `{wmid="1"} 10`) || !strings.Contains(got, `{wmid="3"} 30`) {
+		if got := gather(t, c.Snapshot(), "bilibili_followers"); !strings.Contains(got, `{wmid="1"} 10`) || !strings.Contains(got, `{wmid="3"} 30`) {
 			t.Errorf("the other users lack their values: %s", got)
 		}
-		if got := gather(t, c.View(), "bilibili_up", "bilibili_api_requests_in_flight"); strings.Contains(got, `bilibili_up{wmid="2"}`) || !strings.Contains(got, "in_flight 1\n") {
+		if got := gather(t, c.Snapshot(), "bilibili_up", "bilibili_api_requests_in_flight"); strings.Contains(got, `bilibili_up{wmid="2"}`) || !strings.Contains(got, "in_flight 1\n") {
 			t.Errorf("want one call in flight and no result: %s", got)
 		}
 		for range 5 {
@@ -71,7 +71,7 @@ func TestHang(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second) // the call has timed out after a minute
-		if got := gather(t, c.View(), "bilibili_up", "bilibili_last_error_info", "upstream_error_code"); !strings.Contains(got, `bilibili_up{wmid="2"} 0`) ||
+		if got := gather(t, c.Snapshot(), "bilibili_up", "bilibili_last_error_info", "upstream_error_code"); !strings.Contains(got, `bilibili_up{wmid="2"} 0`) ||
 			!strings.Contains(got, `{code="timeout",wmid="2"} 1`) || !strings.Contains(got, `{code="timeout"} 1`) {
 			t.Errorf("want a timeout: %s", got)
 		}
@@ -93,7 +93,7 @@ func TestSharedRefresh(t *testing.T) {
 			scrapes.Go(func() {
 				time.Sleep(rand.N(time.Second))
 				scrape(c, 9*time.Second)
-				if got := strings.Count(gather(t, c.View(), "bilibili_followers"), "\nbilibili_followers{"); got != 8 {
+				if got := strings.Count(gather(t, c.Snapshot(), "bilibili_followers"), "\nbilibili_followers{"); got != 8 {
 					t.Errorf("a scrape did not wait: it shows %d values", got)
 				}
 			})
@@ -340,7 +340,7 @@ func TestClose(t *testing.T) {
 		if got := time.Since(start); got != 19*time.Second {
 			t.Errorf("closing took %v, want the 19s that calls still ran", got)
 		}
-		if got := strings.Count(gather(t, c.View(), "bilibili_followers"), "\nbilibili_followers{"); got != 4 || api.calls(0) != 4 {
+		if got := strings.Count(gather(t, c.Snapshot(), "bilibili_followers"), "\nbilibili_followers{"); got != 4 || api.calls(0) != 4 {
 			t.Errorf("got %d values of %d calls, want 4 and 4", got, api.calls(0))
 		}
 		if got := scrape(c, time.Minute); got != 0 || api.calls(0) != 4 {
@@ -435,7 +435,7 @@ func TestScrapeDuringTheLastStep(t *testing.T) {
 // TestUnbilledFailureIsRetried and, doubled, again; what may be billed is not.
 func TestUnbilledFailureIsRetried(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer justoneapitest.Answer
+		answer justoneapitest.Response
 		want   int // requests in 15 minutes of scrapes every 10 s
 	}{
 		"301":              {justoneapitest.Code(301, ""), 5}, // at 0, 1, 3, 7 and 15 minutes

@@ -25,7 +25,7 @@ func reload(c *collector.Collector, api collector.API, users []collector.User, c
 func follow(t *testing.T, c *collector.Collector) string {
 	t.Helper()
 	var wmids []string
-	for line := range strings.Lines(gather(t, c.View(), "bilibili_followers")) {
+	for line := range strings.Lines(gather(t, c.Snapshot(), "bilibili_followers")) {
 		if _, rest, ok := strings.Cut(line, `wmid="`); ok {
 			wmid, _, _ := strings.Cut(rest, `"`)
 			wmids = append(wmids, wmid)
@@ -40,7 +40,7 @@ func TestReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
 		c := newCollector(t, api, []collector.User{{WMID: 1, Name: "a"}, {WMID: 2, Name: "b", Labels: map[string]string{"agency": "x"}}})
-		before := c.View()
+		before := c.Snapshot()
 		scrape(c, time.Second)
 		reload(c, api, []collector.User{{WMID: 2, Name: "b2", Labels: map[string]string{"team": "y"}}, {WMID: 3, Name: "c"}})
 		if got := follow(t, c); got != "2" {
@@ -52,7 +52,7 @@ func TestReload(t *testing.T) {
 		scrape(c, time.Second)
 		want := "# HELP bilibili_user_info Name and labels of the user, from the configuration; always 1.\n# TYPE bilibili_user_info gauge\n" +
 			"bilibili_user_info{name=\"b2\",team=\"y\",wmid=\"2\"} 1\nbilibili_user_info{name=\"c\",team=\"\",wmid=\"3\"} 1\n"
-		if got := gather(t, c.View(), "bilibili_user_info"); got != want || follow(t, c) != "2 3" {
+		if got := gather(t, c.Snapshot(), "bilibili_user_info"); got != want || follow(t, c) != "2 3" {
 			t.Errorf("got %s, and values of %s", got, follow(t, c))
 		}
 		reload(c, api, users(3)) // 1 comes back, within its interval
@@ -130,7 +130,7 @@ func TestReloadToken(t *testing.T) {
 		api := &tokenAPI{valid: justoneapi.NewToken("new")}
 		c := newCollector(t, api, users(2))
 		paused := func() bool {
-			return strings.Contains(gather(t, c.View(), "bilibili_api_paused"), `reason="token"} 1`)
+			return strings.Contains(gather(t, c.Snapshot(), "bilibili_api_paused"), `reason="token"} 1`)
 		}
 		scrape(c, time.Second)
 		if !paused() {

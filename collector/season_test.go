@@ -166,7 +166,7 @@ func (w *world) end(wmid int64, kind *justoneapi.Kind, cut bool) {
 	case kind != nil && kind.Scope == justoneapi.ScopeAccount:
 		w.refused(kind.Reason, started, now)
 		return
-	case kind == nil || !kind.Unanswered:
+	case kind == nil || !kind.NoResponse:
 		if !started.Before(w.paused) {
 			w.length = 0 // lifted
 		}
@@ -235,7 +235,7 @@ func (w *world) answer(ctx context.Context, wmid int64) *justoneapi.Error {
 	select {
 	case <-time.After(wait):
 	case <-ctx.Done():
-		return &justoneapi.Error{Kind: justoneapi.Kind{Code: justoneapi.CodeTimeout, Unanswered: true}}
+		return &justoneapi.Error{Kind: justoneapi.Kind{Code: justoneapi.CodeTimeout, NoResponse: true}}
 	}
 	if err := w.outage(time.Now()); err != nil {
 		w.mu.Lock()
@@ -258,7 +258,7 @@ func outages(start time.Time) func(time.Time) *justoneapi.Error {
 		{Kind: justoneapi.Kind{Code: "500", Billing: justoneapi.NotBilled}},
 		account("100", justoneapi.ReasonToken),
 		account("302", justoneapi.ReasonRateLimit),
-		{Kind: justoneapi.Kind{Code: "http_502", Unanswered: true}},
+		{Kind: justoneapi.Kind{Code: "http_502", NoResponse: true}},
 		account("303", justoneapi.ReasonDailyQuota),
 	}
 	return func(t time.Time) *justoneapi.Error {
@@ -351,7 +351,7 @@ func (w *world) newCollector(store *memoryStore) *collector.Collector {
 	return collector.New(collector.Config{
 		Settings: collector.Settings{
 			API: w, Token: func() justoneapi.Token { return justoneapi.NewToken("season") }, Users: users,
-			MaxAge: 24 * time.Hour, CallTimeout: time.Minute, MaxConcurrency: 4, MaxRequestsPerSecond: 5,
+			MaxAge: 24 * time.Hour, RequestTimeout: time.Minute, MaxConcurrency: 4, MaxRequestsPerSecond: 5,
 		},
 		Guard: quota.New(quota.Config{
 			Limits: quota.Limits{Users: guardUsers, RetryInterval: time.Minute, DailyLimit: w.limit, Zone: w.zone},

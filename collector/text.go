@@ -35,7 +35,7 @@ type textFamily struct {
 
 // shownState is what is known of a user, and whether its value is shown.
 type shownState struct {
-	*quota.State
+	*quota.UserState
 	shown bool
 }
 
@@ -78,9 +78,9 @@ func render(c prometheus.Collector) []byte {
 
 // WriteText writes v's metrics that have a series for each user, and the given
 // families, in Prometheus' text format: as if the families had been gathered
-// together with v. They are those of [View.Common] and others, sorted by name.
+// together with v. They are those of [Snapshot.Common] and others, sorted by name.
 // The error is the first of out.
-func (v *View) WriteText(out io.Writer, families []*dto.MetricFamily) error {
+func (v *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error {
 	w := bufio.NewWriterSize(out, 64<<10)
 	users := v.ranked()
 	own := v.text.families
@@ -98,10 +98,10 @@ func (v *View) WriteText(out io.Writer, families []*dto.MetricFamily) error {
 }
 
 // ranked returns what is known of the users, by rank.
-func (v *View) ranked() []shownState {
+func (v *Snapshot) ranked() []shownState {
 	ranked := make([]shownState, len(v.text.rank))
-	v.each(func(i int, state *quota.State, shown bool) { ranked[v.text.rank[i]] = shownState{state, shown} })
-	return slices.DeleteFunc(ranked, func(u shownState) bool { return u.State == nil }) // a reload is under way
+	v.each(func(i int, state *quota.UserState, shown bool) { ranked[v.text.rank[i]] = shownState{state, shown} })
+	return slices.DeleteFunc(ranked, func(u shownState) bool { return u.UserState == nil }) // a reload is under way
 }
 
 // writeHead writes what comes before the series of a family.
@@ -113,7 +113,7 @@ func writeGauge(w *bufio.Writer, g *userGauge, users []shownState) {
 	head := false
 	last, number := math.NaN(), []byte(nil) // users share many values
 	for _, user := range users {
-		value, ok := g.value(user.State, user.shown)
+		value, ok := g.value(user.UserState, user.shown)
 		if !ok {
 			continue
 		}
@@ -138,13 +138,13 @@ var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
 // writeLastErrors writes bilibili_last_error_info, by code first.
 func writeLastErrors(w *bufio.Writer, users []shownState) {
-	var failures []*quota.State
+	var failures []*quota.UserState
 	for _, user := range users {
-		if failed(user.State) {
-			failures = append(failures, user.State)
+		if failed(user.UserState) {
+			failures = append(failures, user.UserState)
 		}
 	}
-	slices.SortStableFunc(failures, func(a, b *quota.State) int { return strings.Compare(a.Last.Code, b.Last.Code) })
+	slices.SortStableFunc(failures, func(a, b *quota.UserState) int { return strings.Compare(a.Last.Code, b.Last.Code) })
 	for i, state := range failures {
 		if i == 0 {
 			writeHead(w, lastErrorName, lastErrorHelp)

@@ -28,7 +28,7 @@ func someState(t *rapid.T) object {
 	value := func(label string) object {
 		return object{"followers": count.Draw(t, label), "following": count.Draw(t, label), "at": at.Draw(t, label)}
 	}
-	verdict := rapid.IntRange(int(quota.Success), int(quota.Refused)).Draw(t, "verdict")
+	verdict := rapid.IntRange(int(quota.VerdictSuccess), int(quota.VerdictRefused)).Draw(t, "verdict")
 	state := object{
 		"started": at.Draw(t, "started"), "interval": 1, "streak": rapid.IntRange(0, 9).Draw(t, "streak"), "verdict": verdict % 4,
 		"ended": rapid.Bool().Draw(t, "ended"), "last": object{"verdict": verdict, "code": rapid.SampledFrom([]string{"301", "-404", "timeout", `a"\` + "\nb"}).Draw(t, "code")},
@@ -40,7 +40,7 @@ func someState(t *rapid.T) object {
 }
 
 // someView draws a view of users in any state.
-func someView(t *rapid.T) *collector.View {
+func someView(t *rapid.T) *collector.Snapshot {
 	names := rapid.OneOf(rapid.StringN(1, 10, -1), rapid.StringMatching(`["\\\nab{}]{1,5}`))
 	labels := rapid.MapOfN(rapid.SampledFrom([]string{"Tier", "agency", "team", "zone"}), names, 0, 3)
 	var users []collector.User
@@ -64,7 +64,7 @@ func someView(t *rapid.T) *collector.View {
 	})
 	settings := settingsFor(nil, users)
 	settings.MaxAge = time.Duration(rapid.Int64Range(0, int64(72*time.Hour)).Draw(t, "max_age"))
-	return collector.New(collector.Config{Settings: settings, Guard: guard, Logger: log.NewNopLogger()}).View()
+	return collector.New(collector.Config{Settings: settings, Guard: guard, Logger: log.NewNopLogger()}).Snapshot()
 }
 
 // others is a registry of metrics of somebody else, before, between and after

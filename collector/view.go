@@ -8,10 +8,10 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// View shows what a [Collector] knows, and calls nobody. It is a
+// Snapshot shows what a [Collector] knows, and calls nobody. It is a
 // [prometheus.Collector] of the same metrics, for a handler that has refreshed
 // already.
-type View struct {
+type Snapshot struct {
 	settings *settings
 	guard    *quota.Guard
 	users    userMetrics
@@ -21,32 +21,32 @@ type View struct {
 	text     *text
 }
 
-func newView(s *settings, guard *quota.Guard, requests *requestMetrics) *View {
+func newView(s *settings, guard *quota.Guard, requests *requestMetrics) *Snapshot {
 	info := newInfoMetric(s.Users)
-	return &View{
+	return &Snapshot{
 		settings: s, guard: guard,
 		users: newUserMetrics(), info: info, account: newAccountMetrics(), requests: requests, text: newText(s.Users, info),
 	}
 }
 
-// UserState is what is known of a user at a moment.
-type UserState struct {
+// UserSnapshot is what is known of a user at a moment.
+type UserSnapshot struct {
 	User  User
-	State quota.State
-	Shown bool // whether the value is there and young enough to be exposed
+	State quota.UserState
+	Exposed bool // whether the value is there and young enough to be exposed
 }
 
 // Users returns what is known of every user, in the order of the settings.
-func (v *View) Users() []UserState {
-	users := make([]UserState, 0, len(v.settings.Users))
-	v.each(func(i int, state *quota.State, shown bool) {
-		users = append(users, UserState{v.settings.Users[i], *state, shown})
+func (v *Snapshot) Users() []UserSnapshot {
+	users := make([]UserSnapshot, 0, len(v.settings.Users))
+	v.each(func(i int, state *quota.UserState, shown bool) {
+		users = append(users, UserSnapshot{v.settings.Users[i], *state, shown})
 	})
 	return users
 }
 
 // each calls f with what is known of every user, and the user's index.
-func (v *View) each(f func(i int, state *quota.State, shown bool)) {
+func (v *Snapshot) each(f func(i int, state *quota.UserState, shown bool)) {
 	now := time.Now()
 	states := v.guard.Users()
 	for i := range states {
@@ -58,19 +58,19 @@ func (v *View) each(f func(i int, state *quota.State, shown bool)) {
 }
 
 // Account returns what is known of the account.
-func (v *View) Account() quota.Status { return v.guard.Status() }
+func (v *Snapshot) Account() quota.Account { return v.guard.Account() }
 
 // Describe implements [prometheus.Collector].
-func (v *View) Describe(ch chan<- *prometheus.Desc) {
+func (v *Snapshot) Describe(ch chan<- *prometheus.Desc) {
 	v.users.describe(ch)
 	v.info.Describe(ch)
 	v.Common().Describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
-func (v *View) Collect(ch chan<- prometheus.Metric) {
+func (v *Snapshot) Collect(ch chan<- prometheus.Metric) {
 	for _, user := range v.Users() {
-		v.users.emit(ch, &user.State, user.Shown)
+		v.users.emit(ch, &user.State, user.Exposed)
 	}
 	v.info.Collect(ch)
 	v.Common().Collect(ch)
@@ -78,9 +78,9 @@ func (v *View) Collect(ch chan<- prometheus.Metric) {
 
 // Common returns a collector of those of v's metrics that have no series for
 // each user.
-func (v *View) Common() prometheus.Collector { return common{v} }
+func (v *Snapshot) Common() prometheus.Collector { return common{v} }
 
-type common struct{ view *View }
+type common struct{ view *Snapshot }
 
 // Describe implements [prometheus.Collector].
 func (c common) Describe(ch chan<- *prometheus.Desc) {
@@ -96,6 +96,6 @@ func (c common) Collect(ch chan<- prometheus.Metric) {
 
 // shows reports whether a user's value is young enough to be shown. An early
 // retry, which makes the interval shorter, does not make the value older.
-func (v *View) shows(state *quota.State, now time.Time) bool {
+func (v *Snapshot) shows(state *quota.UserState, now time.Time) bool {
 	return !state.Value.At.IsZero() && now.Sub(state.Value.At) <= max(v.settings.MaxAge, 3*state.Interval, 3*state.MinInterval)
 }

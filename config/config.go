@@ -256,9 +256,9 @@ func (a API) masked() API {
 	return a
 }
 
-// CallsPerDay returns how many calls a day the users' intervals make, without
+// RequestsPerDay returns how many calls a day the users' intervals make, without
 // failures and limits.
-func (c *Config) CallsPerDay() float64 {
+func (c *Config) RequestsPerDay() float64 {
 	var calls float64
 	for _, user := range c.Users {
 		calls += float64(24*time.Hour) / float64(user.MinInterval)

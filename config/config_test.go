@@ -419,7 +419,7 @@ func TestCallsPerDay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.CallsPerDay(); got != 96+24 {
+	if got := c.RequestsPerDay(); got != 96+24 {
 		t.Errorf("got %v, want 120", got)
 	}
 }

@@ -103,14 +103,14 @@ func TestRelationStatFaults(t *testing.T) {
 
 func TestRelationStatKinds(t *testing.T) {
 	const (
-		call, user, account    = justoneapi.ScopeCall, justoneapi.ScopeUser, justoneapi.ScopeAccount
+		call, user, account    = justoneapi.ScopeUpstream, justoneapi.ScopeUser, justoneapi.ScopeAccount
 		unknown, free, expense = justoneapi.BillingUnknown, justoneapi.NotBilled, justoneapi.Billed
 	)
-	code := func(n int) justoneapitest.Answer { return justoneapitest.Code(n, "") }
-	nested := func(n int) justoneapitest.Answer { return justoneapitest.BilibiliCode(n, "") }
+	code := func(n int) justoneapitest.Response { return justoneapitest.Code(n, "") }
+	nested := func(n int) justoneapitest.Response { return justoneapitest.BilibiliCode(n, "") }
 	tests := []struct {
 		name    string
-		answer  justoneapitest.Answer
+		answer  justoneapitest.Response
 		scope   justoneapi.Scope
 		reason  justoneapi.Reason
 		billing justoneapi.Billing

@@ -12,7 +12,7 @@ type Scope int
 
 // The scopes of a failure.
 const (
-	ScopeCall    Scope = iota // this one call
+	ScopeUpstream    Scope = iota // this one call
 	ScopeUser                 // the user asked for; asking again will not help soon
 	ScopeAccount              // every call with this token, for [Kind.Reason]
 )
@@ -56,7 +56,7 @@ type Kind struct {
 	Billing Billing
 	// Unanswered says that the API itself gave no answer, which says nothing
 	// of the account.
-	Unanswered bool
+	NoResponse bool
 	Bilibili   bool   // whether Code is Bilibili's own
 	Meaning    string // in English, without a full stop
 	Advice     string // what to do about it: sentences
@@ -72,11 +72,11 @@ const (
 
 var (
 	kindTimeout = Kind{
-		Code: CodeTimeout, Unanswered: true, Meaning: "no answer in time",
+		Code: CodeTimeout, NoResponse: true, Meaning: "no answer in time",
 		Advice: "Nothing to do if it passes. If it lasts, see that api.timeout is at least the 60s that the vendor asks for, and ask the vendor.",
 	}
 	kindNetwork = Kind{
-		Code: CodeNetwork, Unanswered: true, Meaning: "the connection failed",
+		Code: CodeNetwork, NoResponse: true, Meaning: "the connection failed",
 		Advice: "Look at name resolution, firewall, proxy and certificates between the exporter and api.base_url.",
 	}
 	kindMalformed = Kind{
@@ -144,9 +144,9 @@ var apiKinds = map[int64]Kind{
 var bilibiliKinds = map[int64]Kind{
 	-400: {Scope: ScopeUser, Meaning: "Bilibili: bad request", Advice: adviceCheckWMID},
 	-404: {Scope: ScopeUser, Meaning: "Bilibili: no such user", Advice: adviceCheckWMID},
-	-412: {Scope: ScopeCall, Meaning: "Bilibili: refused by risk control", Advice: adviceRiskControl},
-	-352: {Scope: ScopeCall, Meaning: "Bilibili: refused by risk control", Advice: adviceRiskControl},
-	-799: {Scope: ScopeCall, Meaning: "Bilibili: too many requests", Advice: adviceRiskControl},
+	-412: {Scope: ScopeUpstream, Meaning: "Bilibili: refused by risk control", Advice: adviceRiskControl},
+	-352: {Scope: ScopeUpstream, Meaning: "Bilibili: refused by risk control", Advice: adviceRiskControl},
+	-799: {Scope: ScopeUpstream, Meaning: "Bilibili: too many requests", Advice: adviceRiskControl},
 	22115: {
 		Scope: ScopeUser, Meaning: "Bilibili: the user hides these numbers",
 		Advice: "Nobody can see them: take the user out of the configuration, since these answers are billed.",
@@ -177,7 +177,7 @@ func bilibiliKind(code int64) Kind {
 // status is not 200.
 func httpKind(status int) Kind {
 	return Kind{
-		Code: httpPrefix + strconv.Itoa(status), Unanswered: true, Meaning: "an HTTP error in place of an answer",
+		Code: httpPrefix + strconv.Itoa(status), NoResponse: true, Meaning: "an HTTP error in place of an answer",
 		Advice: "Nothing to do if it passes. If it lasts, look at api.base_url and at the proxy, if there is one, and ask the vendor.",
 	}
 }

@@ -87,7 +87,7 @@ func noEnvelope(status int, err error) *Error {
 		return &Error{Kind: httpKind(status)}
 	}
 	kind := kindMalformed
-	kind.Unanswered = true
+	kind.NoResponse = true
 	return &Error{Kind: kind, Detail: err.Error()}
 }
 

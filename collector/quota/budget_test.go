@@ -70,7 +70,7 @@ func TestDailyLimit(t *testing.T) {
 	for range 10 {
 		call(g, quota.Result{})
 	}
-	status := g.Status()
+	status := g.Account()
 	if status.Used != 3 || status.Remaining != 0 || status.Limit != 3 || status.Suppressed[quota.SuppressedDailyLimit] != 2*10 {
 		t.Errorf("got %+v, want 3 calls, and 2 users passed over 10 times", status)
 	}
@@ -85,8 +85,8 @@ func TestDailyLimit(t *testing.T) {
 		t.Error("a restart allows a call over the limit")
 	}
 	s.at("2026-11-24 00:00")
-	if !call(g, quota.Result{}) || g.Status().Used != 1 {
-		t.Errorf("a new day allows no call, or counts it wrongly: %+v", g.Status())
+	if !call(g, quota.Result{}) || g.Account().Used != 1 {
+		t.Errorf("a new day allows no call, or counts it wrongly: %+v", g.Account())
 	}
 }
 
@@ -103,7 +103,7 @@ func TestMidnight(t *testing.T) {
 		if killed {
 			g = s.guard()
 		}
-		if got := g.Status().Used; got != 2 {
+		if got := g.Account().Used; got != 2 {
 			t.Errorf("killed %v: got %d used at midnight, want 2", killed, got)
 		}
 		if !killed {
@@ -122,7 +122,7 @@ func TestRatio(t *testing.T) {
 	g := s.guard()
 	ratio := func() float64 {
 		g.Due(0, 1)
-		return g.Status().Ratio
+		return g.Account().Ratio
 	}
 	if got := ratio(); got != 2 {
 		t.Errorf("at first: got %v, want 192 calls wanted / 96 = 2", got)
@@ -136,7 +136,7 @@ func TestRatio(t *testing.T) {
 		t.Errorf("got interval %v, want %v", got, want)
 	}
 	begin(g, 2)
-	end(g, 2, quota.Result{Verdict: quota.BackOff}) // now every 30 minutes
+	end(g, 2, quota.Result{Verdict: quota.VerdictBackOff}) // now every 30 minutes
 	if got, want := ratio(), (96.+48)/94; got != want {
 		t.Errorf("with a back-off: got %v, want %v", got, want)
 	}
@@ -150,10 +150,10 @@ func TestRatio(t *testing.T) {
 		s.add(time.Second)
 		call(g, quota.Result{})
 	}
-	if status := g.Status(); status.Used != 96 || status.Remaining != 0 {
+	if status := g.Account(); status.Used != 96 || status.Remaining != 0 {
 		t.Fatalf("got %+v, want all used", status)
 	}
-	last := g.Status().Ratio
+	last := g.Account().Ratio
 	s.add(time.Millisecond)
 	if got := ratio(); got != last || math.IsInf(got, 0) || math.IsNaN(got) {
 		t.Errorf("with nothing left: got %v, want the last value %v", got, last)
@@ -168,7 +168,7 @@ func TestNoLimit(t *testing.T) {
 	s := newSetup(0, every(time.Minute, 1)...)
 	g := s.guard()
 	call(g, quota.Result{})
-	if status := g.Status(); status.Used != 1 || status.Limit != 0 || status.Ratio != 1 {
+	if status := g.Account(); status.Used != 1 || status.Limit != 0 || status.Ratio != 1 {
 		t.Errorf("got %+v", status)
 	}
 }
@@ -179,7 +179,7 @@ func TestLost(t *testing.T) {
 	s.at("2026-11-23 18:00")
 	s.config.Store.(memory).Put(quota.LostRecords())
 	for range 2 { // also after a restart
-		if status := s.guard().Status(); status.Used != 75 || status.Remaining != 25 {
+		if status := s.guard().Account(); status.Used != 75 || status.Remaining != 25 {
 			t.Errorf("got %+v, want 75 used", status)
 		}
 	}
@@ -235,22 +235,22 @@ func TestClock(t *testing.T) {
 		if got := both(); got != 2 {
 			t.Errorf("restart %v: set back: got %d calls after an interval, want 2", restart, got)
 		}
-		if got := g.Status().Used; got != 4 {
+		if got := g.Account().Used; got != 4 {
 			t.Errorf("restart %v: set back: got %d used, want 4", restart, got)
 		}
 		step("2026-11-23 12:20") // right again
-		if got := g.Status().Used; got != 4 {
+		if got := g.Account().Used; got != 4 {
 			t.Errorf("restart %v: right again: got %d used, want 4", restart, got)
 		}
 		both()
-		used := g.Status().Used
+		used := g.Account().Used
 		step("2026-12-23 12:30") // forward by a month
 		both()
 		step("2026-11-23 12:40")
 		if got := both(); got != 0 {
 			t.Errorf("restart %v: right after a month ahead: got %d calls at once, want 0", restart, got)
 		}
-		if got := g.Status().Used; got != used+2 { // the two of the other day may have been of this
+		if got := g.Account().Used; got != used+2 { // the two of the other day may have been of this
 			t.Errorf("restart %v: right after a month ahead: got %d used, want %d", restart, got, used+2)
 		}
 		s.add(15 * time.Minute)
@@ -346,7 +346,7 @@ func TestClockAroundMidnight(t *testing.T) {
 					users = users[1:]
 				}
 			}
-			if status := g.Status(); status.Remaining != 0 {
+			if status := g.Account(); status.Remaining != 0 {
 				t.Errorf("%s, restart %v: %d calls are left", name, restart, status.Remaining)
 			}
 		}
@@ -356,7 +356,7 @@ func TestClockAroundMidnight(t *testing.T) {
 // TestClockAndRestarts sets the clock back and restarts all the time: that must
 // not begin every wait anew.
 func TestClockAndRestarts(t *testing.T) {
-	for name, result := range map[string]quota.Result{"interval": {}, "pause": refused(quota.Token)} {
+	for name, result := range map[string]quota.Result{"interval": {}, "pause": refused(quota.ReasonToken)} {
 		s := newSetup(0, every(15*time.Minute, 1)...)
 		s.at("2026-11-23 12:00")
 		call(s.guard(), result)
@@ -397,7 +397,7 @@ func TestMidnightEnd(t *testing.T) {
 	begin(g, 1)
 	s.at("2026-11-24 00:00")
 	end(g, 1, quota.Result{})
-	if got := s.guard().Status().Used; got != 1 {
+	if got := s.guard().Account().Used; got != 1 {
 		t.Errorf("after a restart: got %d used, want 1", got)
 	}
 }
@@ -409,11 +409,11 @@ func TestZoneChange(t *testing.T) {
 	g := s.guard()
 	call(g, quota.Result{})
 	s.config.Zone = time.FixedZone("east", 10*60*60)
-	if got := s.guard().Status().Used; got != 1 {
+	if got := s.guard().Account().Used; got != 1 {
 		t.Errorf("a day that began earlier: got %d used, want 1", got)
 	}
 	s.config.Zone = time.FixedZone("west", -10*60*60)
-	if got := s.guard().Status().Used; got != 1 {
+	if got := s.guard().Account().Used; got != 1 {
 		t.Errorf("a day that begins later: got %d used, want 1", got)
 	}
 }
@@ -426,7 +426,7 @@ func TestSetLimits(t *testing.T) {
 	g := s.guard()
 	call(g, quota.Result{})
 	call(g, quota.Result{})
-	before := g.Status()
+	before := g.Account()
 	limits := s.config.Limits
 	for _, test := range []struct {
 		limit, remaining int
@@ -434,7 +434,7 @@ func TestSetLimits(t *testing.T) {
 	}{{20, 18, 24. / 18}, {6, 4, 6}, {1, 0, 6}, {0, 0, 1}, {10, 8, 3}} {
 		limits.DailyLimit, limits.Zone = test.limit, time.FixedZone("elsewhere", 3600*test.limit)
 		g.SetLimits(limits)
-		got := g.Status()
+		got := g.Account()
 		if got.Limit != test.limit || got.Used != 2 || got.Remaining != test.remaining || got.Ratio != test.ratio || !got.Reset.Equal(before.Reset) {
 			t.Errorf("limit %d: got %+v, want %d left and ratio %v", test.limit, got, test.remaining, test.ratio)
 		}

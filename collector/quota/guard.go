@@ -55,7 +55,7 @@ type User struct {
 type Guard struct {
 	now    func() time.Time
 	store  Store
-	cutOff int // calls that the process before left running
+	interrupted int // calls that the process before left running
 
 	mu            sync.Mutex // protects the following fields
 	retryInterval time.Duration
@@ -80,11 +80,11 @@ type Verdict int
 
 // The verdicts.
 const (
-	Success Verdict = iota // there is a value
-	Retry                  // this one call failed and is certainly not billed
-	Wait                   // this one call failed and may be billed
-	BackOff                // the user cannot be asked about: asking again will not help soon
-	Refused                // the account is refused: nobody can be asked about
+	VerdictSuccess Verdict = iota // there is a value
+	VerdictRetry                  // this one call failed and is certainly not billed
+	VerdictWait                   // this one call failed and may be billed
+	VerdictBackOff                // the user cannot be asked about: asking again will not help soon
+	VerdictRefused                // the account is refused: nobody can be asked about
 )
 
 // Result is how a call ended.
@@ -95,16 +95,16 @@ type Result struct {
 	Bilibili   bool    `json:"bilibili,omitempty"`   // whether Code is Bilibili's own
 	Detail     string  `json:"detail,omitempty"`     // more of the failure, in words
 	TimedOut   bool    `json:"timed_out,omitempty"`  // whether there was no answer in time
-	Unanswered bool    `json:"unanswered,omitempty"` // whether there was no answer of the API at all
+	NoResponse bool    `json:"unanswered,omitempty"` // whether there was no answer of the API at all
 
 	Followers, Following int64 `json:"-"` // for Success
 }
 
-// Turn is a call that may be made.
-type Turn struct {
+// DueUser is a call that may be made.
+type DueUser struct {
 	WMID    int64
 	At      time.Time // not before; zero for a user that was never asked about
-	Hanging bool      // whether the user's latest call got no answer in time
+	TimedOut bool      // whether the user's latest call got no answer in time
 }
 
 // Suppression says why a user is passed over whose minimum interval is over: a
@@ -122,24 +122,24 @@ const (
 // Outcome is what a user's completed calls have come to.
 type Outcome struct {
 	Value   Value  // the latest
-	Former  Value  // before Value
+	Previous  Value  // before Value
 	Last    Result // how the latest completed call ended
-	Ended   bool   // whether a call has completed yet
+	Completed   bool   // whether a call has completed yet
 	Failing string // code of the latest completed call that did not refuse the account; empty for a success
 }
 
-// State is what is known of a user at a moment.
-type State struct {
+// UserState is what is known of a user at a moment.
+type UserState struct {
 	User
 	Outcome
-	Running  bool          // whether a call runs
+	InFlight  bool          // whether a call runs
 	Started  time.Time     // when the latest call began, and was not refused; zero before the first
 	Interval time.Duration // in force now, stretched
 	Due      time.Time     // when the next call may start as far as the user is concerned; zero before the first
 }
 
-// Status is what is known of the account at a moment.
-type Status struct {
+// Account is what is known of the account at a moment.
+type Account struct {
 	Limit      int       // calls in the quota day; 0 = no limit
 	Used       int       // calls begun in it, and running when it began
 	Remaining  int       // with a limit
@@ -151,7 +151,7 @@ type Status struct {
 
 // Earliest returns when a call may begin that is due at t: not in a pause, but
 // for its probe, nor when the day has no calls left.
-func (s Status) Earliest(t time.Time) time.Time {
+func (s Account) Earliest(t time.Time) time.Time {
 	if s.Pause.Reason != "" && s.Pause.Resume.After(t) {
 		t = s.Pause.Resume
 	}
@@ -167,9 +167,9 @@ type Pause struct {
 	Resume time.Time // when the next probe is allowed
 }
 
-// Change is what the end of a call has changed.
-type Change struct {
-	Before, After           State // of the user
+// Transition is what the end of a call has changed.
+type Transition struct {
+	Before, After           UserState // of the user
 	PauseBefore, PauseAfter Pause
 	Next                    time.Time // when the user's next call may begin or, in a pause, the probe
 }
@@ -232,25 +232,25 @@ func (g *Guard) SetToken(fingerprint func(salt []byte) []byte) (lifted bool) {
 //
 // It stands for the given number of scrapes, for each of which the users are
 // counted that are passed over.
-func (g *Guard) Due(ahead, scrapes int) []Turn {
+func (g *Guard) Due(ahead, scrapes int) []DueUser {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
 	g.settle(now)
-	var turns []Turn
+	var turns []DueUser
 	for _, u := range g.users {
 		if u.current != 0 {
 			continue
 		}
 		if due := g.due(u); due.Sub(now) <= horizon {
-			turns = append(turns, Turn{WMID: u.WMID, At: due, Hanging: u.hanging})
+			turns = append(turns, DueUser{WMID: u.WMID, At: due, TimedOut: u.hanging})
 		} else if !u.started.Add(u.MinInterval).After(now) {
 			g.suppress(u, now, scrapes)
 		}
 	}
-	slices.SortStableFunc(turns, func(a, b Turn) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(turns, func(a, b DueUser) int { return a.At.Compare(b.At) })
 	turns = g.affordable(turns, now, scrapes)
-	if later := slices.IndexFunc(turns, func(t Turn) bool { return t.At.After(now) }); later >= 0 {
+	if later := slices.IndexFunc(turns, func(t DueUser) bool { return t.At.After(now) }); later >= 0 {
 		turns = turns[:min(len(turns), later+ahead)]
 	}
 	return turns
@@ -299,14 +299,14 @@ func (g *Guard) suppress(u *user, now time.Time, scrapes int) {
 
 // affordable returns those of the turns that the account allows, and counts
 // the others.
-func (g *Guard) affordable(turns []Turn, now time.Time, scrapes int) []Turn {
+func (g *Guard) affordable(turns []DueUser, now time.Time, scrapes int) []DueUser {
 	reason, keep := SuppressedDailyLimit, g.budget.remaining()
 	if g.pause.active() {
 		reason, keep = SuppressedPaused, 0
 		if g.pause.allows(now) && g.budget.remaining() > 0 {
 			keep = 1
 			// A user who hangs would hold the probe up.
-			if prompt := slices.IndexFunc(turns, func(t Turn) bool { return !t.Hanging }); prompt > 0 {
+			if prompt := slices.IndexFunc(turns, func(t DueUser) bool { return !t.TimedOut }); prompt > 0 {
 				turns[0], turns[prompt] = turns[prompt], turns[0]
 			}
 		}
@@ -335,10 +335,10 @@ func (g *Guard) allows(u *user, now time.Time) bool {
 	return u != nil && u.removed.IsZero() && u.current == 0 && g.pause.allows(now) && g.budget.remaining() > 0
 }
 
-// Begin reports whether a call for the user may be made now. If so it counts
+// Start reports whether a call for the user may be made now. If so it counts
 // as begun: the caller must wait for it to be recorded before it calls, and
-// tell its end to [Guard.End].
-func (g *Guard) Begin(wmid int64) (recorded func(context.Context), ok bool) {
+// tell its end to [Guard.Finish].
+func (g *Guard) Start(wmid int64) (recorded func(context.Context), ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
@@ -354,7 +354,7 @@ func (g *Guard) Begin(wmid int64) (recorded func(context.Context), ok bool) {
 	return g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), true
 }
 
-// Renew is for a call that [Guard.Begin] allowed and that was not sent yet,
+// Renew is for a call that [Guard.Start] allowed and that was not sent yet,
 // because recording it took long: its interval begins now. It reports whether
 // the call may still be made; if not, it does not count for its user, and is
 // not to be told to End.
@@ -371,10 +371,10 @@ func (g *Guard) Renew(wmid int64) (recorded func(context.Context), ok bool) {
 	return g.put(g.userRecord(u)), true
 }
 
-// End records how a call ended that [Guard.Begin] allowed, and returns what it
+// Finish records how a call ended that [Guard.Start] allowed, and returns what it
 // has changed. When recorded returns the end is durable, if the store works,
 // and [Guard.Users] shows it: what is shown must not be forgotten.
-func (g *Guard) End(wmid int64, result Result) (change Change, recorded func(context.Context)) {
+func (g *Guard) Finish(wmid int64, result Result) (change Transition, recorded func(context.Context)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u := g.index[wmid]
@@ -385,7 +385,7 @@ func (g *Guard) End(wmid int64, result Result) (change Change, recorded func(con
 	g.running--
 	u.end(result, now)
 	change.After, change.PauseAfter = g.state(u, u.outcome), g.pauseState()
-	change.Next = g.status().Earliest(g.due(u))
+	change.Next = g.account().Earliest(g.due(u))
 	durable, outcome := g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), u.outcome
 	return change, func(ctx context.Context) {
 		durable(ctx)
@@ -406,47 +406,47 @@ func (g *Guard) show(u *user, o *outcome) {
 func (g *Guard) conclude(call uint64, result Result, now time.Time) {
 	today := g.budget.today.day
 	switch {
-	case result.Verdict == Refused:
+	case result.Verdict == VerdictRefused:
 		g.pause.refused(result.Reason, call, g.calls+1, now, today)
-	case result.Unanswered:
+	case result.NoResponse:
 		g.pause.unanswered(call, now, today)
 	default:
 		g.pause.answered(call)
 	}
 }
 
-// Sync waits until all that is known is durable or could not be made so, or
+// Flush waits until all that is known is durable or could not be made so, or
 // until ctx ends.
-func (g *Guard) Sync(ctx context.Context) { g.put()(ctx) }
+func (g *Guard) Flush(ctx context.Context) { g.put()(ctx) }
 
 // Users returns what is known of every user, and durable.
-func (g *Guard) Users() []State {
+func (g *Guard) Users() []UserState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	states := make([]State, len(g.users))
+	states := make([]UserState, len(g.users))
 	for i, u := range g.users {
 		states[i] = g.state(u, u.shown)
 	}
 	return states
 }
 
-// CutOff returns how many calls ran when the process before ended, and may have
+// Interrupted returns how many calls ran when the process before ended, and may have
 // been billed.
-func (g *Guard) CutOff() int { return g.cutOff }
+func (g *Guard) Interrupted() int { return g.interrupted }
 
-// Status returns what is known of the account.
-func (g *Guard) Status() Status {
+// Account returns what is known of the account.
+func (g *Guard) Account() Account {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.enter(g.now())
-	s := g.status()
+	s := g.account()
 	s.Suppressed = maps.Clone(g.suppressed)
 	return s
 }
 
-// status returns the status without what is suppressed.
-func (g *Guard) status() Status {
-	s := Status{
+// account returns the status without what is suppressed.
+func (g *Guard) account() Account {
+	s := Account{
 		Limit: g.budget.limit, Used: g.budget.today.calls, Reset: g.budget.today.end, Ratio: g.budget.ratio,
 		Pause: g.pauseState(),
 	}
@@ -463,9 +463,9 @@ func (g *Guard) pauseState() Pause {
 	return Pause{g.pause.reason, g.pause.next}
 }
 
-func (g *Guard) state(u *user, o *outcome) State {
-	return State{
-		User: u.User, Outcome: o.Outcome, Running: u.current != 0, Started: u.started,
+func (g *Guard) state(u *user, o *outcome) UserState {
+	return UserState{
+		User: u.User, Outcome: o.Outcome, InFlight: u.current != 0, Started: u.started,
 		Interval: g.budget.stretched(u.interval(g.retryInterval)), Due: g.due(u),
 	}
 }

@@ -24,13 +24,13 @@ func newGuard(c *clock, users ...quota.User) *quota.Guard {
 
 // begin reports whether a call begins.
 func begin(g *quota.Guard, wmid int64) bool {
-	_, ok := g.Begin(wmid)
+	_, ok := g.Start(wmid)
 	return ok
 }
 
 // end ends a call, and waits until that is shown.
-func end(g *quota.Guard, wmid int64, result quota.Result) quota.Change {
-	change, recorded := g.End(wmid, result)
+func end(g *quota.Guard, wmid int64, result quota.Result) quota.Transition {
+	change, recorded := g.Finish(wmid, result)
 	recorded(context.Background())
 	return change
 }
@@ -56,7 +56,7 @@ func due(g *quota.Guard, ahead int) string {
 // after each: not due a moment before it is over, due when it is.
 func TestIntervals(t *testing.T) {
 	const minute, hour = time.Minute, time.Hour
-	const ok, retry, wait, backOff = quota.Success, quota.Retry, quota.Wait, quota.BackOff
+	const ok, retry, wait, backOff = quota.VerdictSuccess, quota.VerdictRetry, quota.VerdictWait, quota.VerdictBackOff
 	tests := []struct {
 		name        string
 		minInterval time.Duration
@@ -104,7 +104,7 @@ func TestDueOrder(t *testing.T) {
 		t.Errorf("at first: got %s, want %s", got, want)
 	}
 	for _, wmid := range []int64{3, 1, 5} {
-		g.Begin(wmid)
+		g.Start(wmid)
 		end(g, wmid, quota.Result{})
 		c.add(time.Minute)
 	}
@@ -112,7 +112,7 @@ func TestDueOrder(t *testing.T) {
 	if got, want := due(g, 4), "2 4 3 1 5"; got != want {
 		t.Errorf("later: got %s, want those never asked about, then the most overdue: %s", got, want)
 	}
-	g.Begin(2)
+	g.Start(2)
 	if got, want := due(g, 4), "4 3 1 5"; got != want {
 		t.Errorf("with one running: got %s, want %s", got, want)
 	}
@@ -122,7 +122,7 @@ func TestDueAhead(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(15*time.Minute, 1, 2, 3, 4)...)
 	for wmid := range int64(4) {
-		g.Begin(wmid + 1)
+		g.Start(wmid + 1)
 		end(g, wmid+1, quota.Result{})
 		c.add(300 * time.Millisecond)
 	}
@@ -164,8 +164,8 @@ func TestBeginOnce(t *testing.T) {
 	if begin(g, 1) || len(g.Due(1, 1)) > 0 {
 		t.Error("want no second call while one runs, however long")
 	}
-	end(g, 1, quota.Result{Verdict: quota.Wait, TimedOut: true})
-	if turns := g.Due(1, 1); len(turns) != 1 || !turns[0].Hanging {
+	end(g, 1, quota.Result{Verdict: quota.VerdictWait, TimedOut: true})
+	if turns := g.Due(1, 1); len(turns) != 1 || !turns[0].TimedOut {
 		t.Errorf("got %+v, want the user to be due and hanging", turns)
 	}
 	if begin(g, 2) {
@@ -177,24 +177,24 @@ func TestUsers(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(15*time.Minute, 7, 8)...)
 	start := c.now
-	g.Begin(7)
+	g.Start(7)
 	c.add(time.Second)
-	if change := end(g, 7, quota.Result{Followers: 10, Following: 1}); change.Before.Ended || !change.After.Ended {
+	if change := end(g, 7, quota.Result{Followers: 10, Following: 1}); change.Before.Completed || !change.After.Completed {
 		t.Errorf("the first call: got %+v", change)
 	}
 	c.add(15 * time.Minute)
-	g.Begin(7)
+	g.Start(7)
 	c.add(time.Second)
-	if change := end(g, 7, quota.Result{Verdict: quota.BackOff, Code: "-404"}); change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
+	if change := end(g, 7, quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}); change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
 		t.Errorf("got %+v", change)
 	}
 	got := g.Users()
-	want := []quota.State{
+	want := []quota.UserState{
 		{
 			User: quota.User{WMID: 7, MinInterval: 15 * time.Minute},
 			Outcome: quota.Outcome{
 				Value: quota.Value{Followers: 10, Following: 1, At: start.Add(time.Second)},
-				Last:  quota.Result{Verdict: quota.BackOff, Code: "-404"}, Ended: true, Failing: "-404",
+				Last:  quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}, Completed: true, Failing: "-404",
 			},
 			Started:  start.Add(15*time.Minute + time.Second),
 			Interval: 30 * time.Minute, Due: start.Add(45*time.Minute + time.Second),
@@ -216,13 +216,13 @@ func TestValuesFromTheFuture(t *testing.T) {
 		if !begin(g, 7) {
 			t.Fatal("no call is allowed")
 		}
-		_, recorded = g.End(7, quota.Result{Followers: followers})
+		_, recorded = g.Finish(7, quota.Result{Followers: followers})
 		return recorded
 	}
 	expect := func(when string, followers int64) {
 		t.Helper()
 		got := g.Users()[0]
-		if got.Value.Followers != followers || got.Former.Followers != followers-1 || got.Value.At.After(c.now) || got.Former.At.After(c.now) {
+		if got.Value.Followers != followers || got.Previous.Followers != followers-1 || got.Value.At.After(c.now) || got.Previous.At.After(c.now) {
 			t.Errorf("%s: at %v, got %+v", when, c.now, got)
 		}
 	}
@@ -259,7 +259,7 @@ func TestLateRecord(t *testing.T) {
 	for i := range int64(2) {
 		c.add(time.Hour)
 		begin(g, 7)
-		_, each := g.End(7, quota.Result{Followers: i + 1})
+		_, each := g.Finish(7, quota.Result{Followers: i + 1})
 		recorded = append(recorded, each)
 	}
 	for _, i := range []int{1, 0} {

@@ -8,17 +8,17 @@ type Reason string
 
 // The reasons.
 const (
-	Token      Reason = "token"
-	Permission Reason = "permission"
-	Balance    Reason = "balance"
-	TokenLimit Reason = "token_limit"
-	DailyQuota Reason = "daily_quota"
-	RateLimit  Reason = "rate_limit"
+	ReasonToken      Reason = "token"
+	ReasonPermission Reason = "permission"
+	ReasonBalance    Reason = "balance"
+	ReasonTokenLimit Reason = "token_limit"
+	ReasonDailyQuota Reason = "daily_quota"
+	ReasonRateLimit  Reason = "rate_limit"
 )
 
 // Reasons returns all reasons.
 func Reasons() []Reason {
-	return []Reason{Token, Permission, Balance, TokenLimit, DailyQuota, RateLimit}
+	return []Reason{ReasonToken, ReasonPermission, ReasonBalance, ReasonTokenLimit, ReasonDailyQuota, ReasonRateLimit}
 }
 
 // quotaProbe is how often a pause for the daily quota is probed: when the
@@ -29,9 +29,9 @@ const quotaProbe = time.Hour
 // quota last until the day ends.
 func (r Reason) lengths() (first, most time.Duration) {
 	switch r {
-	case RateLimit:
+	case ReasonRateLimit:
 		return 30 * time.Second, 10 * time.Minute
-	case DailyQuota:
+	case ReasonDailyQuota:
 		return quotaProbe, quotaProbe
 	default:
 		return 5 * time.Minute, time.Hour
@@ -79,7 +79,7 @@ func (p *pause) begin(call uint64, now time.Time, today day) {
 // postpone allows the next probe when the length of the pause has passed.
 func (p *pause) postpone(now time.Time, today day) {
 	p.next = now.Add(p.length)
-	if p.reason == DailyQuota && today.end.Before(p.next) {
+	if p.reason == ReasonDailyQuota && today.end.Before(p.next) {
 		p.next = today.end
 	}
 }
@@ -104,7 +104,7 @@ func (p *pause) refused(reason Reason, call, nextCall uint64, now time.Time, tod
 	}
 	fresh.postpone(now, today)
 	fresh.end = fresh.next
-	if reason == DailyQuota {
+	if reason == ReasonDailyQuota {
 		fresh.end = today.end
 	}
 	if !p.active() || fresh.end.After(p.end) { // of two, the later end wins
@@ -125,7 +125,7 @@ func (p *pause) unanswered(call uint64, now time.Time, today day) {
 	if p.active() && call == p.probe {
 		p.probe = 0
 		p.postpone(now, today)
-		if p.reason != DailyQuota {
+		if p.reason != ReasonDailyQuota {
 			p.end = p.next
 		}
 	}
@@ -142,7 +142,7 @@ func (p *pause) distrust(now time.Time, today day) (changed bool) {
 		p.postpone(now, today)
 		p.end, changed = p.next, true
 	}
-	if p.reason == DailyQuota && p.end.After(today.end) {
+	if p.reason == ReasonDailyQuota && p.end.After(today.end) {
 		p.end, changed = today.end, true
 	}
 	return changed

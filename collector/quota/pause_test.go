@@ -12,14 +12,14 @@ import (
 )
 
 func refused(reason quota.Reason) quota.Result {
-	return quota.Result{Verdict: quota.Refused, Reason: reason, Code: string(reason)}
+	return quota.Result{Verdict: quota.VerdictRefused, Reason: reason, Code: string(reason)}
 }
 
 // step moves the clock to when the pause may be probed, and checks that nobody
 // may call a moment before.
 func (s *setup) toProbe(t *testing.T, g *quota.Guard, want time.Duration) {
 	t.Helper()
-	resume := g.Status().Pause.Resume
+	resume := g.Account().Pause.Resume
 	if got := resume.Sub(s.now); got != want {
 		t.Errorf("the next probe is in %v, want %v", got, want)
 	}
@@ -39,13 +39,13 @@ func (s *setup) toProbe(t *testing.T, g *quota.Guard, want time.Duration) {
 func TestPauseLengths(t *testing.T) {
 	const minute, hour = time.Minute, time.Hour
 	for reason, want := range map[quota.Reason][]time.Duration{
-		quota.RateLimit:  {minute / 2, minute, 2 * minute, 4 * minute, 8 * minute, 10 * minute, 10 * minute},
-		quota.Token:      {5 * minute, 10 * minute, 20 * minute, 40 * minute, hour, hour},
-		quota.Permission: {5 * minute, 10 * minute},
-		quota.Balance:    {5 * minute, 10 * minute},
-		quota.TokenLimit: {5 * minute, 10 * minute},
+		quota.ReasonRateLimit:  {minute / 2, minute, 2 * minute, 4 * minute, 8 * minute, 10 * minute, 10 * minute},
+		quota.ReasonToken:      {5 * minute, 10 * minute, 20 * minute, 40 * minute, hour, hour},
+		quota.ReasonPermission: {5 * minute, 10 * minute},
+		quota.ReasonBalance:    {5 * minute, 10 * minute},
+		quota.ReasonTokenLimit: {5 * minute, 10 * minute},
 		// From 12:00 on: hourly, and at midnight, and hourly again.
-		quota.DailyQuota: {hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour},
+		quota.ReasonDailyQuota: {hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour},
 	} {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprint(reason, " restart ", restart), func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestPauseLengths(t *testing.T) {
 					if !call(g, refused(reason)) {
 						t.Fatal("no call is due")
 					}
-					if got := g.Status().Pause.Reason; got != reason {
+					if got := g.Account().Pause.Reason; got != reason {
 						t.Errorf("got a pause for %q, want %q", got, reason)
 					}
 					if restart {
@@ -64,8 +64,8 @@ func TestPauseLengths(t *testing.T) {
 					}
 					s.toProbe(t, g, want)
 				}
-				if !call(g, quota.Result{}) || g.Status().Pause != (quota.Pause{}) {
-					t.Errorf("a good answer does not lift the pause: %+v", g.Status())
+				if !call(g, quota.Result{}) || g.Account().Pause != (quota.Pause{}) {
+					t.Errorf("a good answer does not lift the pause: %+v", g.Account())
 				}
 				s.add(minute)
 				call(g, refused(reason))
@@ -80,10 +80,10 @@ func TestQuotaPauseEnds(t *testing.T) {
 	s := newSetup(0, every(time.Minute, 1, 2, 3)...)
 	s.at("2026-11-23 23:20")
 	g := s.guard()
-	call(g, refused(quota.DailyQuota))
+	call(g, refused(quota.ReasonDailyQuota))
 	s.toProbe(t, g, 40*time.Minute)
-	call(g, refused(quota.RateLimit)) // a new day: the quota is not it any more
-	if got := g.Status().Pause.Reason; got != quota.RateLimit {
+	call(g, refused(quota.ReasonRateLimit)) // a new day: the quota is not it any more
+	if got := g.Account().Pause.Reason; got != quota.ReasonRateLimit {
 		t.Errorf("got a pause for %q", got)
 	}
 	s.toProbe(t, g, 30*time.Second)
@@ -94,10 +94,10 @@ func TestRefusalUsesUpNothing(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2)...)
 	g := s.guard()
 	call(g, quota.Result{})
-	call(g, quota.Result{Verdict: quota.BackOff})
+	call(g, quota.Result{Verdict: quota.VerdictBackOff})
 	before := g.Users()
 	s.add(2 * time.Hour)
-	call(g, refused(quota.Token))
+	call(g, refused(quota.ReasonToken))
 	if got := due(g, 4); got != "" {
 		t.Errorf("in the pause: got %s due", got)
 	}
@@ -109,7 +109,7 @@ func TestRefusalUsesUpNothing(t *testing.T) {
 	if after[0].Due != before[0].Due || after[1].Interval != before[1].Interval || after[0].Last.Code != "token" {
 		t.Errorf("got %+v\nthen %+v", before, after)
 	}
-	if used := g.Status().Used; used != 3 {
+	if used := g.Account().Used; used != 3 {
 		t.Errorf("got %d used: a refused call counts", used)
 	}
 }
@@ -121,22 +121,22 @@ func TestRefusalsInFlight(t *testing.T) {
 	for wmid := range int64(4) {
 		begin(g, wmid+1)
 	}
-	end(g, 1, refused(quota.RateLimit))
+	end(g, 1, refused(quota.ReasonRateLimit))
 	s.add(time.Second)
-	end(g, 2, refused(quota.RateLimit))
+	end(g, 2, refused(quota.ReasonRateLimit))
 	s.add(time.Second)
 	end(g, 3, quota.Result{}) // was under way before: lifts nothing
-	if got := g.Status().Pause.Resume.Sub(s.now); got != 28*time.Second {
+	if got := g.Account().Pause.Resume.Sub(s.now); got != 28*time.Second {
 		t.Errorf("the next probe is in %v, want 28s", got)
 	}
 	s.add(28 * time.Second)
 	call(g, quota.Result{})
-	end(g, 4, refused(quota.RateLimit)) // of before the pause, after its end
-	if got := g.Status().Pause; got != (quota.Pause{}) {
+	end(g, 4, refused(quota.ReasonRateLimit)) // of before the pause, after its end
+	if got := g.Account().Pause; got != (quota.Pause{}) {
 		t.Errorf("an old refusal pauses again: %+v", got)
 	}
-	call(g, refused(quota.RateLimit))
-	if got := g.Status().Pause.Resume.Sub(s.now); got != 30*time.Second {
+	call(g, refused(quota.ReasonRateLimit))
+	if got := g.Account().Pause.Resume.Sub(s.now); got != 30*time.Second {
 		t.Errorf("the next pause lasts %v, want 30s", got)
 	}
 }
@@ -146,10 +146,10 @@ func TestLaterEndWins(t *testing.T) {
 	for _, test := range []struct {
 		first, second, want quota.Reason
 	}{
-		{quota.RateLimit, quota.Token, quota.Token},
-		{quota.Token, quota.RateLimit, quota.Token},
-		{quota.Token, quota.DailyQuota, quota.DailyQuota},
-		{quota.DailyQuota, quota.Token, quota.DailyQuota},
+		{quota.ReasonRateLimit, quota.ReasonToken, quota.ReasonToken},
+		{quota.ReasonToken, quota.ReasonRateLimit, quota.ReasonToken},
+		{quota.ReasonToken, quota.ReasonDailyQuota, quota.ReasonDailyQuota},
+		{quota.ReasonDailyQuota, quota.ReasonToken, quota.ReasonDailyQuota},
 	} {
 		s := newSetup(0, every(time.Hour, 1, 2, 3)...)
 		g := s.guard()
@@ -157,7 +157,7 @@ func TestLaterEndWins(t *testing.T) {
 		begin(g, 2)
 		end(g, 1, refused(test.first))
 		end(g, 2, refused(test.second))
-		if got := g.Status().Pause.Reason; got != test.want {
+		if got := g.Account().Pause.Reason; got != test.want {
 			t.Errorf("%s, then %s: got %s, want %s", test.first, test.second, got, test.want)
 		}
 	}
@@ -167,8 +167,8 @@ func TestLaterEndWins(t *testing.T) {
 func TestOneProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
 	g := s.guard()
-	call(g, quota.Result{Verdict: quota.Wait, TimedOut: true, Unanswered: true}) // 1 hangs
-	call(g, refused(quota.Token))                                                // 2
+	call(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1 hangs
+	call(g, refused(quota.ReasonToken))                                                // 2
 	s.add(2 * time.Hour)
 	if got := due(g, 4); got != "2" {
 		t.Fatalf("got %q due, want one user, and not the one who hangs", got)
@@ -177,12 +177,12 @@ func TestOneProbe(t *testing.T) {
 		t.Error("two calls probe at a time")
 	}
 	s.add(time.Minute)
-	end(g, 2, quota.Result{Verdict: quota.Wait, TimedOut: true, Unanswered: true})
+	end(g, 2, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true})
 	s.toProbe(t, g, 5*time.Minute) // as long as before
 	if got := due(g, 4); got != "3" {
 		t.Errorf("got %q due, want another user", got)
 	}
-	if suppressed := g.Status().Suppressed[quota.SuppressedPaused]; suppressed == 0 {
+	if suppressed := g.Account().Suppressed[quota.SuppressedPaused]; suppressed == 0 {
 		t.Error("no user was counted as passed over")
 	}
 }
@@ -192,11 +192,11 @@ func TestProbeAvoidsHangingUsers(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		s := newSetup(0, every(time.Hour, 1, 2)...)
 		g := s.guard()
-		call(g, quota.Result{Verdict: quota.Wait, TimedOut: true, Unanswered: true}) // 1
+		call(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1
 		s.add(time.Minute)
 		call(g, quota.Result{}) // 2
 		s.add(2 * time.Hour)
-		call(g, refused(quota.Token)) // 1 again
+		call(g, refused(quota.ReasonToken)) // 1 again
 		if restart {
 			g = s.guard()
 		}
@@ -221,7 +221,7 @@ func TestRenew(t *testing.T) {
 	if got, want := g.Users()[0].Due, s.now.Add(15*time.Minute); !got.Equal(want) {
 		t.Errorf("got due %v, want %v", got, want)
 	}
-	call(g, refused(quota.Token)) // 3
+	call(g, refused(quota.ReasonToken)) // 3
 	if _, ok := g.Renew(2); ok {
 		t.Error("the call may be made in a pause")
 	}
@@ -239,7 +239,7 @@ func TestRenew(t *testing.T) {
 func TestKilledProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2)...)
 	g := s.guard()
-	call(g, refused(quota.Token))
+	call(g, refused(quota.ReasonToken))
 	s.add(5 * time.Minute)
 	begin(g, 1)
 	g = s.guard()
@@ -258,22 +258,22 @@ func TestTokenLiftsPause(t *testing.T) {
 		g := s.guard()
 		g.SetToken(fingerprint("old"))
 		begin(g, 3)
-		call(g, refused(quota.DailyQuota))
+		call(g, refused(quota.ReasonDailyQuota))
 		if restart {
 			g = s.guard()
 		}
-		if g.SetToken(fingerprint("old")) || g.Status().Pause.Reason == "" {
+		if g.SetToken(fingerprint("old")) || g.Account().Pause.Reason == "" {
 			t.Errorf("restart %v: the same token lifts the pause", restart)
 		}
 		if restart {
 			g = s.guard()
 		}
-		if !g.SetToken(fingerprint("new")) || g.Status().Pause.Reason != "" || due(g, 4) == "" {
+		if !g.SetToken(fingerprint("new")) || g.Account().Pause.Reason != "" || due(g, 4) == "" {
 			t.Errorf("restart %v: another token does not lift the pause", restart)
 		}
 		if !restart {
-			end(g, 3, refused(quota.Token)) // of a call with the old token
-			if got := g.Status().Pause; got != (quota.Pause{}) {
+			end(g, 3, refused(quota.ReasonToken)) // of a call with the old token
+			if got := g.Account().Pause; got != (quota.Pause{}) {
 				t.Errorf("a refusal of the old token pauses the new: %+v", got)
 			}
 		}
@@ -282,14 +282,14 @@ func TestTokenLiftsPause(t *testing.T) {
 			begin(g, 1)
 			begin(g, 2)
 			g.SetToken(fingerprint("newest"))
-			call(g, refused(quota.RateLimit)) // 3, with the newest token
-			end(g, 1, refused(quota.DailyQuota))
-			if got := g.Status().Pause.Reason; got != quota.RateLimit {
+			call(g, refused(quota.ReasonRateLimit)) // 3, with the newest token
+			end(g, 1, refused(quota.ReasonDailyQuota))
+			if got := g.Account().Pause.Reason; got != quota.ReasonRateLimit {
 				t.Errorf("a refusal of the old token changes the pause of the new: %+v", got)
 			}
 			g.SetToken(fingerprint("last"))
 		}
-		if g = s.guard(); g.Status().Pause.Reason != "" {
+		if g = s.guard(); g.Account().Pause.Reason != "" {
 			t.Errorf("restart %v: a restart brings the pause back", restart)
 		}
 	}
@@ -297,14 +297,14 @@ func TestTokenLiftsPause(t *testing.T) {
 
 // TestPauseAndClock sets the clock back in a pause: it lasts no longer for that.
 func TestPauseAndClock(t *testing.T) {
-	for _, reason := range []quota.Reason{quota.Token, quota.DailyQuota} {
+	for _, reason := range []quota.Reason{quota.ReasonToken, quota.ReasonDailyQuota} {
 		s := newSetup(0, every(time.Minute, 1, 2)...)
 		s.at("2026-11-23 12:00")
 		g := s.guard()
 		call(g, refused(reason))
 		s.at("2026-11-20 12:00")
 		g.Due(4, 1)
-		if got := g.Status().Pause.Resume.Sub(s.now); got > time.Hour {
+		if got := g.Account().Pause.Resume.Sub(s.now); got > time.Hour {
 			t.Errorf("%s: the next probe is in %v", reason, got)
 		}
 	}
@@ -377,18 +377,18 @@ func TestGuardProperties(t *testing.T) {
 				}
 				slices.Sort(running)
 				wmid := rapid.SampledFrom(running).Draw(t, "user")
-				verdict := rapid.SampledFrom([]quota.Verdict{quota.Success, quota.Retry, quota.Wait, quota.BackOff, quota.Refused}).Draw(t, "verdict")
+				verdict := rapid.SampledFrom([]quota.Verdict{quota.VerdictSuccess, quota.VerdictRetry, quota.VerdictWait, quota.VerdictBackOff, quota.VerdictRefused}).Draw(t, "verdict")
 				result := quota.Result{Verdict: verdict}
-				if verdict == quota.Refused {
+				if verdict == quota.VerdictRefused {
 					result = refused(rapid.SampledFrom(quota.Reasons()).Draw(t, "reason"))
 				} else {
-					result.Unanswered = verdict == quota.Wait && rapid.Bool().Draw(t, "unanswered")
+					result.NoResponse = verdict == quota.VerdictWait && rapid.Bool().Draw(t, "unanswered")
 				}
-				was := g.Status().Pause
+				was := g.Account().Pause
 				end(g, wmid, result)
 				m.end(wmid, verdict, minInterval)
-				is := g.Status().Pause
-				if verdict == quota.Refused && was.Reason == "" && is.Reason == "" {
+				is := g.Account().Pause
+				if verdict == quota.VerdictRefused && was.Reason == "" && is.Reason == "" {
 					// Only a refusal of before the latest pause is no news; the
 					// call must have begun before it.
 					if m.paused.IsZero() {
@@ -408,8 +408,8 @@ func TestGuardProperties(t *testing.T) {
 				g = s.guard()
 				for wmid := range m.running {
 					verdict := m.last[wmid]
-					if verdict != quota.BackOff {
-						m.end(wmid, quota.Wait, minInterval)
+					if verdict != quota.VerdictBackOff {
+						m.end(wmid, quota.VerdictWait, minInterval)
 						continue
 					}
 					m.started[wmid] = m.running[wmid] // its back-off goes on
@@ -417,7 +417,7 @@ func TestGuardProperties(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
-				status := g.Status()
+				status := g.Account()
 				if status.Used != spent[today] || !status.Reset.After(s.now) || !(status.Ratio >= 1) {
 					t.Fatalf("got %+v, want %d used", status, spent[today])
 				}
@@ -447,7 +447,7 @@ func TestGuardProperties(t *testing.T) {
 func (m *model) end(wmid int64, verdict quota.Verdict, minInterval time.Duration) {
 	started := m.running[wmid]
 	delete(m.running, wmid)
-	if verdict == quota.Refused {
+	if verdict == quota.VerdictRefused {
 		return
 	}
 	if m.last[wmid] != verdict {
@@ -458,9 +458,9 @@ func (m *model) end(wmid int64, verdict quota.Verdict, minInterval time.Duration
 	m.started[wmid] = started
 	m.wait[wmid] = minInterval
 	switch verdict {
-	case quota.Retry:
+	case quota.VerdictRetry:
 		m.wait[wmid] = min(time.Minute<<min(m.streak[wmid]-1, 10), minInterval)
-	case quota.BackOff:
+	case quota.VerdictBackOff:
 		m.wait[wmid] = min(minInterval<<min(m.streak[wmid], 10), 24*time.Hour)
 	}
 }

@@ -119,8 +119,8 @@ func (g *Guard) userRecord(u *user) record {
 	return record{userKey + strconv.FormatInt(u.WMID, 10), storedUser{
 		Started: nanoseconds(u.started), Previous: nanoseconds(u.previous), Running: u.current != 0,
 		Interval: int64(u.MinInterval), Hanging: u.hanging,
-		Verdict: u.verdict, Streak: u.streak, Ended: o.Ended, Failing: o.Failing, Last: o.Last,
-		Value: o.Value.stored(), Former: o.Former.stored(), Removed: nanoseconds(u.removed),
+		Verdict: u.verdict, Streak: u.streak, Ended: o.Completed, Failing: o.Failing, Last: o.Last,
+		Value: o.Value.stored(), Former: o.Previous.stored(), Removed: nanoseconds(u.removed),
 	}}
 }
 
@@ -182,7 +182,7 @@ func (g *Guard) restore(config Config) {
 	for _, u := range g.index {
 		if u.current != 0 {
 			u.cut()
-			g.cutOff++
+			g.interrupted++
 			records = append(records, g.userRecord(u))
 		}
 	}
@@ -203,7 +203,7 @@ func (g *Guard) restoreUser(id string, value []byte) {
 		started: fromNanoseconds(r.Started), previous: fromNanoseconds(r.Previous),
 		verdict: r.Verdict, streak: r.Streak,
 		outcome: &outcome{Outcome: Outcome{
-			Ended: r.Ended, Failing: r.Failing, Last: r.Last, Value: r.Value.restored(), Former: r.Former.restored(),
+			Completed: r.Ended, Failing: r.Failing, Last: r.Last, Value: r.Value.restored(), Previous: r.Former.restored(),
 		}},
 		removed: fromNanoseconds(r.Removed),
 	}

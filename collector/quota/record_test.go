@@ -15,8 +15,8 @@ func TestRestart(t *testing.T) {
 	g.Due(4, 1)
 	for wmid, result := range map[int64]quota.Result{
 		1: {Followers: 4153991, Following: 11},
-		2: {Verdict: quota.BackOff, Code: "-404"},
-		3: {Verdict: quota.Wait, Code: "timeout", TimedOut: true, Unanswered: true},
+		2: {Verdict: quota.VerdictBackOff, Code: "-404"},
+		3: {Verdict: quota.VerdictWait, Code: "timeout", TimedOut: true, NoResponse: true},
 	} {
 		begin(g, wmid)
 		end(g, wmid, result)
@@ -24,7 +24,7 @@ func TestRestart(t *testing.T) {
 	s.add(10 * time.Hour)
 	for _, result := range []quota.Result{
 		{Followers: 4153990, Following: 12}, // keeps the value before it, too
-		{Verdict: quota.Retry, Code: "500", Detail: "why"},
+		{Verdict: quota.VerdictRetry, Code: "500", Detail: "why"},
 	} {
 		if !begin(g, 1) {
 			t.Fatal("no call is allowed")
@@ -32,17 +32,17 @@ func TestRestart(t *testing.T) {
 		end(g, 1, result)
 		s.add(10 * time.Hour)
 	}
-	if got := g.Users()[0]; got.Value.Followers != 4153990 || got.Former.Followers != 4153991 {
+	if got := g.Users()[0]; got.Value.Followers != 4153990 || got.Previous.Followers != 4153991 {
 		t.Errorf("got %+v", got)
 	}
 	g.Due(4, 1)
-	want, wantStatus := g.Users(), g.Status()
+	want, wantStatus := g.Users(), g.Account()
 	g = s.guard()
-	got, status := g.Users(), g.Status()
+	got, status := g.Users(), g.Account()
 	for i := range got { // the stored result holds no counts: the value does
 		want[i].Last.Followers, want[i].Last.Following = 0, 0
-		for _, state := range []*quota.State{&want[i], &got[i]} {
-			state.Value.At, state.Former.At = state.Value.At.UTC(), state.Former.At.UTC()
+		for _, state := range []*quota.UserState{&want[i], &got[i]} {
+			state.Value.At, state.Previous.At = state.Value.At.UTC(), state.Previous.At.UTC()
 			state.Due, state.Started = state.Due.UTC(), state.Started.UTC()
 		}
 	}
@@ -61,7 +61,7 @@ func TestKilledCall(t *testing.T) {
 		before quota.Verdict
 		want   time.Duration
 	}{
-		{quota.Success, 15 * minute}, {quota.Retry, 15 * minute}, {quota.Wait, 15 * minute}, {quota.BackOff, 30 * minute},
+		{quota.VerdictSuccess, 15 * minute}, {quota.VerdictRetry, 15 * minute}, {quota.VerdictWait, 15 * minute}, {quota.VerdictBackOff, 30 * minute},
 	} {
 		s := newSetup(0, every(15*minute, 1)...)
 		g := s.guard()
@@ -122,7 +122,7 @@ func TestForeignRecords(t *testing.T) {
 			s.config.Store.(memory)[key] = []byte(value)
 			g := s.guard()
 			g.Due(1, 1)
-			if status := g.Status(); !(status.Ratio >= 1) || !status.Reset.After(s.now) {
+			if status := g.Account(); !(status.Ratio >= 1) || !status.Reset.After(s.now) {
 				t.Errorf("%s = %s: got %+v", key, value, status)
 			}
 		}

@@ -39,9 +39,9 @@ func newUser() *user {
 // interval returns the time between two calls, before it is stretched.
 func (u *user) interval(retryInterval time.Duration) time.Duration {
 	switch u.verdict {
-	case Retry:
+	case VerdictRetry:
 		return doubled(retryInterval, u.streak-1, u.MinInterval)
-	case BackOff:
+	case VerdictBackOff:
 		return doubled(u.MinInterval, u.streak, max(maxBackOff, u.MinInterval))
 	default:
 		return u.MinInterval
@@ -65,9 +65,9 @@ func (u *user) begin(call uint64, now time.Time) {
 // account does not count: the user is as due as before it.
 func (u *user) end(result Result, now time.Time) {
 	o := *u.outcome
-	o.call, o.Last, o.Ended = u.current, result, true
+	o.call, o.Last, o.Completed = u.current, result, true
 	u.outcome, u.current = &o, 0
-	if result.Verdict == Refused {
+	if result.Verdict == VerdictRefused {
 		u.started = u.previous
 		return
 	}
@@ -76,8 +76,8 @@ func (u *user) end(result Result, now time.Time) {
 	}
 	u.verdict, u.hanging, o.Failing = result.Verdict, result.TimedOut, result.Code
 	u.streak++
-	if result.Verdict == Success {
-		o.Former, o.Value = o.Value, Value{Followers: result.Followers, Following: result.Following, At: now}
+	if result.Verdict == VerdictSuccess {
+		o.Previous, o.Value = o.Value, Value{Followers: result.Followers, Following: result.Following, At: now}
 	}
 }
 
@@ -85,8 +85,8 @@ func (u *user) end(result Result, now time.Time) {
 // been billed, so that it is not retried early.
 func (u *user) cut() {
 	u.current = 0
-	if u.verdict == Retry {
-		u.verdict, u.streak = Wait, 1
+	if u.verdict == VerdictRetry {
+		u.verdict, u.streak = VerdictWait, 1
 	}
 }
 
@@ -112,11 +112,11 @@ func (u *user) distrust(now time.Time) (changed bool) {
 }
 
 // after reports whether values are from after now.
-func (o *outcome) after(now time.Time) bool { return o.Value.At.After(now) || o.Former.At.After(now) }
+func (o *outcome) after(now time.Time) bool { return o.Value.At.After(now) || o.Previous.At.After(now) }
 
 // until returns the outcome with values that are not from after now.
 func (o outcome) until(now time.Time) *outcome {
-	for _, t := range []*time.Time{&o.Value.At, &o.Former.At} {
+	for _, t := range []*time.Time{&o.Value.At, &o.Previous.At} {
 		if t.After(now) {
 			*t = now
 		}

@@ -36,7 +36,7 @@ const (
 type creator struct {
 	wmid   int64
 	name   string
-	answer justoneapitest.Answer
+	answer justoneapitest.Response
 }
 
 // creators returns the cast at the beginning of the play.
@@ -44,7 +44,7 @@ func creators(now time.Time) []creator {
 	growing := func(followers int64, perHour float64) justoneapitest.Series {
 		return justoneapitest.Noise(justoneapitest.Growth(followers, now, perHour), followers/100_000)
 	}
-	stat := func(followers justoneapitest.Series, following int64) justoneapitest.Answer {
+	stat := func(followers justoneapitest.Series, following int64) justoneapitest.Response {
 		return justoneapitest.Latency(100*time.Millisecond, justoneapitest.Stat(followers, following))
 	}
 	return []creator{

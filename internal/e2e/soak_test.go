@@ -114,7 +114,7 @@ func startSoak(t *testing.T) *soak {
 
 // watched is an answer that notes when its user was due, and is due again after
 // an interval.
-func (s *soak) watched(answer justoneapitest.Answer, interval time.Duration) justoneapitest.Answer {
+func (s *soak) watched(answer justoneapitest.Response, interval time.Duration) justoneapitest.Response {
 	return func(x *justoneapitest.Exchange) {
 		s.mu.Lock()
 		now := time.Now()

@@ -121,7 +121,7 @@ func Explain(code string) justoneapi.Kind {
 }
 
 // NewAPI returns a stand-in API and a configuration file for it.
-func NewAPI(t *testing.T, answer justoneapitest.Answer) (*justoneapitest.Server, string) {
+func NewAPI(t *testing.T, answer justoneapitest.Response) (*justoneapitest.Server, string) {
 	t.Helper()
 	server := justoneapitest.NewServer()
 	t.Cleanup(server.Close)

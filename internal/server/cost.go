@@ -19,7 +19,7 @@ const usualCall = 3 * time.Second
 // and rate allow; and it warns of what is unwise.
 func LogCost(cfg *config.Config, logger log.Logger) {
 	const day = 24 * 60 * 60.
-	wanted, limit := cfg.CallsPerDay(), float64(cfg.Quota.DailyLimit)
+	wanted, limit := cfg.RequestsPerDay(), float64(cfg.Quota.DailyLimit)
 	possible := math.Min(cfg.API.MaxRequestsPerSecond, float64(cfg.API.MaxConcurrency)/usualCall.Seconds()) * day
 	stretch := 1.
 	if limit > 0 {

@@ -70,7 +70,7 @@ type inForce struct {
 	text     func() ([]byte, error) // the configuration as YAML, without secrets
 	zone     *time.Location
 	token    *tokenSource
-	view     *collector.View
+	view     *collector.Snapshot
 	common   *prometheus.Registry // of what has no series for each user
 	registry *prometheus.Registry // of everything
 }
@@ -96,7 +96,7 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 		CollectTimeout: defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
 		Logger:         options.Logger,
 	})
-	if n := guard.CutOff(); n > 0 {
+	if n := guard.Interrupted(); n > 0 {
 		level.Warn(options.Logger).Log("msg", "Calls were cut off with the process before, and may have been billed: their users wait for their interval", "calls", n)
 	}
 	e.registry = e.newRegistry()
@@ -142,7 +142,7 @@ func prepare(cfg *config.Config, logger log.Logger) (*prepared, error) {
 		API:                  justoneapi.New(base, transport),
 		Token:                token.read,
 		MaxAge:               time.Duration(cfg.MaxAge),
-		CallTimeout:          time.Duration(cfg.API.Timeout),
+		RequestTimeout:          time.Duration(cfg.API.Timeout),
 		MaxConcurrency:       cfg.API.MaxConcurrency,
 		MaxRequestsPerSecond: cfg.API.MaxRequestsPerSecond,
 	}
@@ -183,7 +183,7 @@ func (e *Exporter) newRegistry() *prometheus.Registry {
 func (e *Exporter) use(p *prepared) {
 	f := &inForce{
 		config: p.config, text: sync.OnceValues(p.config.Text), zone: p.limits.Zone, token: p.token,
-		view: e.collector.View(), common: prometheus.NewRegistry(), registry: prometheus.NewRegistry(),
+		view: e.collector.Snapshot(), common: prometheus.NewRegistry(), registry: prometheus.NewRegistry(),
 	}
 	f.common.MustRegister(e.registry, f.view.Common())
 	f.registry.MustRegister(e.registry, f.view)

@@ -353,7 +353,7 @@ var badReloads = []string{
 // line of every level, and on disk.
 func TestNoTokenLeaks(t *testing.T) {
 	type scenario struct{ name, config string }
-	api := func(answer justoneapitest.Answer) string {
+	api := func(answer justoneapitest.Response) string {
 		s := newServer(t)
 		s.SetAll(answer)
 		return configFor(s.URL, "  timeout: 300ms\n")

@@ -20,8 +20,8 @@ type Exchange struct {
 	api *API
 }
 
-// Answer answers one request.
-type Answer func(*Exchange)
+// Response answers one request.
+type Response func(*Exchange)
 
 // relation is Bilibili's answer inside the envelope.
 type relation struct {
@@ -43,28 +43,28 @@ type relationData struct {
 
 // Stat is the successful answer: the followers at the time of the call, and
 // the following.
-func Stat(followers Series, following int64) Answer {
+func Stat(followers Series, following int64) Response {
 	return func(x *Exchange) { x.stat(x.WMID, followers(time.Now()), following) }
 }
 
 // OtherUser is a successful answer, for the user mid whoever was asked for.
-func OtherUser(mid int64) Answer {
+func OtherUser(mid int64) Response {
 	return func(x *Exchange) { x.stat(mid, 1, 1) }
 }
 
 // Code is an envelope with a business code other than 0, at HTTP status 200.
-func Code(code int, message string) Answer {
+func Code(code int, message string) Response {
 	return StatusCode(http.StatusOK, code, message)
 }
 
 // StatusCode is an envelope with a business code other than 0, at any HTTP status.
-func StatusCode(status, code int, message string) Answer {
+func StatusCode(status, code int, message string) Response {
 	return func(x *Exchange) { x.envelope(status, code, message, nil) }
 }
 
 // BilibiliCode is a successful, hence billed, envelope around a code of
 // Bilibili's other than 0.
-func BilibiliCode(code int, message string) Answer {
+func BilibiliCode(code int, message string) Response {
 	return func(x *Exchange) {
 		x.envelope(http.StatusOK, 0, "", relation{Code: code, Message: message, TTL: 1})
 	}
@@ -72,7 +72,7 @@ func BilibiliCode(code int, message string) Answer {
 
 // Data is a successful envelope whose member data is the given JSON text, in
 // which {wmid} stands for the user asked for.
-func Data(text string) Answer {
+func Data(text string) Response {
 	return func(x *Exchange) {
 		data := strings.ReplaceAll(text, "{wmid}", strconv.FormatInt(x.WMID, 10))
 		x.envelope(http.StatusOK, 0, "", json.RawMessage(data))
@@ -80,7 +80,7 @@ func Data(text string) Answer {
 }
 
 // Body is a body of any kind, at any HTTP status: a gateway's error page, say.
-func Body(status int, contentType, body string) Answer {
+func Body(status int, contentType, body string) Response {
 	return func(x *Exchange) {
 		x.Header().Set("Content-Type", contentType)
 		x.WriteHeader(status)
@@ -89,7 +89,7 @@ func Body(status int, contentType, body string) Answer {
 }
 
 // Redirect sends the client elsewhere.
-func Redirect(location string) Answer {
+func Redirect(location string) Response {
 	return func(x *Exchange) {
 		x.ResponseWriter.Header().Set("Location", location)
 		x.WriteHeader(http.StatusFound)
@@ -97,7 +97,7 @@ func Redirect(location string) Answer {
 }
 
 // Latency is the answer then, after a while; nothing if the client leaves.
-func Latency(d time.Duration, then Answer) Answer {
+func Latency(d time.Duration, then Response) Response {
 	return func(x *Exchange) {
 		select {
 		case <-x.Context().Done():
@@ -108,17 +108,17 @@ func Latency(d time.Duration, then Answer) Answer {
 }
 
 // Hang never answers; it ends when the client leaves.
-func Hang() Answer {
+func Hang() Response {
 	return func(x *Exchange) { <-x.Context().Done() }
 }
 
 // CutBefore closes the connection without an answer.
-func CutBefore() Answer {
+func CutBefore() Response {
 	return func(*Exchange) { panic(http.ErrAbortHandler) }
 }
 
 // Reset closes the connection without an answer and without good manners.
-func Reset() Answer {
+func Reset() Response {
 	return func(x *Exchange) {
 		conn, _, err := http.NewResponseController(x.ResponseWriter).Hijack()
 		if err != nil {
@@ -133,7 +133,7 @@ func Reset() Answer {
 
 // SwitchProtocols leaves HTTP, and keeps the connection open until the client
 // closes it.
-func SwitchProtocols() Answer {
+func SwitchProtocols() Response {
 	return func(x *Exchange) {
 		conn, buffered, err := http.NewResponseController(x.ResponseWriter).Hijack()
 		if err != nil {
@@ -146,7 +146,7 @@ func SwitchProtocols() Answer {
 }
 
 // CutMiddle promises a whole answer, which is billed, and sends half of it.
-func CutMiddle() Answer {
+func CutMiddle() Response {
 	return func(x *Exchange) {
 		x.api.bill(x.WMID)
 		x.Header().Set("Content-Length", "200")
@@ -160,7 +160,7 @@ func CutMiddle() Answer {
 // answer; on a new connection it is the answer first. It is what a client
 // meets whose kept connection the server has given up, and what tempts
 // [http.Transport] to send a request again.
-func CutReused(first Answer) Answer {
+func CutReused(first Response) Response {
 	return func(x *Exchange) {
 		if x.Reused {
 			panic(http.ErrAbortHandler)
@@ -170,7 +170,7 @@ func CutReused(first Answer) Answer {
 }
 
 // Trickle sends an answer byte by byte and never ends it.
-func Trickle(every time.Duration) Answer {
+func Trickle(every time.Duration) Response {
 	return func(x *Exchange) {
 		x.write(`{"code":0,"message":"`)
 		for x.Context().Err() == nil {
@@ -185,7 +185,7 @@ func Trickle(every time.Duration) Answer {
 }
 
 // Endless sends an answer without an end as fast as the client reads it.
-func Endless() Answer {
+func Endless() Response {
 	return func(x *Exchange) {
 		chunk := strings.Repeat(" ", 1<<14)
 		for x.Context().Err() == nil {
@@ -195,7 +195,7 @@ func Endless() Answer {
 }
 
 // HugeHeader sends a response header of the given number of bytes.
-func HugeHeader(bytes int) Answer {
+func HugeHeader(bytes int) Response {
 	return func(x *Exchange) {
 		x.ResponseWriter.Header().Set("X-Huge", strings.Repeat("x", bytes))
 		x.stat(x.WMID, 1, 1)

@@ -40,8 +40,8 @@ type Account struct {
 // behind a listener. It is safe for concurrent use.
 type API struct {
 	mu        sync.Mutex // protects the following fields
-	answers   map[int64]Answer
-	others    Answer
+	answers   map[int64]Response
+	others    Response
 	account   Account
 	tallies   map[int64]Tally
 	total     Tally
@@ -67,21 +67,21 @@ func (w *window) count(t time.Time, layout string) int {
 // NewAPI returns an API without users, whose account is in good order.
 func NewAPI() *API {
 	return &API{
-		answers: make(map[int64]Answer),
+		answers: make(map[int64]Response),
 		tallies: make(map[int64]Tally),
 		others:  BilibiliCode(-404, "啥都木有"),
 	}
 }
 
 // Set makes answer the answer for one user from now on.
-func (a *API) Set(wmid int64, answer Answer) {
+func (a *API) Set(wmid int64, answer Response) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.answers[wmid] = answer
 }
 
 // SetAll makes answer the answer for every user from now on.
-func (a *API) SetAll(answer Answer) {
+func (a *API) SetAll(answer Response) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.answers)
@@ -120,11 +120,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		wmid = 0
 	}
 	x := &Exchange{ResponseWriter: w, Request: r, WMID: wmid, Reused: reused(r), api: a}
-	a.answer(x)(x)
+	a.response(x)(x)
 }
 
-// answer counts a request and chooses its answer.
-func (a *API) answer(x *Exchange) Answer {
+// response counts a request and chooses its answer.
+func (a *API) response(x *Exchange) Response {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()

@@ -11,7 +11,7 @@ import (
 // Fault is a way in which the API can fail.
 type Fault struct {
 	Name   string
-	Answer Answer
+	Answer Response
 	Code   string // the label value of upstream_error_code that it must cause
 	Slow   bool   // whether it lasts until the client gives up
 }

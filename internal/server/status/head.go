@@ -108,7 +108,7 @@ func shortestInterval(data Data) time.Duration {
 	if len(data.Users) == 0 {
 		return 0
 	}
-	return slices.MinFunc(data.Users, func(a, b collector.UserState) int { return cmp.Compare(a.State.Interval, b.State.Interval) }).State.Interval
+	return slices.MinFunc(data.Users, func(a, b collector.UserSnapshot) int { return cmp.Compare(a.State.Interval, b.State.Interval) }).State.Interval
 }
 
 func nextProbe(data Data) string {

@@ -21,8 +21,8 @@ type Data struct {
 	Now        time.Time
 	Started    time.Time
 	LastScrape time.Time // zero before the first
-	Users      []collector.UserState
-	Account    quota.Status
+	Users      []collector.UserSnapshot
+	Account    quota.Account
 	Zone       *time.Location // whose midnight begins the quota day
 	Version    string
 	Metrics    string // path of the metrics, without a slash before it

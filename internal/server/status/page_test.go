@@ -23,28 +23,28 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 func minutesAgo(minutes int) time.Time { return now.Add(time.Duration(-minutes) * time.Minute) }
 
 // user returns a user with an interval of 15 minutes and a value of some age.
-func user(wmid int64, name string, followers int64, age int) collector.UserState {
-	return collector.UserState{
-		User: collector.User{WMID: wmid, Name: name}, Shown: true,
-		State: quota.State{
+func user(wmid int64, name string, followers int64, age int) collector.UserSnapshot {
+	return collector.UserSnapshot{
+		User: collector.User{WMID: wmid, Name: name}, Exposed: true,
+		State: quota.UserState{
 			User:     quota.User{WMID: wmid},
-			Outcome:  quota.Outcome{Value: quota.Value{Followers: followers, Following: 7, At: minutesAgo(age)}, Ended: true},
+			Outcome:  quota.Outcome{Value: quota.Value{Followers: followers, Following: 7, At: minutesAgo(age)}, Completed: true},
 			Interval: 15 * time.Minute, Due: minutesAgo(age - 15),
 		},
 	}
 }
 
 // failed returns a user whose latest call failed.
-func failed(u collector.UserState, code, detail string) collector.UserState {
-	u.State.Last = quota.Result{Verdict: quota.Wait, Code: code, Bilibili: strings.HasPrefix(code, "-"), Detail: detail}
+func failed(u collector.UserSnapshot, code, detail string) collector.UserSnapshot {
+	u.State.Last = quota.Result{Verdict: quota.VerdictWait, Code: code, Bilibili: strings.HasPrefix(code, "-"), Detail: detail}
 	return u
 }
 
 // dataOf returns the data of a healthy exporter.
-func dataOf(users ...collector.UserState) Data {
+func dataOf(users ...collector.UserSnapshot) Data {
 	return Data{
 		Now: now, Started: minutesAgo(300), LastScrape: now.Add(-20 * time.Second), Users: users,
-		Account: quota.Status{Limit: 2000, Used: 1500, Remaining: 500, Reset: now.Add(4 * time.Hour), Ratio: 1},
+		Account: quota.Account{Limit: 2000, Used: 1500, Remaining: 500, Reset: now.Add(4 * time.Hour), Ratio: 1},
 		Zone:    time.FixedZone("Asia/Shanghai", 8*3600), Version: "1.2.3", Metrics: "metrics",
 	}
 }
@@ -99,7 +99,7 @@ func TestVerdict(t *testing.T) {
 			"Partly working: 1 of 2 users failing", `-404: Bilibili: no such user: message "啥都木有" Check the WMID`,
 		}},
 		{"all failing", func(d *Data) {
-			d.Users = []collector.UserState{failed(user(1, "one", 10, 5), "timeout", "")}
+			d.Users = []collector.UserSnapshot{failed(user(1, "one", 10, 5), "timeout", "")}
 		}, []string{"Not working: 1 of 1 user failing", "timeout: no answer in time Nothing to do if it passes."}},
 		{"code of both", func(d *Data) {
 			d.Users[0] = failed(d.Users[0], "303", "")
@@ -113,10 +113,10 @@ func TestVerdict(t *testing.T) {
 			d.Users[0].State.Interval = 20 * time.Second
 		}, []string{"Working Users 2 fresh"}},
 		{"being asked", func(d *Data) {
-			d.Users[0].State = quota.State{Running: true, Started: now, Due: now.Add(time.Minute)}
+			d.Users[0].State = quota.UserState{InFlight: true, Started: now, Due: now.Add(time.Minute)}
 		}, []string{"Starting: 1 of 2 users waiting", "waiting one 1 being asked fresh two"}},
 		{"cut off", func(d *Data) {
-			d.Users[0].State = quota.State{Started: minutesAgo(1), Due: now.Add(14 * time.Minute)}
+			d.Users[0].State = quota.UserState{Started: minutesAgo(1), Due: now.Add(14 * time.Minute)}
 		}, []string{"waiting one 1 in 14 min The answer was lost: the process ended before it came. Nothing to do"}},
 		{"much stretched", func(d *Data) {
 			d.Account.Ratio = 480
@@ -127,37 +127,37 @@ func TestVerdict(t *testing.T) {
 		}},
 		{"too old", func(d *Data) {
 			d.Users[0] = user(1, "one", 10, 3*24*60)
-			d.Users[0].Shown = false
+			d.Users[0].Exposed = false
 		}, []string{"1 of 2 users stale", "3 d too old: not on the metrics page"}},
 		{"paused", func(d *Data) {
-			d.Account.Pause = quota.Pause{Reason: quota.DailyQuota, Resume: now.Add(12*time.Minute + time.Second)}
+			d.Account.Pause = quota.Pause{Reason: quota.ReasonDailyQuota, Resume: now.Add(12*time.Minute + time.Second)}
 		}, []string{
 			"Partly working: calls are paused Calls are paused: the daily quota is used up (303). The next scrape after 20:12 in Asia/Shanghai, in 13 min probes whether they can go on. Calls go on by themselves",
 			"5 min in 13 min",
 		}},
-		{"paused, probe due", func(d *Data) { d.Account.Pause = quota.Pause{Reason: quota.Token, Resume: now} },
+		{"paused, probe due", func(d *Data) { d.Account.Pause = quota.Pause{Reason: quota.ReasonToken, Resume: now} },
 			[]string{"Calls are paused: the token is invalid or inactive (100). The next scrape probes whether they can go on. Write a valid token"}},
 		{"budget used up", func(d *Data) { d.Account.Used, d.Account.Remaining, d.Account.Ratio = 2001, 0, 2.5 }, []string{
 			"Partly working: today’s budget is used up Today’s budget is used up: calls go on at 00:00 in Asia/Shanghai, in 4 h. Raise quota.daily_limit",
 			"2,001 of 2,000 requests used, 0 left A new day begins at 00:00 in Asia/Shanghai, in 4 h. Scrapes", "5 min in 4 h",
 		}},
-		{"no limit", func(d *Data) { d.Account = quota.Status{Used: 1, Reset: now.Add(time.Minute), Ratio: 1} }, []string{"1 request today; no daily limit is configured"}},
+		{"no limit", func(d *Data) { d.Account = quota.Account{Used: 1, Reset: now.Add(time.Minute), Ratio: 1} }, []string{"1 request today; no daily limit is configured"}},
 		{"never scraped", func(d *Data) { d.LastScrape = time.Time{} }, []string{
 			"Partly working: nobody scrapes Nobody has scraped for 5 h. Nothing is asked without a scrape.", "No scrape since the start, 5 h ago.",
 		}},
 		{"just started", func(d *Data) {
-			d.LastScrape, d.Started, d.Users = time.Time{}, minutesAgo(1), []collector.UserState{{User: collector.User{WMID: 1, Name: "one"}}}
+			d.LastScrape, d.Started, d.Users = time.Time{}, minutesAgo(1), []collector.UserSnapshot{{User: collector.User{WMID: 1, Name: "one"}}}
 		}, []string{"Waiting for the first scrape Users 0 fresh 0 stale 0 failing 1 waiting", "waiting one 1 next scrape"}},
-		{"starting", func(d *Data) { d.Users[0].State = quota.State{} }, []string{"Starting: 1 of 2 users waiting"}},
+		{"starting", func(d *Data) { d.Users[0].State = quota.UserState{} }, []string{"Starting: 1 of 2 users waiting"}},
 		{"scraped rarely, as configured", func(d *Data) {
 			d.LastScrape, d.Users = minutesAgo(16), d.Users[:1]
 			d.Users[0].State.Interval = time.Hour
 		}, []string{"Working Users 1 fresh"}},
 		{"paused, and no value", func(d *Data) {
-			d.Account.Pause, d.Users = quota.Pause{Reason: quota.Balance, Resume: now}, []collector.UserState{failed(user(1, "one", 1, 1), "601", "")}
+			d.Account.Pause, d.Users = quota.Pause{Reason: quota.ReasonBalance, Resume: now}, []collector.UserSnapshot{failed(user(1, "one", 1, 1), "601", "")}
 		}, []string{"Not working: calls are paused"}},
 		{"paused, and the budget used up", func(d *Data) {
-			d.Account.Pause, d.Account.Remaining = quota.Pause{Reason: quota.RateLimit, Resume: now.Add(30 * time.Second)}, 0
+			d.Account.Pause, d.Account.Remaining = quota.Pause{Reason: quota.ReasonRateLimit, Resume: now.Add(30 * time.Second)}, 0
 		}, []string{"The next scrape after 00:00 in Asia/Shanghai, in 4 h probes"}},
 		{"no longer scraped", func(d *Data) { d.LastScrape = minutesAgo(16) }, []string{"Partly working: nobody scrapes Nobody has scraped for 16 min."}},
 		{"reload failed", func(d *Data) { d.ReloadError = "b.yml:3: users: <x>" }, []string{"Working, but look at this The latest reload failed: b.yml:3: users: <x> Mend it"}},
@@ -187,9 +187,9 @@ func rowNames(page string) string {
 
 // TestQuery sorts, filters, searches and turns pages.
 func TestQuery(t *testing.T) {
-	a, b, c, d := user(40, "Anna", 100, 40), user(30, "ben", 3000, 1), user(20, "Cora", 20, 2), collector.UserState{User: collector.User{WMID: 10, Name: "dora"}}
-	b.State.Former = quota.Value{Followers: 3010, At: minutesAgo(16)}
-	c.State.Former = quota.Value{Followers: 15, At: minutesAgo(17)}
+	a, b, c, d := user(40, "Anna", 100, 40), user(30, "ben", 3000, 1), user(20, "Cora", 20, 2), collector.UserSnapshot{User: collector.User{WMID: 10, Name: "dora"}}
+	b.State.Previous = quota.Value{Followers: 3010, At: minutesAgo(16)}
+	c.State.Previous = quota.Value{Followers: 15, At: minutesAgo(17)}
 	c = failed(c, "301", "")
 	d.State.WMID = 10
 	data := dataOf(a, b, c, d)
@@ -231,7 +231,7 @@ func TestQuery(t *testing.T) {
 
 // TestPages turns pages through 250 users.
 func TestPages(t *testing.T) {
-	var users []collector.UserState
+	var users []collector.UserSnapshot
 	for i := range 250 {
 		users = append(users, user(int64(i+1), fmt.Sprintf("u%d", i+1), int64(i), 1))
 	}

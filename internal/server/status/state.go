@@ -38,14 +38,14 @@ const lateness = 5 * time.Minute
 
 // stateOf returns how a user fares. A value is stale long before it is too old
 // to be exposed.
-func stateOf(user collector.UserState, now time.Time) state {
+func stateOf(user collector.UserSnapshot, now time.Time) state {
 	s := user.State
 	switch {
-	case !s.Ended:
+	case !s.Completed:
 		return waiting
-	case s.Last.Verdict != quota.Success:
+	case s.Last.Verdict != quota.VerdictSuccess:
 		return failing
-	case !user.Shown || now.Sub(s.Value.At) > s.Interval+max(s.Interval, lateness):
+	case !user.Exposed || now.Sub(s.Value.At) > s.Interval+max(s.Interval, lateness):
 		return stale
 	default:
 		return fresh

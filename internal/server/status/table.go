@@ -17,7 +17,7 @@ const perPage = 100
 
 // entry is a user of whom the table can show a row.
 type entry struct {
-	collector.UserState
+	collector.UserSnapshot
 	state state
 	next  time.Time // when the next call may begin
 }
@@ -35,7 +35,7 @@ func entriesOf(data Data) []*entry {
 
 // nextCall returns when the next call for a user may begin, as far as is known
 // now: when a new quota day begins, no interval is stretched as today.
-func nextCall(data Data, user collector.UserState) time.Time {
+func nextCall(data Data, user collector.UserSnapshot) time.Time {
 	due := user.State.Due
 	if reset := data.Account.Reset; due.After(reset) {
 		unstretched := user.State.Started.Add(time.Duration(float64(user.State.Interval) / data.Account.Ratio))
@@ -53,7 +53,7 @@ func (e *entry) matches(q query) bool {
 		strings.Contains(strconv.FormatInt(e.User.WMID, 10), q.search)
 }
 
-func (e *entry) change() int64 { return e.State.Value.Followers - e.State.Former.Followers }
+func (e *entry) change() int64 { return e.State.Value.Followers - e.State.Previous.Followers }
 
 // code returns the code of the latest call, empty if that did not fail.
 func (e *entry) code() string {
@@ -92,7 +92,7 @@ var columns = []column{
 
 func never(*entry) bool           { return false }
 func withoutValue(e *entry) bool  { return e.State.Value.At.IsZero() }
-func withoutFormer(e *entry) bool { return e.State.Former.At.IsZero() }
+func withoutFormer(e *entry) bool { return e.State.Previous.At.IsZero() }
 func withoutCode(e *entry) bool   { return e.code() == "" }
 
 // columnNamed returns a column, nil if there is none of that name.
@@ -141,12 +141,12 @@ type row struct {
 }
 
 func rowOf(data Data, e *entry) row {
-	value, former := e.State.Value, e.State.Former
+	value, former := e.State.Value, e.State.Previous
 	r := row{State: e.state, Meaning: meanings[e.state], Name: e.User.Name, WMID: e.User.WMID, Next: nextOf(data, e)}
 	if !withoutValue(e) {
 		r.Followers, r.Following = number(value.Followers), number(value.Following)
 		r.Age = momentOf(value.At, span(data.Now.Sub(value.At)))
-		r.Dropped = !e.Shown
+		r.Dropped = !e.Exposed
 	}
 	if !withoutFormer(e) {
 		r.Change = signed(e.change())
@@ -167,7 +167,7 @@ func troubleOf(data Data, e *entry) (trouble, advice string) {
 			trouble += ": " + s.Last.Detail
 		}
 		return trouble, kind.Advice
-	case s.Running:
+	case s.InFlight:
 		return "", ""
 	case e.state == waiting && !s.Started.IsZero():
 		return "The answer was lost: the process ended before it came.", "Nothing to do: it may have been billed, so the user waits for the interval."
@@ -181,7 +181,7 @@ func troubleOf(data Data, e *entry) (trouble, advice string) {
 // nextOf says when the next call comes.
 func nextOf(data Data, e *entry) moment {
 	switch {
-	case e.State.Running:
+	case e.State.InFlight:
 		return moment{Text: "being asked"}
 	case !e.next.After(data.Now):
 		return moment{Text: "next scrape"}

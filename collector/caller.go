@@ -22,6 +22,7 @@ const slowRecord = 5 * time.Second
 type caller struct {
 	guard    *quota.Guard
 	requests *requestMetrics
+	advice   func(justoneapi.Kind) string
 	logger   log.Logger
 	base     context.Context //nolint:containedctx // of calls, which belong to no scrape
 	lines    *rate.Limiter   // of the log, about single users: an outage concerns all of them
@@ -30,7 +31,7 @@ type caller struct {
 
 func newCaller(base context.Context, config Config, requests *requestMetrics) *caller {
 	return &caller{
-		guard: config.Guard, requests: requests, logger: config.Logger, base: base,
+		guard: config.Guard, requests: requests, advice: config.Advice, logger: config.Logger, base: base,
 		lines: rate.NewLimiter(rate.Every(6*time.Second), 20),
 	}
 }
@@ -123,7 +124,7 @@ func (c *caller) log(user User, change quota.Transition, failure *justoneapi.Err
 			at = c.sparingly(level.Warn)
 		}
 		at(logger).Log("msg", "Fetching user failed", "code", failure.Code, "err", failure, "billed", failure.Billing,
-			"advice", failure.Advice, "next_call", formatTime(change.Next))
+			"advice", c.advice(failure.Kind), "next_call", formatTime(change.Next))
 	}
 }
 
@@ -156,7 +157,7 @@ func (c *caller) logPause(change quota.Transition, failure *justoneapi.Error) {
 		level.Info(c.logger).Log("msg", "Calls stay paused for the account", "reason", after.Reason, "err", failure, "next_probe", formatTime(change.Next))
 	default:
 		level.Warn(c.logger).Log("msg", "Calls are paused for the account", "reason", after.Reason, "err", failure,
-			"advice", justoneapi.ExplainReason(justoneapi.Reason(after.Reason)).Advice, "next_probe", formatTime(change.Next))
+			"advice", c.advice(failure.Kind), "next_probe", formatTime(change.Next))
 	}
 }
 

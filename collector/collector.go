@@ -36,7 +36,7 @@ type Settings struct {
 	Users []User                  // each WMID once
 
 	MaxAge               time.Duration // a value older than this is not exposed
-	RequestTimeout          time.Duration // of one call
+	RequestTimeout       time.Duration // of one call
 	MaxConcurrency       int           // calls at a time
 	MaxRequestsPerSecond float64       // calls begun in a second
 }
@@ -46,6 +46,7 @@ type Config struct {
 	Settings
 	Guard          *quota.Guard // for the same users
 	CollectTimeout time.Duration
+	Advice         func(justoneapi.Kind) string // what to do about a failure, for the log
 	Logger         log.Logger
 }
 

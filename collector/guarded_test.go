@@ -239,12 +239,12 @@ func TestPauseLog(t *testing.T) {
 		token = "new"
 		scrape(c, time.Second)
 		got := lines.notable()
-		want := `level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:05:00Z
+		want := `level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:05:00Z
 level=info msg="Calls stay paused for the account" reason=token err="100: the token is dead" next_probe=2000-01-01T00:15:00Z
 level=info msg="Calls go on" paused_for=token
-level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:35:00Z
+level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:35:00Z
 level=info msg="Calls go on: the token has changed"
-level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="Write a valid token into api.token_file, or into api.token and reload: another token ends the pause at once." next_probe=2000-01-01T00:35:00Z`
+level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:35:00Z`
 		if strings.Join(got, "\n") != want {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
 		}

@@ -149,6 +149,7 @@ func newCollector(t *testing.T, api collector.API, users []collector.User, chang
 	config := collector.Config{
 		Settings: settingsFor(api, users), Guard: quota.New(quota.Config{Limits: limitsFor(users)}),
 		CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
+		Advice: func(justoneapi.Kind) string { return "do this" },
 	}
 	for _, change := range change {
 		change(&config)

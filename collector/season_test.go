@@ -358,6 +358,7 @@ func (w *world) newCollector(store *memoryStore) *collector.Collector {
 			Store:  store, Records: store.contents(),
 		}),
 		CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
+		Advice: func(justoneapi.Kind) string { return "do this" },
 	})
 }
 

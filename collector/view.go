@@ -31,8 +31,8 @@ func newView(s *settings, guard *quota.Guard, requests *requestMetrics) *Snapsho
 
 // UserSnapshot is what is known of a user at a moment.
 type UserSnapshot struct {
-	User  User
-	State quota.UserState
+	User    User
+	State   quota.UserState
 	Exposed bool // whether the value is there and young enough to be exposed
 }
 

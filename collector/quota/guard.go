@@ -53,8 +53,8 @@ type User struct {
 
 // Guard decides which users are due. It is safe for concurrent use.
 type Guard struct {
-	now    func() time.Time
-	store  Store
+	now         func() time.Time
+	store       Store
 	interrupted int // calls that the process before left running
 
 	mu            sync.Mutex // protects the following fields
@@ -102,8 +102,8 @@ type Result struct {
 
 // DueUser is a call that may be made.
 type DueUser struct {
-	WMID    int64
-	At      time.Time // not before; zero for a user that was never asked about
+	WMID     int64
+	At       time.Time // not before; zero for a user that was never asked about
 	TimedOut bool      // whether the user's latest call got no answer in time
 }
 
@@ -121,18 +121,18 @@ const (
 
 // Outcome is what a user's completed calls have come to.
 type Outcome struct {
-	Value   Value  // the latest
+	Value     Value  // the latest
 	Previous  Value  // before Value
-	Last    Result // how the latest completed call ended
-	Completed   bool   // whether a call has completed yet
-	Failing string // code of the latest completed call that did not refuse the account; empty for a success
+	Last      Result // how the latest completed call ended
+	Completed bool   // whether a call has completed yet
+	Failing   string // code of the latest completed call that did not refuse the account; empty for a success
 }
 
 // UserState is what is known of a user at a moment.
 type UserState struct {
 	User
 	Outcome
-	InFlight  bool          // whether a call runs
+	InFlight bool          // whether a call runs
 	Started  time.Time     // when the latest call began, and was not refused; zero before the first
 	Interval time.Duration // in force now, stretched
 	Due      time.Time     // when the next call may start as far as the user is concerned; zero before the first

@@ -168,7 +168,7 @@ func TestOneProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
 	g := s.guard()
 	call(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1 hangs
-	call(g, refused(quota.ReasonToken))                                                // 2
+	call(g, refused(quota.ReasonToken))                                                 // 2
 	s.add(2 * time.Hour)
 	if got := due(g, 4); got != "2" {
 		t.Fatalf("got %q due, want one user, and not the one who hangs", got)

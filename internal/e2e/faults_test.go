@@ -31,6 +31,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
 const (
@@ -249,7 +250,7 @@ func (s *subject) check(t *testing.T, u *user) {
 	}
 	if !slices.ContainsFunc(strings.Split(s.page, "</tr>"), func(row string) bool {
 		return strings.Contains(row, fmt.Sprintf(">%d</td>", u.wmid)) && strings.Contains(row, u.fault.Code+": "+html.EscapeString(kind.Meaning)) &&
-			strings.Contains(row, html.EscapeString(kind.Advice))
+			strings.Contains(row, html.EscapeString(advice.For(kind)))
 	}) {
 		t.Errorf("the status page lacks user %d, or meaning or advice of code %s", u.wmid, u.fault.Code)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
 // FillVersion fills in the version of a binary that was built without ldflags,
@@ -94,6 +95,7 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 		Settings:       p.settings,
 		Guard:          guard,
 		CollectTimeout: defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
+		Advice:         advice.For,
 		Logger:         options.Logger,
 	})
 	if n := guard.Interrupted(); n > 0 {
@@ -142,7 +144,7 @@ func prepare(cfg *config.Config, logger log.Logger) (*prepared, error) {
 		API:                  justoneapi.New(base, transport),
 		Token:                token.read,
 		MaxAge:               time.Duration(cfg.MaxAge),
-		RequestTimeout:          time.Duration(cfg.API.Timeout),
+		RequestTimeout:       time.Duration(cfg.API.Timeout),
 		MaxConcurrency:       cfg.API.MaxConcurrency,
 		MaxRequestsPerSecond: cfg.API.MaxRequestsPerSecond,
 	}

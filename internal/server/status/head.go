@@ -9,6 +9,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
 // longSilence is how long without a scrape is no longer usual.
@@ -69,7 +70,7 @@ func problemsOf(data Data) []problem {
 	a := data.Account
 	if a.Pause.Reason != "" {
 		kind := justoneapi.ExplainReason(justoneapi.Reason(a.Pause.Reason))
-		add("calls are paused", fmt.Sprintf("Calls are paused: %s (%s). %s", kind.Meaning, kind.Code, nextProbe(data)), kind.Advice)
+		add("calls are paused", fmt.Sprintf("Calls are paused: %s (%s). %s", kind.Meaning, kind.Code, nextProbe(data)), advice.For(kind))
 	}
 	switch {
 	case a.Limit > 0 && a.Remaining == 0:

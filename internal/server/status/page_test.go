@@ -100,7 +100,7 @@ func TestVerdict(t *testing.T) {
 		}},
 		{"all failing", func(d *Data) {
 			d.Users = []collector.UserSnapshot{failed(user(1, "one", 10, 5), "timeout", "")}
-		}, []string{"Not working: 1 of 1 user failing", "timeout: no answer in time Nothing to do if it passes."}},
+		}, []string{"Not working: 1 of 1 user failing", "timeout: no answer in time No action is needed if it passes."}},
 		{"code of both", func(d *Data) {
 			d.Users[0] = failed(d.Users[0], "303", "")
 			d.Users[0].State.Last.Bilibili = true
@@ -132,7 +132,7 @@ func TestVerdict(t *testing.T) {
 		{"paused", func(d *Data) {
 			d.Account.Pause = quota.Pause{Reason: quota.ReasonDailyQuota, Resume: now.Add(12*time.Minute + time.Second)}
 		}, []string{
-			"Partly working: calls are paused Calls are paused: the daily quota is used up (303). The next scrape after 20:12 in Asia/Shanghai, in 13 min probes whether they can go on. Calls go on by themselves",
+			"Partly working: calls are paused Calls are paused: the daily quota is used up (303). The next scrape after 20:12 in Asia/Shanghai, in 13 min probes whether they can go on. Requests resume",
 			"5 min in 13 min",
 		}},
 		{"paused, probe due", func(d *Data) { d.Account.Pause = quota.Pause{Reason: quota.ReasonToken, Resume: now} },

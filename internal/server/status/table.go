@@ -10,6 +10,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
 // perPage is how many users a page shows.
@@ -157,7 +158,7 @@ func rowOf(data Data, e *entry) row {
 }
 
 // troubleOf says what is wrong with a user, and what to do about it.
-func troubleOf(data Data, e *entry) (trouble, advice string) {
+func troubleOf(data Data, e *entry) (trouble, remedy string) {
 	s := e.State
 	switch {
 	case e.state == failing:
@@ -166,7 +167,7 @@ func troubleOf(data Data, e *entry) (trouble, advice string) {
 		if s.Last.Detail != "" {
 			trouble += ": " + s.Last.Detail
 		}
-		return trouble, kind.Advice
+		return trouble, advice.For(kind)
 	case s.InFlight:
 		return "", ""
 	case e.state == waiting && !s.Started.IsZero():

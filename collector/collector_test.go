@@ -103,7 +103,7 @@ func TestCollect(t *testing.T) {
 		api := newFakeAPI(after(3 * time.Second))
 		c := newCollector(t, api, users(2))
 		got := gather(t, c, "bilibili_followers")
-		if want := "# HELP bilibili_followers Followers of the user, as last obtained; cached by the exporter between calls.\n" +
+		if want := "# HELP bilibili_followers Number of followers, cached by the exporter between requests.\n" +
 			"# TYPE bilibili_followers gauge\nbilibili_followers{wmid=\"1\"} 10\nbilibili_followers{wmid=\"2\"} 20\n"; got != want {
 			t.Errorf("got %s", got)
 		}

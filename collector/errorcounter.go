@@ -9,10 +9,9 @@ import (
 )
 
 const (
-	// maxCodes is how many codes upstream_error_code tells apart: codes come
-	// from outside, and each is a series for ever.
+	// maxCodes caps the distinct codes: they come from outside, and each is a series until the process ends.
 	maxCodes = 100
-	// otherCode stands for the codes beyond.
+	// otherCode replaces the codes beyond.
 	otherCode = "other"
 )
 
@@ -24,12 +23,12 @@ type errorCounter struct {
 	codes map[string]bool
 }
 
-// newErrorCounter returns a counter whose known codes are 0.
+// newErrorCounter returns a counter whose documented codes are 0.
 func newErrorCounter() *errorCounter {
 	c := &errorCounter{
 		CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upstream_error_code",
-			Help: "Failed calls by code: the API's or Bilibili's own number, or timeout, network, http_<status>, malformed, mismatch.",
+			Help: "Failed requests by code: the API's or Bilibili's own number, or timeout, network, http_<status>, malformed, mismatch.",
 		}, []string{"code"}),
 		codes: make(map[string]bool),
 	}
@@ -45,7 +44,7 @@ func (c *errorCounter) inc(code string) {
 	c.WithLabelValues(c.label(code)).Inc()
 }
 
-// label returns the label value under which a code is counted.
+// label returns the label value that a code is counted as.
 func (c *errorCounter) label(code string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

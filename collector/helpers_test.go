@@ -21,6 +21,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/refresh"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -127,7 +128,7 @@ func users(n int64) []collector.User {
 }
 
 // settingsFor returns the usual settings.
-func settingsFor(api collector.API, users []collector.User) collector.Settings {
+func settingsFor(api refresh.API, users []collector.User) collector.Settings {
 	return collector.Settings{
 		API: api, Token: func() justoneapi.Token { return justoneapi.NewToken(justoneapitest.Token) }, Users: users,
 		MaxAge: 24 * time.Hour, RequestTimeout: time.Minute, MaxConcurrency: 4, MaxRequestsPerSecond: 1000,
@@ -144,7 +145,7 @@ func limitsFor(users []collector.User) quota.Limits {
 }
 
 // newCollector returns a collector with the usual settings, which change may change.
-func newCollector(t *testing.T, api collector.API, users []collector.User, change ...func(*collector.Config)) *collector.Collector {
+func newCollector(t *testing.T, api refresh.API, users []collector.User, change ...func(*collector.Config)) *collector.Collector {
 	t.Helper()
 	config := collector.Config{
 		Settings: settingsFor(api, users), Guard: quota.New(quota.Config{Limits: limitsFor(users)}),

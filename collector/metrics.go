@@ -21,45 +21,42 @@ func (g gauge) emit(ch chan<- prometheus.Metric, value float64, labels ...string
 	ch <- prometheus.MustNewConstMetric(g.Desc, prometheus.GaugeValue, value, labels...)
 }
 
-// userGauge is a metric that has at most one series for each user, with the
-// label wmid.
+// userGauge is a metric with at most one series for each user, labeled wmid.
 type userGauge struct {
 	name, help string
-	// value returns the user's value, if there is one. Followers and following
-	// are not always shown.
-	value func(s *quota.UserState, shown bool) (value float64, ok bool)
+	// value returns the user's value, if there is one.
+	value func(s *quota.UserState, exposed bool) (value float64, ok bool)
 }
 
-// userGauges are all of them.
 var userGauges = []userGauge{
-	{"bilibili_followers", "Followers of the user, as last obtained; cached by the exporter between calls.",
-		func(s *quota.UserState, shown bool) (float64, bool) { return float64(s.Value.Followers), shown }},
-	{"bilibili_following", "Users whom the user follows, as last obtained; cached by the exporter between calls.",
-		func(s *quota.UserState, shown bool) (float64, bool) { return float64(s.Value.Following), shown }},
-	{"bilibili_last_success_timestamp_seconds", "When the last value of the user was obtained, in Unix time.",
+	{"bilibili_followers", "Number of followers, cached by the exporter between requests.",
+		func(s *quota.UserState, exposed bool) (float64, bool) { return float64(s.Value.Followers), exposed }},
+	{"bilibili_following", "Number of users that the user follows, cached by the exporter between requests.",
+		func(s *quota.UserState, exposed bool) (float64, bool) { return float64(s.Value.Following), exposed }},
+	{"bilibili_last_success_timestamp_seconds", "Time of the last value received, as a Unix timestamp.",
 		func(s *quota.UserState, _ bool) (float64, bool) { return unixSeconds(s.Value.At), !s.Value.At.IsZero() }},
-	{"bilibili_up", "Whether the last completed call for the user gave a value (1) or not (0).",
+	{"bilibili_up", "Whether the last completed request for the user returned a value (1) or not (0).",
 		func(s *quota.UserState, _ bool) (float64, bool) {
 			if failed(s) {
 				return 0, true
 			}
 			return 1, s.Completed
 		}},
-	{"bilibili_user_interval_seconds", "Time between two calls for the user that is in force now, stretch and back-off included.",
+	{"bilibili_user_interval_seconds", "Effective interval between two requests for the user, pacing and backoff included.",
 		func(s *quota.UserState, _ bool) (float64, bool) { return s.Interval.Seconds(), true }},
 }
 
-// failed reports whether the last completed call has failed.
+// failed reports whether the last completed request failed.
 func failed(s *quota.UserState) bool { return s.Completed && s.Last.Verdict != quota.VerdictSuccess }
 
 const (
 	lastErrorName = "bilibili_last_error_info"
-	lastErrorHelp = "1 while the last completed call for the user is a failure, with its code."
+	lastErrorHelp = "1 while the last completed request for the user is a failure, with its code."
 
 	infoName = "bilibili_user_info"
 )
 
-// userMetrics describes the metrics of users that calls change.
+// userMetrics are the metrics of users that requests change.
 type userMetrics struct {
 	gauges    []gauge // of userGauges
 	lastError gauge
@@ -79,10 +76,10 @@ func (m *userMetrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-func (m *userMetrics) emit(ch chan<- prometheus.Metric, state *quota.UserState, shown bool) {
+func (m *userMetrics) emit(ch chan<- prometheus.Metric, state *quota.UserState, exposed bool) {
 	wmid := formatWMID(state.WMID)
 	for i, g := range userGauges {
-		if value, ok := g.value(state, shown); ok {
+		if value, ok := g.value(state, exposed); ok {
 			m.gauges[i].emit(ch, value, wmid)
 		}
 	}
@@ -91,8 +88,7 @@ func (m *userMetrics) emit(ch chan<- prometheus.Metric, state *quota.UserState, 
 	}
 }
 
-// infoMetric is the metric that tells of the users what the configuration says.
-// It is a [prometheus.Collector].
+// infoMetric is bilibili_user_info. It is a [prometheus.Collector].
 type infoMetric struct {
 	gauge
 	labels []string // beside wmid and name
@@ -125,5 +121,5 @@ func (m *infoMetric) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// unixSeconds returns t in Unix time, to the millisecond.
+// unixSeconds returns t as a Unix timestamp, to the millisecond.
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

@@ -10,10 +10,11 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/refresh"
 )
 
 // reload gives a collector other users, and settings that change may change.
-func reload(c *collector.Collector, api collector.API, users []collector.User, change ...func(*collector.Settings)) {
+func reload(c *collector.Collector, api refresh.API, users []collector.User, change ...func(*collector.Settings)) {
 	settings := settingsFor(api, users)
 	for _, change := range change {
 		change(&settings)

@@ -8,7 +8,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
-// requestMetrics measures the calls. It is a [prometheus.Collector].
+// requestMetrics measures the requests. It is a [refresh.Observer] and a [prometheus.Collector].
 type requestMetrics struct {
 	requests, billed prometheus.Counter
 	duration         prometheus.Histogram
@@ -20,20 +20,20 @@ func newRequestMetrics() *requestMetrics {
 	return &requestMetrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bilibili_api_requests_total",
-			Help: "Requests to Just One API, those included that found no connection.",
+			Help: "API requests, including failed connections.",
 		}),
 		billed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bilibili_api_billed_requests_total",
-			Help: "Answers of Just One API that the vendor bills (code 0 or 201).",
+			Help: "API responses that the vendor bills (code 0 or 201).",
 		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "bilibili_api_request_duration_seconds",
-			Help:    "Time that calls of Just One API took, failed ones included.",
+			Help:    "Duration of API requests, including failures.",
 			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 20, 30, 45, 60},
 		}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "bilibili_api_requests_in_flight",
-			Help: "Calls of Just One API that wait for their answer.",
+			Help: "Number of in-flight API requests.",
 		}),
 		errors: newErrorCounter(),
 	}
@@ -57,9 +57,8 @@ func (m *requestMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// begin counts a request that is about to be sent, and returns what to call
-// when it has ended; failure is nil for a success.
-func (m *requestMetrics) begin() (end func(failure *justoneapi.Error)) {
+// RequestStarted implements [refresh.Observer].
+func (m *requestMetrics) RequestStarted() (finished func(failure *justoneapi.Error)) {
 	start := time.Now()
 	m.requests.Inc()
 	m.inFlight.Inc()

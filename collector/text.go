@@ -17,37 +17,35 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// text writes the metrics of users in the text format, byte by byte what a
-// registry would give. But a registry makes, checks, sorts and renders every
-// series, of which there can be many thousands, at every scrape; text only
-// renders. The order, and all that no scrape changes, is prepared.
+// text writes the metrics of users in the text format, byte for byte what a registry would write. A registry creates,
+// checks, sorts and renders every series at every scrape; text only renders. The order, and everything that does not
+// change between scrapes, is prepared.
 type text struct {
 	families []textFamily // by name
 	rank     []int        // of each user among the series of a family
 }
 
-// textFamily is a metric. Its function writes the series of the users, who are
-// sorted by rank.
+// textFamily is a metric. Its function writes the series of the users, which are sorted by rank.
 type textFamily struct {
 	name  string
-	write func(w *bufio.Writer, users []shownState)
+	write func(w *bufio.Writer, users []exposedState)
 }
 
-// shownState is what is known of a user, and whether its value is shown.
-type shownState struct {
+// exposedState is what is known about a user, and whether its value is exposed.
+type exposedState struct {
 	*quota.UserState
-	shown bool
+	exposed bool
 }
 
 func newText(users []User, info *infoMetric) *text {
 	t := &text{rank: make([]int, len(users))}
 	for _, g := range userGauges {
-		t.families = append(t.families, textFamily{g.name, func(w *bufio.Writer, users []shownState) { writeGauge(w, &g, users) }})
+		t.families = append(t.families, textFamily{g.name, func(w *bufio.Writer, users []exposedState) { writeGauge(w, &g, users) }})
 	}
 	constant := render(info)
 	t.families = append(t.families,
 		textFamily{lastErrorName, writeLastErrors},
-		textFamily{infoName, func(w *bufio.Writer, _ []shownState) { w.Write(constant) }}) //nolint:errcheck // kept by w
+		textFamily{infoName, func(w *bufio.Writer, _ []exposedState) { w.Write(constant) }}) //nolint:errcheck // kept by w
 	slices.SortFunc(t.families, func(a, b textFamily) int { return strings.Compare(a.name, b.name) })
 
 	order, wmids := make([]int, len(users)), make([]string, len(users))
@@ -67,7 +65,7 @@ func render(c prometheus.Collector) []byte {
 	registry.MustRegister(c)
 	families, err := registry.Gather()
 	if err != nil {
-		panic(fmt.Sprintf("collector: names and labels of users: %v", err)) // what Settings must not hold
+		panic(fmt.Sprintf("collector: names and labels of users: %v", err)) // Settings must not hold them
 	}
 	var b bytes.Buffer
 	for _, family := range families {
@@ -76,20 +74,19 @@ func render(c prometheus.Collector) []byte {
 	return bytes.Clone(b.Bytes()) // without spare capacity
 }
 
-// WriteText writes v's metrics that have a series for each user, and the given
-// families, in Prometheus' text format: as if the families had been gathered
-// together with v. They are those of [Snapshot.Common] and others, sorted by name.
-// The error is the first of out.
-func (v *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error {
+// WriteText writes the metrics that have a series for each user, and the given families, in Prometheus' text format, as
+// if they had been gathered together. The families are those of [Snapshot.Common] and others, sorted by name. The error
+// is the first of out.
+func (s *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error {
 	w := bufio.NewWriterSize(out, 64<<10)
-	users := v.ranked()
-	own := v.text.families
+	users := s.ranked()
+	own := s.text.families
 	for _, family := range families {
 		for len(own) > 0 && own[0].name < family.GetName() {
 			own[0].write(w, users)
 			own = own[1:]
 		}
-		expfmt.MetricFamilyToText(w, family) //nolint:errcheck // w keeps its own, and the registry has checked the family
+		expfmt.MetricFamilyToText(w, family) //nolint:errcheck // w keeps the error, and the registry has checked the family
 	}
 	for _, family := range own {
 		family.write(w, users)
@@ -97,11 +94,13 @@ func (v *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error 
 	return w.Flush()
 }
 
-// ranked returns what is known of the users, by rank.
-func (v *Snapshot) ranked() []shownState {
-	ranked := make([]shownState, len(v.text.rank))
-	v.each(func(i int, state *quota.UserState, shown bool) { ranked[v.text.rank[i]] = shownState{state, shown} })
-	return slices.DeleteFunc(ranked, func(u shownState) bool { return u.UserState == nil }) // a reload is under way
+// ranked returns the users by rank.
+func (s *Snapshot) ranked() []exposedState {
+	ranked := make([]exposedState, len(s.text.rank))
+	s.each(func(i int, state *quota.UserState, exposed bool) {
+		ranked[s.text.rank[i]] = exposedState{state, exposed}
+	})
+	return slices.DeleteFunc(ranked, func(u exposedState) bool { return u.UserState == nil }) // a reload is in progress
 }
 
 // writeHead writes what comes before the series of a family.
@@ -109,11 +108,11 @@ func writeHead(w *bufio.Writer, name, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 }
 
-func writeGauge(w *bufio.Writer, g *userGauge, users []shownState) {
+func writeGauge(w *bufio.Writer, g *userGauge, users []exposedState) {
 	head := false
 	last, number := math.NaN(), []byte(nil) // users share many values
 	for _, user := range users {
-		value, ok := g.value(user.UserState, user.shown)
+		value, ok := g.value(user.UserState, user.exposed)
 		if !ok {
 			continue
 		}
@@ -137,7 +136,7 @@ func writeGauge(w *bufio.Writer, g *userGauge, users []shownState) {
 var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
 // writeLastErrors writes bilibili_last_error_info, by code first.
-func writeLastErrors(w *bufio.Writer, users []shownState) {
+func writeLastErrors(w *bufio.Writer, users []exposedState) {
 	var failures []*quota.UserState
 	for _, user := range users {
 		if failed(user.UserState) {

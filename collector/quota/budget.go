@@ -2,97 +2,92 @@ package quota
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
-// budget is the daily budget of calls. It belongs to a guard, which locks it.
+// budget is the daily budget of requests. The guard's lock protects it.
 type budget struct {
-	limit int // calls in a day; 0 = no limit
+	limit int // requests in a day; 0 = no limit
 	zone  *time.Location
-	ratio float64 // by which intervals are stretched; at least 1
+	ratio float64 // factor by which intervals are stretched; at least 1
 
-	today *use
-	known []*use // the day before, and those that the clock has jumped away from: a few
+	today *dayUse
+	other *dayUse // the day before today or, after a jump of the clock, the one that it left; nil for none
 }
 
-// use is how many calls were begun in a day, with those that were running when
-// the day began.
-type use struct {
+// dayUse is how many requests were charged to a day: those started in it, and those in flight when it started.
+type dayUse struct {
 	day
-	calls   int
-	first   int  // calls when the day was entered
-	entered bool // by a jump of the clock; else it followed the day before
-	left    bool // by a jump of the clock
+	Requests int  `json:"requests"`
+	Entered  int  `json:"entered"`          // Requests when the clock entered the day, for the last time
+	Jumped   bool `json:"jumped,omitempty"` // whether it entered by a jump and not at midnight
 }
-
-// keepDays is how many days are remembered beside today.
-const keepDays = 4
 
 func newBudget(limit int, zone *time.Location) *budget {
 	return &budget{limit: limit, zone: zone, ratio: 1}
 }
 
-// enter makes sure that today is the day of now, and reports whether it has
-// become another. The given number of calls is running, which count in a day
-// that begins.
+// enterDay makes sure that today is the day of now, and reports whether it has changed. Requests in flight are
+// charged to a day that starts.
 //
-// The clock is not trusted. A day that is known goes on where it was left, with
-// what was spent since in the day that the clock showed in its place. One that
-// it jumps back to, or that overlaps today because the zone is another, starts
-// with what today has used. But when a day has passed from its beginning to its
-// end, what was before it is over.
-func (b *budget) enter(now time.Time, running int) bool {
+// The clock is not trusted. If it returns to the day that it jumped away from, that day continues, charged with what
+// was spent since under other dates. A day that it jumps back to, or that overlaps today because the zone has changed,
+// starts with what today has used.
+func (b *budget) enterDay(now time.Time, inFlight int) (changed bool) {
 	old := b.today
 	if old != nil && old.contains(now) {
 		return false
 	}
-	next := &use{day: dayOf(now, b.zone), calls: running}
+	next := &dayUse{day: dayOf(now, b.zone), Requests: inFlight}
 	b.today = next
 	if old == nil {
 		return true
 	}
-	follows := next.start.Equal(old.end)
-	next.entered = !follows
-	at := slices.IndexFunc(b.known, func(u *use) bool { return u.start.Equal(next.start) })
+	next.Jumped = !next.Start.Equal(old.End)
+	known := b.other != nil && b.other.Start.Equal(next.Start)
 	switch {
-	case follows && !old.entered:
-	case at >= 0:
-		next.calls = max(running, b.known[at].calls) + old.calls - old.first
-	case next.start.Before(old.end):
-		next.calls = max(running, old.calls)
+	case known:
+		next.Jumped = b.other.Jumped
+		next.Requests = max(inFlight, b.other.Requests) + old.Requests - old.Entered
+	case next.Start.Before(old.End):
+		next.Requests = max(inFlight, old.Requests)
 	}
-	next.first = next.calls
-	b.remember(old, follows)
+	next.Entered = next.Requests
+	if known || b.other == nil || !old.Jumped {
+		b.other = old
+	}
 	return true
 }
 
-// remember keeps a day that today has followed, or was jumped to from.
-func (b *budget) remember(old *use, followed bool) {
-	old.left = !followed
-	b.known = slices.DeleteFunc(b.known, func(u *use) bool {
-		return u.start.Equal(old.start) || u.start.Equal(b.today.start) || followed && !old.entered || !followed && !u.left
-	})
-	b.known = append(b.known, old)
-	b.known = b.known[max(0, len(b.known)-keepDays):]
+// refund takes back the charge for a request that started at the given time and is still in flight. If the day has
+// changed since, it was charged to both days.
+func (b *budget) refund(started time.Time) {
+	b.today.Requests = max(0, b.today.Requests-1)
+	if b.today.contains(started) {
+		return
+	}
+	b.today.Entered = max(0, b.today.Entered-1)
+	if b.other != nil && b.other.contains(started) {
+		b.other.Requests = max(0, b.other.Requests-1)
+	}
 }
 
-// remaining returns how many calls are left today.
+// remaining returns how many requests are left today.
 func (b *budget) remaining() int {
 	if b.limit == 0 {
 		return math.MaxInt
 	}
-	return max(0, b.limit-b.today.calls)
+	return max(0, b.limit-b.today.Requests)
 }
 
-// pace spreads what is left of today's calls over what is left of the day.
-// Without a stretch, the users' intervals make demand calls in a second.
+// pace spreads the remaining budget over the rest of the day. Without a stretch, the users' intervals make demand
+// requests per second.
 func (b *budget) pace(now time.Time, demand float64) {
 	switch {
 	case b.limit == 0:
 		b.ratio = 1
 	case b.remaining() > 0: // else the last ratio stays
-		b.ratio = max(1, demand*b.today.end.Sub(now).Seconds()/float64(b.remaining()))
+		b.ratio = max(1, demand*b.today.End.Sub(now).Seconds()/float64(b.remaining()))
 	}
 }
 
@@ -102,9 +97,8 @@ func (b *budget) stretched(interval time.Duration) time.Duration {
 	return time.Duration(min(float64(interval)*b.ratio, float64(century)))
 }
 
-// forfeit counts the elapsed share of today's calls as used: it is not known
-// how many were.
-func (b *budget) forfeit(now time.Time) {
-	elapsed := now.Sub(b.today.start).Seconds() / b.today.length().Seconds()
-	b.today.calls = max(b.today.calls, int(math.Ceil(elapsed*float64(b.limit))))
+// chargeElapsed charges the elapsed share of today's budget, because it is unknown how much was used.
+func (b *budget) chargeElapsed(now time.Time) {
+	elapsed := now.Sub(b.today.Start).Seconds() / b.today.length().Seconds()
+	b.today.Requests = max(b.today.Requests, int(math.Ceil(elapsed*float64(b.limit))))
 }

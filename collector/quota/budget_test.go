@@ -45,13 +45,13 @@ func (s *setup) guard() *quota.Guard {
 	return quota.New(s.config)
 }
 
-// call makes a call for whoever is first in turn, and reports whether there was one.
-func call(g *quota.Guard, result quota.Result) bool {
+// request makes a request for whoever is first in turn, and reports whether there was one.
+func request(g *quota.Guard, result quota.Result) bool {
 	turns := g.Due(0, 1)
-	if len(turns) == 0 || !begin(g, turns[0].WMID) {
+	if len(turns) == 0 || !start(g, turns[0].WMID) {
 		return false
 	}
-	end(g, turns[0].WMID, result)
+	finish(g, turns[0].WMID, result)
 	return true
 }
 
@@ -68,7 +68,7 @@ func TestDailyLimit(t *testing.T) {
 	s.at("2026-11-23 23:00")
 	g := s.guard()
 	for range 10 {
-		call(g, quota.Result{})
+		request(g, quota.Result{})
 	}
 	status := g.Account()
 	if status.Used != 3 || status.Remaining != 0 || status.Limit != 3 || status.Suppressed[quota.SuppressedDailyLimit] != 2*10 {
@@ -77,15 +77,15 @@ func TestDailyLimit(t *testing.T) {
 	if want := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC); !status.Reset.Equal(want) {
 		t.Errorf("got reset %v, want %v", status.Reset, want)
 	}
-	if g.Allows(4) || begin(g, 4) {
+	if g.Allows(4) || start(g, 4) {
 		t.Error("a call over the limit is allowed")
 	}
 	g = s.guard()
-	if call(g, quota.Result{}) {
+	if request(g, quota.Result{}) {
 		t.Error("a restart allows a call over the limit")
 	}
 	s.at("2026-11-24 00:00")
-	if !call(g, quota.Result{}) || g.Account().Used != 1 {
+	if !request(g, quota.Result{}) || g.Account().Used != 1 {
 		t.Errorf("a new day allows no call, or counts it wrongly: %+v", g.Account())
 	}
 }
@@ -97,8 +97,8 @@ func TestMidnight(t *testing.T) {
 		s := newSetup(3, every(time.Minute, 1, 2, 3, 4, 5)...)
 		s.at("2026-11-23 23:59")
 		g := s.guard()
-		begin(g, 1)
-		begin(g, 2)
+		start(g, 1)
+		start(g, 2)
 		s.at("2026-11-24 00:00")
 		if killed {
 			g = s.guard()
@@ -107,10 +107,10 @@ func TestMidnight(t *testing.T) {
 			t.Errorf("killed %v: got %d used at midnight, want 2", killed, got)
 		}
 		if !killed {
-			end(g, 1, quota.Result{})
-			end(g, 2, quota.Result{})
+			finish(g, 1, quota.Result{})
+			finish(g, 2, quota.Result{})
 		}
-		if !call(g, quota.Result{}) || call(g, quota.Result{}) {
+		if !request(g, quota.Result{}) || request(g, quota.Result{}) {
 			t.Errorf("killed %v: want one call of the three left", killed)
 		}
 	}
@@ -127,16 +127,16 @@ func TestRatio(t *testing.T) {
 	if got := ratio(); got != 2 {
 		t.Errorf("at first: got %v, want 192 calls wanted / 96 = 2", got)
 	}
-	begin(g, 1)
-	end(g, 1, quota.Result{})
+	start(g, 1)
+	finish(g, 1, quota.Result{})
 	if got, want := ratio(), 192./95; got != want {
 		t.Errorf("after a call: got %v, want %v", got, want)
 	}
 	if got, want := g.Users()[0].Interval, time.Duration(float64(15*time.Minute)*ratio()); got != want {
 		t.Errorf("got interval %v, want %v", got, want)
 	}
-	begin(g, 2)
-	end(g, 2, quota.Result{Verdict: quota.VerdictBackOff}) // now every 30 minutes
+	start(g, 2)
+	finish(g, 2, quota.Result{Verdict: quota.VerdictBackOff}) // now every 30 minutes
 	if got, want := ratio(), (96.+48)/94; got != want {
 		t.Errorf("with a back-off: got %v, want %v", got, want)
 	}
@@ -148,7 +148,7 @@ func TestRatio(t *testing.T) {
 	g = s.guard() // a restart with other intervals changes nothing of the count
 	for range 3599 {
 		s.add(time.Second)
-		call(g, quota.Result{})
+		request(g, quota.Result{})
 	}
 	if status := g.Account(); status.Used != 96 || status.Remaining != 0 {
 		t.Fatalf("got %+v, want all used", status)
@@ -167,7 +167,7 @@ func TestRatio(t *testing.T) {
 func TestNoLimit(t *testing.T) {
 	s := newSetup(0, every(time.Minute, 1)...)
 	g := s.guard()
-	call(g, quota.Result{})
+	request(g, quota.Result{})
 	if status := g.Account(); status.Used != 1 || status.Limit != 0 || status.Ratio != 1 {
 		t.Errorf("got %+v", status)
 	}
@@ -194,8 +194,8 @@ func TestOverflow(t *testing.T) {
 	s.config.Users[1].MinInterval = 365 * 24 * time.Hour
 	s.at("2026-11-23 00:00")
 	g := s.guard()
-	begin(g, 2)
-	end(g, 2, quota.Result{})
+	start(g, 2)
+	finish(g, 2, quota.Result{})
 	g.Due(0, 1)
 	for _, user := range g.Users() {
 		if user.Interval <= 0 {
@@ -219,7 +219,7 @@ func TestClock(t *testing.T) {
 		}
 		both := func() int {
 			calls := 0
-			for call(g, quota.Result{Followers: 1}) {
+			for request(g, quota.Result{Followers: 1}) {
 				calls++
 			}
 			return calls
@@ -271,7 +271,7 @@ func (s *setup) longestWait(g *quota.Guard, duration time.Duration) time.Duratio
 	var longest time.Duration
 	end, last := s.now.Add(duration), s.now
 	for s.now.Before(end) {
-		for call(g, quota.Result{}) {
+		for request(g, quota.Result{}) {
 			longest = max(longest, s.now.Sub(last))
 			last = s.now
 		}
@@ -339,10 +339,10 @@ func TestClockAroundMidnight(t *testing.T) {
 					g = s.guard()
 				}
 				for range step.spend {
-					if !begin(g, users[0]) {
+					if !start(g, users[0]) {
 						t.Fatalf("%s, restart %v: no call is allowed at %s", name, restart, step.to)
 					}
-					end(g, users[0], quota.Result{})
+					finish(g, users[0], quota.Result{})
 					users = users[1:]
 				}
 			}
@@ -359,10 +359,10 @@ func TestClockAndRestarts(t *testing.T) {
 	for name, result := range map[string]quota.Result{"interval": {}, "pause": refused(quota.ReasonToken)} {
 		s := newSetup(0, every(15*time.Minute, 1)...)
 		s.at("2026-11-23 12:00")
-		call(s.guard(), result)
+		request(s.guard(), result)
 		s.at("2026-11-18 12:00")
 		waited := time.Duration(0)
-		for ; waited < 2*time.Hour && !call(s.guard(), quota.Result{}); waited += 4 * time.Minute {
+		for ; waited < 2*time.Hour && !request(s.guard(), quota.Result{}); waited += 4 * time.Minute {
 			s.add(4 * time.Minute)
 		}
 		if waited > 20*time.Minute {
@@ -377,14 +377,14 @@ func TestMidnightRatio(t *testing.T) {
 	s := newSetup(10, every(time.Hour, 1, 2, 3, 4)...)
 	s.at("2026-11-23 21:30")
 	g := s.guard()
-	for call(g, quota.Result{}) {
+	for request(g, quota.Result{}) {
 	}
 	s.at("2026-11-23 23:59")
 	if got := due(g, 4); got != "1 2 3 4" {
 		t.Fatalf("got %s due", got)
 	}
 	s.at("2026-11-24 00:00")
-	if begin(g, 1) {
+	if start(g, 1) {
 		t.Errorf("a call begins though the interval is now %v", g.Users()[0].Interval)
 	}
 }
@@ -394,9 +394,9 @@ func TestMidnightEnd(t *testing.T) {
 	s := newSetup(3, every(time.Minute, 1, 2)...)
 	s.at("2026-11-23 23:59")
 	g := s.guard()
-	begin(g, 1)
+	start(g, 1)
 	s.at("2026-11-24 00:00")
-	end(g, 1, quota.Result{})
+	finish(g, 1, quota.Result{})
 	if got := s.guard().Account().Used; got != 1 {
 		t.Errorf("after a restart: got %d used, want 1", got)
 	}
@@ -407,7 +407,7 @@ func TestZoneChange(t *testing.T) {
 	s := newSetup(10, every(time.Minute, 1, 2)...)
 	s.at("2026-11-23 12:00")
 	g := s.guard()
-	call(g, quota.Result{})
+	request(g, quota.Result{})
 	s.config.Zone = time.FixedZone("east", 10*60*60)
 	if got := s.guard().Account().Used; got != 1 {
 		t.Errorf("a day that began earlier: got %d used, want 1", got)
@@ -424,8 +424,8 @@ func TestSetLimits(t *testing.T) {
 	s := newSetup(10, every(time.Hour, 1, 2)...)
 	s.at("2026-11-23 12:00")
 	g := s.guard()
-	call(g, quota.Result{})
-	call(g, quota.Result{})
+	request(g, quota.Result{})
+	request(g, quota.Result{})
 	before := g.Account()
 	limits := s.config.Limits
 	for _, test := range []struct {

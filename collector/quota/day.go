@@ -7,7 +7,10 @@ import (
 
 // day is a quota day: from the first instant of a date in some zone up to the
 // first instant of the next.
-type day struct{ start, end time.Time }
+type day struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
 
 // dayOf returns the day that t is in.
 func dayOf(t time.Time, zone *time.Location) day {
@@ -19,9 +22,9 @@ func dayOf(t time.Time, zone *time.Location) day {
 	return day{start, firstInstant(year, month, date+1, zone)}
 }
 
-func (d day) contains(t time.Time) bool { return !t.Before(d.start) && t.Before(d.end) }
+func (d day) contains(t time.Time) bool { return !t.Before(d.Start) && t.Before(d.End) }
 
-func (d day) length() time.Duration { return d.end.Sub(d.start) }
+func (d day) length() time.Duration { return d.End.Sub(d.Start) }
 
 // firstInstant returns when a date begins in a zone, for good if the clock is
 // then set back into the date before. That need not be at 00:00: clocks are set

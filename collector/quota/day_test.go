@@ -44,7 +44,7 @@ func TestDayOf(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := dayOf(at, location(t, test.zone))
-			if got := d.start.UTC().Format(layout); got != test.start || d.length() != test.length {
+			if got := d.Start.UTC().Format(layout); got != test.start || d.length() != test.length {
 				t.Errorf("got %s for %v, want %s for %v", got, d.length(), test.start, test.length)
 			}
 		})
@@ -65,16 +65,16 @@ func TestDays(t *testing.T) {
 		}
 		d := dayOf(at, zone)
 		if !d.contains(at) {
-			t.Errorf("%v is not in its day from %v to %v", at, d.start, d.end)
+			t.Errorf("%v is not in its day from %v to %v", at, d.Start, d.End)
 		}
 		if length := d.length(); length < 20*time.Hour || length > 28*time.Hour {
 			t.Errorf("%v is in a day of %v", at, length)
 		}
-		if next := dayOf(d.end, zone); !next.start.Equal(d.end) {
-			t.Errorf("the day after %v begins at %v", d.end, next.start)
+		if next := dayOf(d.End, zone); !next.Start.Equal(d.End) {
+			t.Errorf("the day after %v begins at %v", d.End, next.Start)
 		}
-		if previous := dayOf(d.start.Add(-1), zone); !previous.end.Equal(d.start) {
-			t.Errorf("the day before %v ends at %v", d.start, previous.end)
+		if previous := dayOf(d.Start.Add(-1), zone); !previous.End.Equal(d.Start) {
+			t.Errorf("the day before %v ends at %v", d.Start, previous.End)
 		}
 	})
 }

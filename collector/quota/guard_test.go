@@ -22,14 +22,14 @@ func newGuard(c *clock, users ...quota.User) *quota.Guard {
 	return quota.New(quota.Config{Limits: quota.Limits{Users: users, RetryInterval: time.Minute, Zone: time.UTC}, Now: func() time.Time { return c.now }})
 }
 
-// begin reports whether a call begins.
-func begin(g *quota.Guard, wmid int64) bool {
+// start reports whether a request starts.
+func start(g *quota.Guard, wmid int64) bool {
 	_, ok := g.Start(wmid)
 	return ok
 }
 
-// end ends a call, and waits until that is shown.
-func end(g *quota.Guard, wmid int64, result quota.Result) quota.Transition {
+// finish ends a request.
+func finish(g *quota.Guard, wmid int64, result quota.Result) quota.Transition {
 	change, recorded := g.Finish(wmid, result)
 	recorded(context.Background())
 	return change
@@ -79,16 +79,16 @@ func TestIntervals(t *testing.T) {
 			c := newClock()
 			g := newGuard(c, quota.User{WMID: 1, MinInterval: test.minInterval})
 			for i, verdict := range test.verdicts {
-				if !begin(g, 1) {
+				if !start(g, 1) {
 					t.Fatalf("call %d: refused when due", i)
 				}
 				c.add(3 * time.Second) // the call takes a while, which does not count
-				end(g, 1, quota.Result{Verdict: verdict})
+				finish(g, 1, quota.Result{Verdict: verdict})
 				if got := g.Users()[0].Interval; got != test.want[i] {
 					t.Errorf("call %d: got interval %v, want %v", i, got, test.want[i])
 				}
 				c.add(test.want[i] - 3*time.Second - time.Nanosecond)
-				if begin(g, 1) {
+				if start(g, 1) {
 					t.Fatalf("call %d: allowed a moment too early", i)
 				}
 				c.add(time.Nanosecond)
@@ -105,7 +105,7 @@ func TestDueOrder(t *testing.T) {
 	}
 	for _, wmid := range []int64{3, 1, 5} {
 		g.Start(wmid)
-		end(g, wmid, quota.Result{})
+		finish(g, wmid, quota.Result{})
 		c.add(time.Minute)
 	}
 	c.add(20 * time.Minute)
@@ -123,10 +123,10 @@ func TestDueAhead(t *testing.T) {
 	g := newGuard(c, every(15*time.Minute, 1, 2, 3, 4)...)
 	for wmid := range int64(4) {
 		g.Start(wmid + 1)
-		end(g, wmid+1, quota.Result{})
+		finish(g, wmid+1, quota.Result{})
 		c.add(300 * time.Millisecond)
 	}
-	start := c.now
+	last := c.now
 	c.add(15*time.Minute - 1200*time.Millisecond - time.Second - time.Nanosecond)
 	for _, step := range []struct {
 		add   time.Duration
@@ -143,10 +143,10 @@ func TestDueAhead(t *testing.T) {
 	} {
 		c.add(step.add)
 		if got := due(g, step.ahead); got != step.want {
-			t.Errorf("%v after the last call, %d ahead: got %q, want %q", c.now.Sub(start), step.ahead, got, step.want)
+			t.Errorf("%v after the last call, %d ahead: got %q, want %q", c.now.Sub(last), step.ahead, got, step.want)
 		}
 	}
-	if begin(g, 2) {
+	if start(g, 2) {
 		t.Error("a call ahead of its moment was allowed")
 	}
 	if !g.Allows(2) || g.Allows(7) {
@@ -157,18 +157,18 @@ func TestDueAhead(t *testing.T) {
 func TestBeginOnce(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(time.Minute, 1)...)
-	if !begin(g, 1) || begin(g, 1) || g.Allows(1) {
+	if !start(g, 1) || start(g, 1) || g.Allows(1) {
 		t.Error("want one call at a time")
 	}
 	c.add(time.Hour)
-	if begin(g, 1) || len(g.Due(1, 1)) > 0 {
+	if start(g, 1) || len(g.Due(1, 1)) > 0 {
 		t.Error("want no second call while one runs, however long")
 	}
-	end(g, 1, quota.Result{Verdict: quota.VerdictWait, TimedOut: true})
+	finish(g, 1, quota.Result{Verdict: quota.VerdictWait, TimedOut: true})
 	if turns := g.Due(1, 1); len(turns) != 1 || !turns[0].TimedOut {
 		t.Errorf("got %+v, want the user to be due and hanging", turns)
 	}
-	if begin(g, 2) {
+	if start(g, 2) {
 		t.Error("a call for an unknown user was allowed")
 	}
 }
@@ -176,28 +176,26 @@ func TestBeginOnce(t *testing.T) {
 func TestUsers(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(15*time.Minute, 7, 8)...)
-	start := c.now
+	first := c.now
 	g.Start(7)
 	c.add(time.Second)
-	if change := end(g, 7, quota.Result{Followers: 10, Following: 1}); change.Before.Completed || !change.After.Completed {
+	if change := finish(g, 7, quota.Result{Followers: 10, Following: 1}); change.Before.Completed || !change.After.Completed {
 		t.Errorf("the first call: got %+v", change)
 	}
 	c.add(15 * time.Minute)
 	g.Start(7)
 	c.add(time.Second)
-	if change := end(g, 7, quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}); change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
+	if change := finish(g, 7, quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}); change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
 		t.Errorf("got %+v", change)
 	}
 	got := g.Users()
 	want := []quota.UserState{
 		{
-			User: quota.User{WMID: 7, MinInterval: 15 * time.Minute},
-			Outcome: quota.Outcome{
-				Value: quota.Value{Followers: 10, Following: 1, At: start.Add(time.Second)},
-				Last:  quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}, Completed: true, Failing: "-404",
-			},
-			Started:  start.Add(15*time.Minute + time.Second),
-			Interval: 30 * time.Minute, Due: start.Add(45*time.Minute + time.Second),
+			User:  quota.User{WMID: 7, MinInterval: 15 * time.Minute},
+			Value: quota.Value{Followers: 10, Following: 1, At: first.Add(time.Second)},
+			Last:  quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}, Completed: true, Failing: "-404",
+			Started:  first.Add(15*time.Minute + time.Second),
+			Interval: 30 * time.Minute, Due: first.Add(45*time.Minute + time.Second),
 		},
 		{User: quota.User{WMID: 8, MinInterval: 15 * time.Minute}, Interval: 15 * time.Minute},
 	}
@@ -206,18 +204,17 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestValuesFromTheFuture sets the clock back: a value must not stay young for
-// that, whether it is shown yet or not. States that are known do not change.
+// TestValuesFromTheFuture sets the clock back: a value must not stay fresh for longer because of that. States that were
+// returned before do not change.
 func TestValuesFromTheFuture(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(15*time.Minute, 7)...)
-	call := func(followers int64) (recorded func(context.Context)) {
+	request := func(followers int64) {
 		c.add(time.Hour)
-		if !begin(g, 7) {
-			t.Fatal("no call is allowed")
+		if !start(g, 7) {
+			t.Fatal("no request is allowed")
 		}
-		_, recorded = g.Finish(7, quota.Result{Followers: followers})
-		return recorded
+		finish(g, 7, quota.Result{Followers: followers})
 	}
 	expect := func(when string, followers int64) {
 		t.Helper()
@@ -226,46 +223,83 @@ func TestValuesFromTheFuture(t *testing.T) {
 			t.Errorf("%s: at %v, got %+v", when, c.now, got)
 		}
 	}
-	call(1)(context.Background())
-	call(2)(context.Background())
-	recorded := call(3)
+	request(1)
+	request(2)
 	before := g.Users()[0]
 	want := before
 	c.add(-24 * time.Hour)
 	due(g, 1)
 	expect("set back", 2)
 	if before != want {
-		t.Errorf("the clock has changed a known state to %+v, want %+v", before, want)
+		t.Errorf("the clock has changed a returned state to %+v, want %+v", before, want)
 	}
-	recorded(context.Background())
-	due(g, 1)
-	expect("recorded", 3)
-	call(4)(context.Background())
-	expect("called again", 4)
+	request(3)
+	expect("requested again", 3)
 
 	c.add(time.Hour)
-	begin(g, 7)
+	start(g, 7)
 	c.add(-2 * time.Hour)
-	end(g, 7, quota.Result{Followers: 5})
+	finish(g, 7, quota.Result{Followers: 4})
 	due(g, 1)
-	expect("set back while a call ran", 5)
+	expect("set back while a request was in flight", 4)
 }
 
-// TestLateRecord records the ends of two calls in the wrong order.
-func TestLateRecord(t *testing.T) {
-	c := newClock()
-	g := newGuard(c, every(15*time.Minute, 7)...)
-	var recorded []func(context.Context)
-	for i := range int64(2) {
-		c.add(time.Hour)
-		begin(g, 7)
-		_, each := g.Finish(7, quota.Result{Followers: i + 1})
-		recorded = append(recorded, each)
-	}
-	for _, i := range []int{1, 0} {
-		recorded[i](context.Background())
-		if got := g.Users()[0].Value.Followers; got != 2 {
-			t.Errorf("got %d followers, want those of the later call", got)
+// TestUndo takes back a request that was not sent: the user is as due as before it, and nothing is charged.
+func TestUndo(t *testing.T) {
+	s := newSetup(1000, every(15*time.Minute, 1, 2)...)
+	s.at("2026-11-23 12:00")
+	g := s.guard()
+	request(g, quota.Result{})
+	s.add(time.Hour)
+	for range 2 {
+		want := g.Users()[0].Due
+		if !start(g, 1) {
+			t.Fatal("no request is allowed")
 		}
+		s.add(6 * time.Second)
+		g.Undo(1)
+		if got := g.Users()[0]; got.InFlight || !got.Due.Equal(want) {
+			t.Errorf("got %+v, want it due at %v", got, want)
+		}
+		if got := g.Account().Used; got != 1 {
+			t.Errorf("got %d used, want 1", got)
+		}
+		g = s.guard() // the same after a restart
+	}
+	if n := g.Interrupted(); n != 0 {
+		t.Errorf("got %d interrupted requests, want none", n)
+	}
+}
+
+// TestUndoAtMidnight undoes a request that was charged to two days.
+func TestUndoAtMidnight(t *testing.T) {
+	s := newSetup(10, every(15*time.Minute, 1, 2)...)
+	s.at("2026-11-23 23:59")
+	g := s.guard()
+	start(g, 1)
+	start(g, 2)
+	s.at("2026-11-24 00:00")
+	g.Undo(1)
+	if got := g.Account().Used; got != 1 {
+		t.Errorf("the new day: got %d used, want 1", got)
+	}
+	s.at("2026-11-23 23:59") // set back by a minute
+	if got := g.Account().Used; got != 1 {
+		t.Errorf("the day before: got %d used, want 1", got)
+	}
+}
+
+// TestUndoneProbe does not use up the pause's next probe.
+func TestUndoneProbe(t *testing.T) {
+	s := newSetup(0, every(15*time.Minute, 1)...)
+	g := s.guard()
+	request(g, refused(quota.ReasonToken))
+	s.add(5 * time.Minute)
+	if !start(g, 1) {
+		t.Fatal("no probe is allowed")
+	}
+	g.Undo(1)
+	if !start(g, 1) {
+		t.Error("no other probe is allowed at once")
 	}
 }

@@ -2,8 +2,7 @@ package quota
 
 import "time"
 
-// Reason says why calls are paused for the account: a label value of
-// bilibili_api_paused.
+// Reason is why requests are paused: a label value of bilibili_api_paused.
 type Reason string
 
 // The reasons.
@@ -21,129 +20,145 @@ func Reasons() []Reason {
 	return []Reason{ReasonToken, ReasonPermission, ReasonBalance, ReasonTokenLimit, ReasonDailyQuota, ReasonRateLimit}
 }
 
-// quotaProbe is how often a pause for the daily quota is probed: when the
-// vendor's day ends is not published.
-const quotaProbe = time.Hour
+// dailyQuotaProbe is how often a pause for the daily quota is probed. The vendor's day may end before ours.
+const dailyQuotaProbe = time.Hour
 
-// lengths returns how long a pause is at first and at most. Those for the daily
-// quota last until the day ends.
+// lengths returns how long a pause is at first and at most. One for the daily quota lasts until the day ends.
 func (r Reason) lengths() (first, most time.Duration) {
 	switch r {
 	case ReasonRateLimit:
 		return 30 * time.Second, 10 * time.Minute
 	case ReasonDailyQuota:
-		return quotaProbe, quotaProbe
+		return dailyQuotaProbe, dailyQuotaProbe
 	default:
 		return 5 * time.Minute, time.Hour
 	}
 }
 
-// alike reports whether two reasons make pauses of the same lengths, so that
-// one extends the other.
-func (r Reason) alike(other Reason) bool {
+// extends reports whether a pause for r extends one for other: their lengths are the same.
+func (r Reason) extends(other Reason) bool {
 	a, _ := r.lengths()
 	b, _ := other.lengths()
 	return a == b
 }
 
-// pause keeps calls from being made while the account is refused. It belongs
-// to a guard, which locks it.
+// pauseRecord is what is stored of a pause.
+type pauseRecord struct {
+	Reason Reason        `json:"reason"` // empty without a pause
+	End    time.Time     `json:"end"`
+	Next   time.Time     `json:"next"`   // next allowed probe: at the end or, for the daily quota, earlier
+	Length time.Duration `json:"length"` // to the next probe; doubled when a probe is refused
+}
+
+// pause keeps requests from being sent while the account is refused. The guard's lock protects it.
 type pause struct {
-	reason Reason        // empty without a pause
-	end    time.Time     // when it ends
-	next   time.Time     // when the next probe is allowed: at the end or, for the daily quota, before
-	length time.Duration // to the next probe; doubled when a probe is refused
-
-	began  uint64 // number of the first call after the latest pause began: refusals of earlier ones are part of it
-	lifted uint64 // number of the first call with the token that serves: refusals of earlier ones are no news
-	probe  uint64 // number of the call that probes; 0 if none does
+	pauseRecord
+	// began is the number of the first request after the pause began: refusals of earlier ones are part of it.
+	began uint64
+	// lifted is the number of the first request with the current token: refusals of earlier ones are ignored.
+	lifted uint64
+	probe  uint64 // number of the request that probes; 0 if none does
 }
 
-func (p *pause) active() bool { return p.reason != "" }
+func (p *pause) active() bool { return p.Reason != "" }
 
-// allows reports whether a call may be made: outside a pause, or as its probe.
+func (p *pause) snapshot() Pause {
+	if !p.active() {
+		return Pause{}
+	}
+	return Pause{p.Reason, p.Next}
+}
+
+// allows reports whether a request may start: outside a pause, or as its probe.
 func (p *pause) allows(now time.Time) bool {
-	return !p.active() || p.probe == 0 && !now.Before(p.next)
+	return !p.active() || p.probe == 0 && !now.Before(p.Next)
 }
 
-// begin tells that call begins. In a pause it is the probe, and the next is
-// allowed no sooner than if this one got no answer: should the process be
-// killed, it is as if it had got none.
-func (p *pause) begin(call uint64, now time.Time, today day) {
+// start notes that a request starts. During a pause it is the probe, and the next probe is scheduled as if this one
+// got no response, in case the process is killed.
+func (p *pause) start(request uint64, now time.Time, today day) {
 	if p.active() {
-		p.probe = call
+		p.probe = request
 		p.postpone(now, today)
+	}
+}
+
+// undo notes that a request was not sent after all.
+func (p *pause) undo(request uint64, now time.Time) {
+	if p.active() && p.probe == request {
+		p.probe, p.Next = 0, now
 	}
 }
 
 // postpone allows the next probe when the length of the pause has passed.
 func (p *pause) postpone(now time.Time, today day) {
-	p.next = now.Add(p.length)
-	if p.reason == ReasonDailyQuota && today.end.Before(p.next) {
-		p.next = today.end
+	p.Next = now.Add(p.Length)
+	if p.Reason == ReasonDailyQuota && today.End.Before(p.Next) {
+		p.Next = today.End
 	}
 }
 
-// refused tells that the account was refused to call; the next call will be
-// the given one.
-func (p *pause) refused(reason Reason, call, nextCall uint64, now time.Time, today day) {
-	if call < p.lifted {
-		return
-	}
-	probe := p.active() && call == p.probe
-	if probe {
-		p.probe = 0
-		p.postpone(now, today)
-	} else if call < p.began && (!p.active() || p.reason.alike(reason)) {
-		return // several refusals of calls that were running count as one
-	}
-	first, most := reason.lengths()
-	fresh := pause{reason: reason, length: first, began: nextCall, lifted: p.lifted, probe: p.probe}
-	if probe && p.reason.alike(reason) {
-		fresh.length = min(2*p.length, most)
-	}
-	fresh.postpone(now, today)
-	fresh.end = fresh.next
-	if reason == ReasonDailyQuota {
-		fresh.end = today.end
-	}
-	if !p.active() || fresh.end.After(p.end) { // of two, the later end wins
-		*p = fresh
-	}
-}
-
-// answered tells that call got an answer that does not refuse the account. Only
-// the probe's lifts the pause: other calls began before it.
-func (p *pause) answered(call uint64) {
-	if p.active() && call == p.probe {
+// finish notes how a request ended. The next request will have the given number.
+func (p *pause) finish(request uint64, result Result, next uint64, now time.Time, today day) {
+	switch probe := p.active() && request == p.probe; {
+	case result.Verdict == VerdictRefused:
+		p.refuse(result.Reason, request, next, now, today)
+	case !probe: // it started before the pause
+	case result.NoResponse:
+		p.keep(now, today)
+	default:
 		*p = pause{began: p.began, lifted: p.lifted}
 	}
 }
 
-// unanswered tells that call got no answer, which says nothing of the account.
-func (p *pause) unanswered(call uint64, now time.Time, today day) {
-	if p.active() && call == p.probe {
+// refuse starts or extends the pause: the account was refused.
+func (p *pause) refuse(reason Reason, request, next uint64, now time.Time, today day) {
+	if request < p.lifted {
+		return
+	}
+	probe := p.active() && request == p.probe
+	if probe {
 		p.probe = 0
 		p.postpone(now, today)
-		if p.reason != ReasonDailyQuota {
-			p.end = p.next
-		}
+	} else if request < p.began && (!p.active() || p.Reason.extends(reason)) {
+		return // several refusals of requests in flight count as one
+	}
+	first, most := reason.lengths()
+	fresh := pause{pauseRecord{Reason: reason, Length: first}, next, p.lifted, p.probe}
+	if probe && p.Reason.extends(reason) {
+		fresh.Length = min(2*p.Length, most)
+	}
+	fresh.postpone(now, today)
+	fresh.End = fresh.Next
+	if reason == ReasonDailyQuota {
+		fresh.End = today.End
+	}
+	if !p.active() || fresh.End.After(p.End) { // of two pauses, the later end wins
+		*p = fresh
 	}
 }
 
-// lift ends the pause: the token is another. Refusals of calls that run, made
-// with the old one, will be no news.
-func (p *pause) lift(nextCall uint64) { *p = pause{began: nextCall, lifted: nextCall} }
-
-// distrust shortens a pause that lasts longer than it can: the clock was set
-// back. It reports whether it did.
-func (p *pause) distrust(now time.Time, today day) (changed bool) {
-	if p.active() && p.next.Sub(now) > p.length {
-		p.postpone(now, today)
-		p.end, changed = p.next, true
+// keep continues the pause at its length: the probe got no response, which says nothing about the account.
+func (p *pause) keep(now time.Time, today day) {
+	p.probe = 0
+	p.postpone(now, today)
+	if p.Reason != ReasonDailyQuota {
+		p.End = p.Next
 	}
-	if p.reason == ReasonDailyQuota && p.end.After(today.end) {
-		p.end, changed = today.end, true
+}
+
+// lift ends the pause because the token has changed. Refusals of requests in flight, which were sent with the old
+// token, will be ignored.
+func (p *pause) lift(next uint64) { *p = pause{began: next, lifted: next} }
+
+// clampToNow shortens a pause that lasts longer than it can, because the clock was set back. It reports whether it did.
+func (p *pause) clampToNow(now time.Time, today day) (changed bool) {
+	if p.active() && p.Next.Sub(now) > p.Length {
+		p.postpone(now, today)
+		p.End, changed = p.Next, true
+	}
+	if p.Reason == ReasonDailyQuota && p.End.After(today.End) {
+		p.End, changed = today.End, true
 	}
 	return changed
 }

@@ -29,7 +29,7 @@ func (s *setup) toProbe(t *testing.T, g *quota.Guard, want time.Duration) {
 	}
 	s.now = resume.Add(-time.Nanosecond)
 	for wmid := range int64(8) {
-		if g.Allows(wmid) || begin(g, wmid) {
+		if g.Allows(wmid) || start(g, wmid) {
 			t.Errorf("a call is allowed before %v", resume)
 		}
 	}
@@ -53,7 +53,7 @@ func TestPauseLengths(t *testing.T) {
 				s.at("2026-11-23 12:00")
 				g := s.guard()
 				for _, want := range want {
-					if !call(g, refused(reason)) {
+					if !request(g, refused(reason)) {
 						t.Fatal("no call is due")
 					}
 					if got := g.Account().Pause.Reason; got != reason {
@@ -64,11 +64,11 @@ func TestPauseLengths(t *testing.T) {
 					}
 					s.toProbe(t, g, want)
 				}
-				if !call(g, quota.Result{}) || g.Account().Pause != (quota.Pause{}) {
+				if !request(g, quota.Result{}) || g.Account().Pause != (quota.Pause{}) {
 					t.Errorf("a good answer does not lift the pause: %+v", g.Account())
 				}
 				s.add(minute)
-				call(g, refused(reason))
+				request(g, refused(reason))
 				s.toProbe(t, g, want[0]) // it begins anew
 			})
 		}
@@ -80,9 +80,9 @@ func TestQuotaPauseEnds(t *testing.T) {
 	s := newSetup(0, every(time.Minute, 1, 2, 3)...)
 	s.at("2026-11-23 23:20")
 	g := s.guard()
-	call(g, refused(quota.ReasonDailyQuota))
+	request(g, refused(quota.ReasonDailyQuota))
 	s.toProbe(t, g, 40*time.Minute)
-	call(g, refused(quota.ReasonRateLimit)) // a new day: the quota is not it any more
+	request(g, refused(quota.ReasonRateLimit)) // a new day: the quota is not it any more
 	if got := g.Account().Pause.Reason; got != quota.ReasonRateLimit {
 		t.Errorf("got a pause for %q", got)
 	}
@@ -93,11 +93,11 @@ func TestQuotaPauseEnds(t *testing.T) {
 func TestRefusalUsesUpNothing(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2)...)
 	g := s.guard()
-	call(g, quota.Result{})
-	call(g, quota.Result{Verdict: quota.VerdictBackOff})
+	request(g, quota.Result{})
+	request(g, quota.Result{Verdict: quota.VerdictBackOff})
 	before := g.Users()
 	s.add(2 * time.Hour)
-	call(g, refused(quota.ReasonToken))
+	request(g, refused(quota.ReasonToken))
 	if got := due(g, 4); got != "" {
 		t.Errorf("in the pause: got %s due", got)
 	}
@@ -119,23 +119,23 @@ func TestRefusalsInFlight(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7)...)
 	g := s.guard()
 	for wmid := range int64(4) {
-		begin(g, wmid+1)
+		start(g, wmid+1)
 	}
-	end(g, 1, refused(quota.ReasonRateLimit))
+	finish(g, 1, refused(quota.ReasonRateLimit))
 	s.add(time.Second)
-	end(g, 2, refused(quota.ReasonRateLimit))
+	finish(g, 2, refused(quota.ReasonRateLimit))
 	s.add(time.Second)
-	end(g, 3, quota.Result{}) // was under way before: lifts nothing
+	finish(g, 3, quota.Result{}) // was under way before: lifts nothing
 	if got := g.Account().Pause.Resume.Sub(s.now); got != 28*time.Second {
 		t.Errorf("the next probe is in %v, want 28s", got)
 	}
 	s.add(28 * time.Second)
-	call(g, quota.Result{})
-	end(g, 4, refused(quota.ReasonRateLimit)) // of before the pause, after its end
+	request(g, quota.Result{})
+	finish(g, 4, refused(quota.ReasonRateLimit)) // of before the pause, after its end
 	if got := g.Account().Pause; got != (quota.Pause{}) {
 		t.Errorf("an old refusal pauses again: %+v", got)
 	}
-	call(g, refused(quota.ReasonRateLimit))
+	request(g, refused(quota.ReasonRateLimit))
 	if got := g.Account().Pause.Resume.Sub(s.now); got != 30*time.Second {
 		t.Errorf("the next pause lasts %v, want 30s", got)
 	}
@@ -153,10 +153,10 @@ func TestLaterEndWins(t *testing.T) {
 	} {
 		s := newSetup(0, every(time.Hour, 1, 2, 3)...)
 		g := s.guard()
-		begin(g, 1)
-		begin(g, 2)
-		end(g, 1, refused(test.first))
-		end(g, 2, refused(test.second))
+		start(g, 1)
+		start(g, 2)
+		finish(g, 1, refused(test.first))
+		finish(g, 2, refused(test.second))
 		if got := g.Account().Pause.Reason; got != test.want {
 			t.Errorf("%s, then %s: got %s, want %s", test.first, test.second, got, test.want)
 		}
@@ -167,17 +167,17 @@ func TestLaterEndWins(t *testing.T) {
 func TestOneProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
 	g := s.guard()
-	call(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1 hangs
-	call(g, refused(quota.ReasonToken))                                                 // 2
+	request(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1 hangs
+	request(g, refused(quota.ReasonToken))                                                 // 2
 	s.add(2 * time.Hour)
 	if got := due(g, 4); got != "2" {
 		t.Fatalf("got %q due, want one user, and not the one who hangs", got)
 	}
-	if begin(g, 2); begin(g, 3) || g.Allows(3) || due(g, 4) != "" {
+	if start(g, 2); start(g, 3) || g.Allows(3) || due(g, 4) != "" {
 		t.Error("two calls probe at a time")
 	}
 	s.add(time.Minute)
-	end(g, 2, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true})
+	finish(g, 2, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true})
 	s.toProbe(t, g, 5*time.Minute) // as long as before
 	if got := due(g, 4); got != "3" {
 		t.Errorf("got %q due, want another user", got)
@@ -192,11 +192,11 @@ func TestProbeAvoidsHangingUsers(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		s := newSetup(0, every(time.Hour, 1, 2)...)
 		g := s.guard()
-		call(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1
+		request(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1
 		s.add(time.Minute)
-		call(g, quota.Result{}) // 2
+		request(g, quota.Result{}) // 2
 		s.add(2 * time.Hour)
-		call(g, refused(quota.ReasonToken)) // 1 again
+		request(g, refused(quota.ReasonToken)) // 1 again
 		if restart {
 			g = s.guard()
 		}
@@ -207,41 +207,13 @@ func TestProbeAvoidsHangingUsers(t *testing.T) {
 	}
 }
 
-// TestRenew is for a call that was not sent for a long time.
-func TestRenew(t *testing.T) {
-	s := newSetup(0, every(15*time.Minute, 1, 2, 3)...)
-	g := s.guard()
-	begin(g, 1)
-	begin(g, 2)
-	s.add(10 * time.Minute)
-	if _, ok := g.Renew(1); !ok {
-		t.Error("the call may not be made")
-	}
-	end(g, 1, quota.Result{})
-	if got, want := g.Users()[0].Due, s.now.Add(15*time.Minute); !got.Equal(want) {
-		t.Errorf("got due %v, want %v", got, want)
-	}
-	call(g, refused(quota.ReasonToken)) // 3
-	if _, ok := g.Renew(2); ok {
-		t.Error("the call may be made in a pause")
-	}
-	s.add(5 * time.Minute)
-	if !begin(g, 2) {
-		t.Error("the user whose call was not made has lost its turn")
-	}
-	s.add(time.Minute)
-	if _, ok := g.Renew(2); !ok {
-		t.Error("the probe may not be made")
-	}
-}
-
 // TestKilledProbe restarts under a probe: the next must wait, and be another user.
 func TestKilledProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2)...)
 	g := s.guard()
-	call(g, refused(quota.ReasonToken))
+	request(g, refused(quota.ReasonToken))
 	s.add(5 * time.Minute)
-	begin(g, 1)
+	start(g, 1)
 	g = s.guard()
 	s.toProbe(t, g, 5*time.Minute)
 	if got := due(g, 4); got != "2" {
@@ -257,8 +229,8 @@ func TestTokenLiftsPause(t *testing.T) {
 		s := newSetup(0, every(time.Hour, 1, 2, 3)...)
 		g := s.guard()
 		g.SetToken(fingerprint("old"))
-		begin(g, 3)
-		call(g, refused(quota.ReasonDailyQuota))
+		start(g, 3)
+		request(g, refused(quota.ReasonDailyQuota))
 		if restart {
 			g = s.guard()
 		}
@@ -272,18 +244,18 @@ func TestTokenLiftsPause(t *testing.T) {
 			t.Errorf("restart %v: another token does not lift the pause", restart)
 		}
 		if !restart {
-			end(g, 3, refused(quota.ReasonToken)) // of a call with the old token
+			finish(g, 3, refused(quota.ReasonToken)) // of a call with the old token
 			if got := g.Account().Pause; got != (quota.Pause{}) {
 				t.Errorf("a refusal of the old token pauses the new: %+v", got)
 			}
 		}
 		if !restart {
 			g.Due(4, 1)
-			begin(g, 1)
-			begin(g, 2)
+			start(g, 1)
+			start(g, 2)
 			g.SetToken(fingerprint("newest"))
-			call(g, refused(quota.ReasonRateLimit)) // 3, with the newest token
-			end(g, 1, refused(quota.ReasonDailyQuota))
+			request(g, refused(quota.ReasonRateLimit)) // 3, with the newest token
+			finish(g, 1, refused(quota.ReasonDailyQuota))
 			if got := g.Account().Pause.Reason; got != quota.ReasonRateLimit {
 				t.Errorf("a refusal of the old token changes the pause of the new: %+v", got)
 			}
@@ -301,7 +273,7 @@ func TestPauseAndClock(t *testing.T) {
 		s := newSetup(0, every(time.Minute, 1, 2)...)
 		s.at("2026-11-23 12:00")
 		g := s.guard()
-		call(g, refused(reason))
+		request(g, refused(reason))
 		s.at("2026-11-20 12:00")
 		g.Due(4, 1)
 		if got := g.Account().Pause.Resume.Sub(s.now); got > time.Hour {
@@ -350,7 +322,7 @@ func TestGuardProperties(t *testing.T) {
 					t.Skip("nobody is due")
 				}
 				wmid := rapid.SampledFrom(turns).Draw(t, "turn").WMID
-				if !begin(g, wmid) {
+				if !start(g, wmid) {
 					return
 				}
 				if _, running := m.running[wmid]; running {
@@ -385,7 +357,7 @@ func TestGuardProperties(t *testing.T) {
 					result.NoResponse = verdict == quota.VerdictWait && rapid.Bool().Draw(t, "unanswered")
 				}
 				was := g.Account().Pause
-				end(g, wmid, result)
+				finish(g, wmid, result)
 				m.end(wmid, verdict, minInterval)
 				is := g.Account().Pause
 				if verdict == quota.VerdictRefused && was.Reason == "" && is.Reason == "" {
@@ -425,15 +397,15 @@ func TestGuardProperties(t *testing.T) {
 		})
 		// When all calls have ended, time and good answers bring everybody back.
 		for wmid := range m.running {
-			end(g, wmid, quota.Result{})
+			finish(g, wmid, quota.Result{})
 		}
 		called := make(map[int64]bool)
 		for range 3 * 24 * 60 {
 			s.add(time.Minute)
 			for _, turn := range g.Due(0, 1) {
-				if begin(g, turn.WMID) {
+				if start(g, turn.WMID) {
 					called[turn.WMID] = true
-					end(g, turn.WMID, quota.Result{})
+					finish(g, turn.WMID, quota.Result{})
 				}
 			}
 		}

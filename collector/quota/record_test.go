@@ -18,18 +18,18 @@ func TestRestart(t *testing.T) {
 		2: {Verdict: quota.VerdictBackOff, Code: "-404"},
 		3: {Verdict: quota.VerdictWait, Code: "timeout", TimedOut: true, NoResponse: true},
 	} {
-		begin(g, wmid)
-		end(g, wmid, result)
+		start(g, wmid)
+		finish(g, wmid, result)
 	}
 	s.add(10 * time.Hour)
 	for _, result := range []quota.Result{
 		{Followers: 4153990, Following: 12}, // keeps the value before it, too
 		{Verdict: quota.VerdictRetry, Code: "500", Detail: "why"},
 	} {
-		if !begin(g, 1) {
+		if !start(g, 1) {
 			t.Fatal("no call is allowed")
 		}
-		end(g, 1, result)
+		finish(g, 1, result)
 		s.add(10 * time.Hour)
 	}
 	if got := g.Users()[0]; got.Value.Followers != 4153990 || got.Previous.Followers != 4153991 {
@@ -65,20 +65,20 @@ func TestKilledCall(t *testing.T) {
 	} {
 		s := newSetup(0, every(15*minute, 1)...)
 		g := s.guard()
-		begin(g, 1)
-		end(g, 1, quota.Result{Verdict: test.before})
+		start(g, 1)
+		finish(g, 1, quota.Result{Verdict: test.before})
 		s.add(time.Hour)
-		if !begin(g, 1) {
+		if !start(g, 1) {
 			t.Fatal("no call is allowed")
 		}
 		s.add(time.Second)
 		g = s.guard()
 		s.add(test.want - time.Second - 1)
-		if begin(g, 1) {
+		if start(g, 1) {
 			t.Errorf("after verdict %d and a kill: a call is allowed before %v", test.before, test.want)
 		}
 		s.add(1)
-		if !begin(g, 1) {
+		if !start(g, 1) {
 			t.Errorf("after verdict %d and a kill: no call is allowed after %v", test.before, test.want)
 		}
 	}
@@ -93,8 +93,8 @@ func TestRemovedUsers(t *testing.T) {
 	}{{20 * day, 29 * day, 2}, {20 * day, 31 * day, 1}, {365 * day, 31 * day, 2}} { // a longer interval is kept as well
 		s := newSetup(0, every(test.interval, 1, 2)...)
 		g := s.guard()
-		call(g, quota.Result{Followers: 1})
-		call(g, quota.Result{Followers: 2})
+		request(g, quota.Result{Followers: 1})
+		request(g, quota.Result{Followers: 2})
 		s.config.Users = every(test.interval, 1)
 		if got := len(s.guard().Users()); got != 1 {
 			t.Errorf("got %d users, want 1", got)

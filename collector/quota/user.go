@@ -2,47 +2,23 @@ package quota
 
 import "time"
 
-// maxBackOff is how far the interval of a user grows whose own errors repeat,
-// unless the user's minimum interval is longer.
+// maxBackOff caps the backoff interval of a user's own errors, unless the user's minimum interval is longer.
 const maxBackOff = 24 * time.Hour
 
-// user is what the guard knows of one user.
+// user is what the guard knows about one user.
 type user struct {
-	User
-	removed time.Time // since when the user is no longer configured; zero while it is
-
-	started  time.Time // start of the latest call that counts; zero before the first
-	previous time.Time // the same before the call that runs
-	current  uint64    // number of the call that runs; 0 if none does
-	verdict  Verdict   // of the latest completed call that counts
-	streak   int       // how many in a row had it
-
-	hanging bool // whether the latest completed call that counts got no answer in time
-
-	outcome *outcome // of the completed calls
-	shown   *outcome // what of it is on disk, and may be shown; mostly the same
+	WMID int64
+	userRecord
+	request uint64 // number of the request in flight
 }
 
-// outcome is an Outcome, with the number of the latest of its calls. It never
-// changes: those who know it share it.
-type outcome struct {
-	Outcome
-	call uint64
-}
-
-// newUser returns a user of whom nothing is known.
-func newUser() *user {
-	o := &outcome{}
-	return &user{outcome: o, shown: o}
-}
-
-// interval returns the time between two calls, before it is stretched.
+// interval returns the time between two requests before it is stretched.
 func (u *user) interval(retryInterval time.Duration) time.Duration {
-	switch u.verdict {
+	switch u.Verdict {
 	case VerdictRetry:
-		return doubled(retryInterval, u.streak-1, u.MinInterval)
+		return doubled(retryInterval, u.Streak-1, u.MinInterval)
 	case VerdictBackOff:
-		return doubled(u.MinInterval, u.streak, max(maxBackOff, u.MinInterval))
+		return doubled(u.MinInterval, u.Streak, max(maxBackOff, u.MinInterval))
 	default:
 		return u.MinInterval
 	}
@@ -56,70 +32,47 @@ func doubled(d time.Duration, times int, limit time.Duration) time.Duration {
 	return min(d, limit)
 }
 
-// begin records that a call begins.
-func (u *user) begin(call uint64, now time.Time) {
-	u.previous, u.started, u.current = u.started, now, call
+// start records that a request starts.
+func (u *user) start(request uint64, now time.Time) {
+	u.StartedBefore, u.Started, u.InFlight, u.request = u.Started, now, true, request
 }
 
-// end records how the call ended that runs. One that was refused for the
-// account does not count: the user is as due as before it.
-func (u *user) end(result Result, now time.Time) {
-	o := *u.outcome
-	o.call, o.Last, o.Completed = u.current, result, true
-	u.outcome, u.current = &o, 0
+// undo makes the user as due as before the request in flight.
+func (u *user) undo() { u.Started, u.InFlight = u.StartedBefore, false }
+
+// finish records how the request in flight ended. A refusal of the account does not use up the user's interval.
+func (u *user) finish(result Result, now time.Time) {
+	u.Last, u.Completed = result, true
 	if result.Verdict == VerdictRefused {
-		u.started = u.previous
+		u.undo()
 		return
 	}
-	if u.verdict != result.Verdict {
-		u.streak = 0
+	if u.Verdict != result.Verdict {
+		u.Streak = 0
 	}
-	u.verdict, u.hanging, o.Failing = result.Verdict, result.TimedOut, result.Code
-	u.streak++
+	u.Verdict, u.TimedOut, u.Failing, u.InFlight = result.Verdict, result.TimedOut, result.Code, false
+	u.Streak++
 	if result.Verdict == VerdictSuccess {
-		o.Previous, o.Value = o.Value, Value{Followers: result.Followers, Following: result.Following, At: now}
+		u.Previous, u.Value = u.Value, Value{Followers: result.Followers, Following: result.Following, At: now}
 	}
 }
 
-// cut records that the call that ran was cut off with its process: it may have
-// been billed, so that it is not retried early.
-func (u *user) cut() {
-	u.current = 0
-	if u.verdict == VerdictRetry {
-		u.verdict, u.streak = VerdictWait, 1
+// interrupt records that the process ended while a request was in flight: it may have been billed, so it is not
+// retried early.
+func (u *user) interrupt() {
+	u.InFlight = false
+	if u.Verdict == VerdictRetry {
+		u.Verdict, u.Streak = VerdictWait, 1
 	}
 }
 
-// distrust moves times that lie ahead to now: the clock was set back, and the
-// user must not wait for longer than an interval, nor a value stay young. It
-// reports whether there were any.
-func (u *user) distrust(now time.Time) (changed bool) {
-	for _, t := range []*time.Time{&u.started, &u.previous} {
+// clampToNow moves times in the future to now. The clock was set back: the user must not wait for longer than one
+// interval, and a value must not stay fresh for longer. It reports whether there were any.
+func (u *user) clampToNow(now time.Time) (changed bool) {
+	for _, t := range []*time.Time{&u.Started, &u.StartedBefore, &u.Value.At, &u.Previous.At} {
 		if t.After(now) {
 			*t, changed = now, true
 		}
 	}
-	if o := u.outcome; o.after(now) {
-		u.outcome, changed = o.until(now), true
-		if u.shown == o {
-			u.shown = u.outcome
-		}
-	}
-	if u.shown.after(now) {
-		u.shown, changed = u.shown.until(now), true
-	}
 	return changed
-}
-
-// after reports whether values are from after now.
-func (o *outcome) after(now time.Time) bool { return o.Value.At.After(now) || o.Previous.At.After(now) }
-
-// until returns the outcome with values that are not from after now.
-func (o outcome) until(now time.Time) *outcome {
-	for _, t := range []*time.Time{&o.Value.At, &o.Previous.At} {
-		if t.After(now) {
-			*t = now
-		}
-	}
-	return &o
 }

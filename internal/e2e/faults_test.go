@@ -260,8 +260,8 @@ func (s *subject) check(t *testing.T, u *user) {
 	}
 	name := fmt.Sprintf("wmid=%d name=n%d ", u.wmid, u.wmid)
 	s.checkLog(t, warnings, "level=warn", name)
-	s.checkLog(t, warnings, "level=warn", name, `msg="Fetching user failed"`, " code="+u.fault.Code+" ", kind.Meaning, " billed=", " advice=", " next_call=20")
-	s.checkLog(t, warnings, "level=info", name, `msg="Fetching user works again"`, " last_code="+u.fault.Code)
+	s.checkLog(t, warnings, "level=warn", name, `msg="Error fetching user"`, " code="+u.fault.Code+" ", kind.Meaning, " billed=", " advice=", " next_request=20")
+	s.checkLog(t, warnings, "level=info", name, `msg="User recovered"`, " last_code="+u.fault.Code)
 }
 
 // checkLog counts the lines of the log that hold all the texts.
@@ -325,8 +325,8 @@ func testAnswers(t *testing.T, faults []justoneapitest.Fault) {
 // name: each has failed and recovered.
 func (s *subject) checkSum(want int) {
 	s.T.Helper()
-	got := strings.Count(s.Log(), `msg="Fetching user failed"`) + strings.Count(s.Log(), `msg="Fetching user works again"`)
-	for _, left := range regexp.MustCompile(`left_out=(\d+)`).FindAllStringSubmatch(s.Log(), -1) {
+	got := strings.Count(s.Log(), `msg="Error fetching user"`) + strings.Count(s.Log(), `msg="User recovered"`)
+	for _, left := range regexp.MustCompile(`suppressed=(\d+)`).FindAllStringSubmatch(s.Log(), -1) {
 		n, err := strconv.Atoi(left[1])
 		if err != nil {
 			s.T.Fatal(err)
@@ -372,9 +372,9 @@ func testAccountFault(t *testing.T, fault justoneapitest.Fault) {
 	if got, want := s.after.failures(), map[string]int{fault.Code: 1}; !maps.Equal(got, want) || u.failures.Load() != 1 {
 		t.Errorf("upstream_error_code counts %v, the API has refused %d calls, want 1", got, u.failures.Load())
 	}
-	s.checkLog(t, 1, `msg="Calls are paused for the account"`)
-	s.checkLog(t, 1, "level=warn", `msg="Calls are paused for the account"`, " reason="+string(kind.Reason), kind.Meaning, " advice=", " next_probe=20")
-	s.checkLog(t, 1, "level=info", `msg="Calls go on`)
+	s.checkLog(t, 1, `msg="Requests paused"`)
+	s.checkLog(t, 1, "level=warn", `msg="Requests paused"`, " reason="+string(kind.Reason), kind.Meaning, " advice=", " next_probe=20")
+	s.checkLog(t, 1, "level=info", `msg="Resuming API requests`)
 }
 
 // rotateToken gives the exporter another token.

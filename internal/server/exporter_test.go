@@ -389,7 +389,7 @@ func TestNoTokenLeaks(t *testing.T) {
 				lookFor(surface.target, fmt.Sprint(w.Header(), w.Body))
 			}
 			lookFor("the log", logged.String())
-			for _, message := range []string{"Fetching user failed", "Reloading the configuration failed"} {
+			for _, message := range []string{"Error fetching user", "Reloading the configuration failed"} {
 				if !strings.Contains(logged.String(), message) {
 					t.Errorf("the log does not tell: %s\n%s", message, logged)
 				}

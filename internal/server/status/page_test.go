@@ -27,8 +27,8 @@ func user(wmid int64, name string, followers int64, age int) collector.UserSnaps
 	return collector.UserSnapshot{
 		User: collector.User{WMID: wmid, Name: name}, Exposed: true,
 		State: quota.UserState{
-			User:     quota.User{WMID: wmid},
-			Outcome:  quota.Outcome{Value: quota.Value{Followers: followers, Following: 7, At: minutesAgo(age)}, Completed: true},
+			User:  quota.User{WMID: wmid},
+			Value: quota.Value{Followers: followers, Following: 7, At: minutesAgo(age)}, Completed: true,
 			Interval: 15 * time.Minute, Due: minutesAgo(age - 15),
 		},
 	}

@@ -76,23 +76,6 @@ func TestRecordedBeforeSent(t *testing.T) {
 	})
 }
 
-// TestShownWhenKept has a scrape come between the end of a call and its commit:
-// what a kill could still take away is not shown.
-func TestShownWhenKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newSlowStore(2 * time.Second)
-		c := newCollector(t, newFakeAPI(instant), users(1), withStore(users(1), store))
-		scrape(c, 3*time.Second) // the call ends after 2 s, and is recorded after 4 s
-		for _, want := range []int{0, 1} {
-			got := gather(t, c.Snapshot(), "bilibili_followers", "bilibili_up")
-			if strings.Count(got, "\nbilibili_followers{") != want || strings.Count(got, "\nbilibili_up{") != want {
-				t.Errorf("want %d values in\n%s", want, got)
-			}
-			time.Sleep(time.Second + time.Millisecond)
-		}
-	})
-}
-
 // TestHangingDisk keeps calls from being made, and scrapes from nothing.
 func TestHangingDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -113,45 +96,28 @@ func TestHangingDisk(t *testing.T) {
 	})
 }
 
-// TestStalledDisk takes long over one record: the call's interval counts from
-// when it is sent, and it is not sent in a pause that has begun meanwhile.
-func TestStalledDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newSlowStore(14 * time.Minute)
-		api := newFakeAPI(instant)
-		c := newCollector(t, api, users(1), withStore(users(1), store))
-		scrape(c, time.Second)
-		store.mu.Lock()
-		store.commit = 0
-		store.mu.Unlock()
-		for range 60 {
-			time.Sleep(time.Minute)
-			scrape(c, time.Second)
-		}
-		times := api.started[1]
-		if len(times) < 3 {
-			t.Fatalf("got %d calls", len(times))
-		}
-		for i, at := range times[1:] {
-			if gap := at.Sub(times[i]); gap < 15*time.Minute {
-				t.Errorf("user 1 was asked about after %v", gap)
-			}
-		}
-	})
-}
-
-// TestSlowDisk takes 6 s for every record, or to fail: calls go on.
+// TestSlowDisk takes longer and longer to record a request. What takes more than 5 s is not sent, costs no interval and
+// no budget, and is requested by a later scrape.
 func TestSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := newSlowStore(6 * time.Second)
+		store := newSlowStore(4 * time.Second)
 		api := newFakeAPI(instant)
-		c := newCollector(t, api, users(1), withStore(users(1), store))
-		for range 60 {
+		c := newCollector(t, api, users(2), withGuard(users(2), func(guard *quota.Config) { guard.Store, guard.DailyLimit = store, 1000 }))
+		for i, step := range []struct {
+			commit   time.Duration
+			requests int
+		}{{4 * time.Second, 2}, {6 * time.Second, 2}, {14 * time.Minute, 2}, {0, 4}} {
+			store.mu.Lock()
+			store.commit = step.commit
+			store.mu.Unlock()
 			scrape(c, 9*time.Second)
-			time.Sleep(51 * time.Second)
-		}
-		if got := api.calls(1); got < 3 || got > 4 {
-			t.Errorf("got %d calls in an hour", got)
+			time.Sleep(30 * time.Minute)
+			if got := api.calls(0); got != step.requests {
+				t.Errorf("after step %d: got %d requests, want %d", i, got, step.requests)
+			}
+			if got := c.Snapshot().Account().Used; got != step.requests {
+				t.Errorf("after step %d: got %d used, want %d", i, got, step.requests)
+			}
 		}
 	})
 }
@@ -239,12 +205,12 @@ func TestPauseLog(t *testing.T) {
 		token = "new"
 		scrape(c, time.Second)
 		got := lines.notable()
-		want := `level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:05:00Z
-level=info msg="Calls stay paused for the account" reason=token err="100: the token is dead" next_probe=2000-01-01T00:15:00Z
-level=info msg="Calls go on" paused_for=token
-level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:35:00Z
-level=info msg="Calls go on: the token has changed"
-level=warn msg="Calls are paused for the account" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:35:00Z`
+		want := `level=warn msg="Requests paused" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:05:00Z
+level=info msg="Requests remain paused" reason=token err="100: the token is dead" next_probe=2000-01-01T00:15:00Z
+level=info msg="Resuming API requests" paused_for=token
+level=warn msg="Requests paused" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:35:00Z
+level=info msg="Resuming API requests: token has changed"
+level=warn msg="Requests paused" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:35:00Z`
 		if strings.Join(got, "\n") != want {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
 		}
@@ -279,8 +245,8 @@ func TestOutageLog(t *testing.T) {
 			time.Sleep(15 * time.Minute)
 		}
 		got := lines.notable()
-		last := `level=warn msg="More users have begun to fail, or work again, than are named here: the status page has them all" left_out=9980`
-		if len(got) != 21 || !strings.Contains(got[0], `msg="Fetching user failed" code=503 err="503: unavailable"`) || got[20] != last {
+		last := `level=warn msg="Suppressed per-user log messages; the status page lists all users" suppressed=9980`
+		if len(got) != 21 || !strings.Contains(got[0], `msg="Error fetching user" code=503 err="503: unavailable"`) || got[20] != last {
 			t.Errorf("got %d lines, and the last is %s", len(got), got[len(got)-1])
 		}
 	})
@@ -298,7 +264,7 @@ func TestOutageLog(t *testing.T) {
 		}
 		var failures int
 		for _, line := range lines.notable() {
-			failures += strings.Count(line, "Fetching user failed")
+			failures += strings.Count(line, "Error fetching user")
 		}
 		if failures != 1 {
 			t.Errorf("got %d lines about a failure that repeats", failures)
@@ -317,8 +283,8 @@ func TestBudgetLog(t *testing.T) {
 			scrape(c, time.Minute)
 			time.Sleep(time.Hour)
 		}
-		want := `level=warn msg="Today's budget is used up: no calls until the quota day ends" daily_limit=2 calls_go_on=2000-01-02T00:00:00Z advice="Raise quota.daily_limit if the account allows more, or lengthen the intervals."
-level=info msg="Calls go on: there is a budget again" daily_limit=2 remaining=2`
+		want := `level=warn msg="Daily budget used up" daily_limit=2 resumes=2000-01-02T00:00:00Z advice="Raise quota.daily_limit if the account allows more, or lengthen the intervals."
+level=info msg="Resuming API requests: daily budget available" daily_limit=2 remaining=2`
 		if got := strings.Join(lines.notable(), "\n"); !strings.HasPrefix(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}

@@ -152,25 +152,17 @@ func TestNotWaitedForTwice(t *testing.T) {
 	})
 }
 
-// TestGivingUpIsShared: what one scrape has waited in vain, because it was cut
-// off or had little time, the next need not wait again, and no more than that.
-func TestGivingUpIsShared(t *testing.T) {
+// TestAbandoned: a scrape that times out makes the next ones not wait; one whose client hangs up does not.
+func TestAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector(t, newFakeAPI(after(time.Hour)), users(1))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, cancel)
 		c.Refresh(ctx)
-		for i, want := range []time.Duration{4 * time.Second, 0, 0} {
+		for i, want := range []time.Duration{9 * time.Second, 0, 0} {
 			if got := scrape(c, 9*time.Second); got != want {
 				t.Errorf("scrape %d took %v, want %v", i, got, want)
 			}
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		c := newCollector(t, newFakeAPI(after(2*time.Second)), users(1))
-		scrape(c, time.Millisecond)
-		if got, want := scrape(c, 9*time.Second), 1999*time.Millisecond; got != want {
-			t.Errorf("after a scrape without time, the next took %v, want %v", got, want)
 		}
 	})
 }

@@ -1,0 +1,187 @@
+package quota
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// keepRemoved is how long users that are no longer configured are kept.
+const keepRemoved = 30 * 24 * time.Hour
+
+// The keys of records. A user's WMID follows userKey.
+const (
+	userKey   = "user/"
+	lostKey   = "lost"
+	budgetKey = "budget"
+	pauseKey  = "pause"
+	tokenKey  = "token"
+)
+
+// LostRecords returns the records of a new store that replaces a lost one: the elapsed share of the day's budget then
+// counts as used.
+func LostRecords() map[string][]byte { return map[string][]byte{lostKey: []byte("true")} }
+
+// userRecord is what is stored of a user.
+type userRecord struct {
+	MinInterval   time.Duration `json:"min_interval"`
+	Removed       time.Time     `json:"removed,omitzero"`        // since when it is no longer configured
+	Started       time.Time     `json:"started,omitzero"`        // start of the last request that was not refused
+	StartedBefore time.Time     `json:"started_before,omitzero"` // Started before the request in flight
+	InFlight      bool          `json:"in_flight,omitempty"`
+	Verdict       Verdict       `json:"verdict,omitempty"` // of the last completed request that was not refused
+	Streak        int           `json:"streak,omitempty"`  // how many in a row had it
+	TimedOut      bool          `json:"timed_out,omitempty"`
+
+	Value     Value  `json:"value,omitzero"`
+	Previous  Value  `json:"previous,omitzero"`
+	Last      Result `json:"last,omitzero"`
+	Completed bool   `json:"completed,omitempty"`
+	Failing   string `json:"failing,omitempty"`
+}
+
+// budgetRecord is what is stored of the budget.
+type budgetRecord struct {
+	Today *dayUse `json:"today"`
+	Other *dayUse `json:"other,omitempty"`
+	Ratio float64 `json:"ratio"`
+}
+
+// tokenRecord tells one token from another without holding it.
+type tokenRecord struct {
+	Salt        []byte `json:"salt"`
+	Fingerprint []byte `json:"fingerprint"`
+}
+
+// record is to be stored; a nil value deletes it.
+type record struct {
+	key   string
+	value any
+}
+
+func (g *Guard) userRecord(u *user) record {
+	return record{userKey + strconv.FormatInt(u.WMID, 10), &u.userRecord}
+}
+
+func (g *Guard) budgetRecord() record {
+	return record{budgetKey, budgetRecord{g.budget.today, g.budget.other, g.budget.ratio}}
+}
+
+func (g *Guard) pauseRecord() record {
+	if !g.pause.active() {
+		return record{pauseKey, nil}
+	}
+	return record{pauseKey, g.pause.pauseRecord}
+}
+
+func (g *Guard) tokenRecord() record { return record{tokenKey, g.token} }
+
+// put queues records to be stored, and returns what waits for that.
+func (g *Guard) put(records ...record) (wait func(context.Context)) {
+	if g.store == nil {
+		return func(context.Context) {}
+	}
+	encoded := make(map[string][]byte, len(records))
+	for _, r := range records {
+		if r.value == nil {
+			encoded[r.key] = nil
+			continue
+		}
+		text, err := json.Marshal(r.value)
+		if err != nil {
+			panic(fmt.Sprintf("quota: encoding %s: %v", r.key, err)) // plain times, numbers and strings: cannot fail
+		}
+		encoded[r.key] = text
+	}
+	return g.store.Put(encoded)
+}
+
+// restore continues from the records.
+func (g *Guard) restore(config Config) {
+	now := g.now()
+	for key, value := range config.Records {
+		if id, ok := strings.CutPrefix(key, userKey); ok {
+			g.restoreUser(id, value)
+		}
+	}
+	g.restoreBudget(config.Records[budgetKey], now)
+	if config.Records[lostKey] != nil {
+		g.budget.chargeElapsed(now)
+	}
+	var pause pauseRecord
+	if json.Unmarshal(config.Records[pauseKey], &pause) == nil {
+		g.pause.pauseRecord = pause
+	}
+	var token tokenRecord
+	if json.Unmarshal(config.Records[tokenKey], &token) == nil && len(token.Salt) > 0 {
+		g.token = token
+	}
+	records := []record{{lostKey, nil}, g.budgetRecord()}
+	for _, u := range g.index {
+		if u.InFlight {
+			u.interrupt()
+			g.interrupted++
+			records = append(records, g.userRecord(u))
+		}
+	}
+	g.put(records...)
+	g.setUsersLocked(config.Users, now)
+	g.updateLocked(now)
+}
+
+func (g *Guard) restoreUser(id string, value []byte) {
+	wmid, err := strconv.ParseInt(id, 10, 64)
+	u := &user{WMID: wmid}
+	if err == nil && json.Unmarshal(value, &u.userRecord) == nil {
+		g.index[wmid] = u
+	}
+}
+
+// restoreBudget restores the use of days. Requests that the previous process left in flight may have run into a day
+// that it did not see start.
+func (g *Guard) restoreBudget(value []byte, now time.Time) {
+	var b budgetRecord
+	if json.Unmarshal(value, &b) == nil && b.Today != nil {
+		g.budget.today, g.budget.other, g.budget.ratio = b.Today, b.Other, max(1, b.Ratio)
+	}
+	var inFlight int
+	for _, u := range g.index {
+		if u.InFlight && now.Sub(u.Started) < 24*time.Hour {
+			inFlight++
+		}
+	}
+	g.budget.enterDay(now, inFlight)
+}
+
+// setUsersLocked changes which users are configured. Others are kept for a while.
+func (g *Guard) setUsersLocked(users []User, now time.Time) {
+	configured := make(map[int64]bool)
+	g.users = nil
+	for _, each := range users {
+		u := g.index[each.WMID]
+		if u == nil {
+			u = &user{WMID: each.WMID}
+			g.index[each.WMID] = u
+		}
+		u.MinInterval, u.Removed = each.MinInterval, time.Time{}
+		configured[each.WMID] = true
+		g.users = append(g.users, u)
+	}
+	var records []record
+	for wmid, u := range g.index {
+		switch {
+		case configured[wmid]:
+			continue
+		case u.Removed.IsZero() || u.Removed.After(now) || u.Removed.Before(u.Started):
+			u.Removed = now
+			records = append(records, g.userRecord(u))
+		case !u.InFlight && now.Sub(u.Removed) > max(keepRemoved, u.MinInterval):
+			delete(g.index, wmid)
+			records = append(records, record{g.userRecord(u).key, nil})
+		}
+	}
+	g.put(records...)
+}

@@ -1,0 +1,234 @@
+// Package refresh requests the users that are due from the API. A scrape starts a refresh or joins the one in progress;
+// the guard of package quota decides which users are due and whether each request may be sent.
+package refresh
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"golang.org/x/time/rate"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// API is the part of [justoneapi.Client] that a [Refresher] needs. The error of a failed request is a
+// [*justoneapi.Error].
+type API interface {
+	RelationStat(ctx context.Context, token justoneapi.Token, wmid int64) (justoneapi.Stat, error)
+}
+
+// Observer observes requests. It is called by several goroutines at a time.
+type Observer interface {
+	// RequestStarted is called right before a request is sent. The function that it returns is called when the
+	// request has finished, with nil for a success; it is not called for a request that [Refresher.Close] has canceled.
+	RequestStarted() (finished func(failure *justoneapi.Error))
+}
+
+// Settings are what [Refresher.Reload] may change. All fields are required.
+type Settings struct {
+	API   API
+	Token func() justoneapi.Token // called for every scrape, by one goroutine at a time; may do I/O
+	Names map[int64]string        // names of the guard's users by WMID, for the log
+
+	RequestTimeout       time.Duration // of one request
+	MaxConcurrency       int           // requests in flight at a time
+	MaxRequestsPerSecond float64
+}
+
+// Config is what a [Refresher] needs. All fields are required.
+type Config struct {
+	Settings
+	Guard    *quota.Guard
+	Observer Observer
+	Advice   func(justoneapi.Kind) string // what to do about a failure, for the log
+	Logger   log.Logger
+}
+
+// Refresher runs refreshes, one at a time. A refresh belongs to no scrape: it ends when all its requests have.
+type Refresher struct {
+	guard     *quota.Guard
+	logger    log.Logger
+	limiter   *rate.Limiter
+	requester *requester
+
+	stopping chan struct{} // closed by Close
+	cancel   func()        // cancels the requests in flight
+	running  sync.WaitGroup
+	budget   budgetLog // of the refresh in progress
+
+	mu       sync.Mutex // protects the following fields
+	settings *Settings
+	current  *refresh // nil while no refresh is in progress
+	closed   bool
+}
+
+// refresh is a refresh in progress. The refresher's lock protects its fields except the channels.
+type refresh struct {
+	wake      chan struct{} // has room for one: a scrape or a reload has come
+	done      chan struct{} // closed at the end
+	scrapes   int           // that have come since the guard was last asked which users are due
+	abandoned bool          // whether a scrape has timed out on it
+}
+
+// New returns a refresher. It sends no request before the first [Refresher.Refresh], and must be closed.
+func New(config Config) *Refresher {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Refresher{
+		guard:     config.Guard,
+		logger:    config.Logger,
+		limiter:   rate.NewLimiter(rate.Limit(config.MaxRequestsPerSecond), burst(config.MaxRequestsPerSecond)),
+		requester: newRequester(ctx, config),
+		stopping:  make(chan struct{}),
+		cancel:    cancel,
+		settings:  &config.Settings,
+	}
+}
+
+// Reload changes the settings and the limits of the guard. Requests in flight are not disturbed. A token that differs
+// from the last one lifts a pause. Reload must not be called by two goroutines at a time.
+func (r *Refresher) Reload(settings Settings, limits quota.Limits) {
+	token := settings.Token() // may do I/O
+	r.mu.Lock()
+	r.settings = &settings
+	r.limiter.SetLimit(rate.Limit(settings.MaxRequestsPerSecond))
+	r.limiter.SetBurst(burst(settings.MaxRequestsPerSecond))
+	r.guard.SetLimits(limits)
+	if r.current != nil {
+		r.current.notify()
+	}
+	r.mu.Unlock()
+	r.setToken(&settings, token)
+}
+
+// burst returns how many requests may start together at a rate.
+func burst(perSecond float64) int { return max(1, int(perSecond/10)) }
+
+// setToken passes a token to the guard if it is that of the current settings.
+func (r *Refresher) setToken(s *Settings, token justoneapi.Token) {
+	r.mu.Lock()
+	lifted := r.settings == s && r.guard.SetToken(token.Fingerprint)
+	r.mu.Unlock()
+	if lifted {
+		level.Info(r.logger).Log("msg", "Resuming API requests: token has changed")
+	}
+}
+
+// notify makes a refresh look at what has changed.
+func (f *refresh) notify() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Refresh makes sure that the users that are due are requested, and waits for that until ctx ends. Requests that are
+// still in flight then continue, and the next scrape exposes their responses. A refresh that an earlier call has
+// already timed out on is not waited for again, so that one slow response makes at most one slow scrape.
+func (r *Refresher) Refresh(ctx context.Context) {
+	f := r.join()
+	if f == nil {
+		return
+	}
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // a scraper that hangs up has not waited
+			r.abandon(f)
+		}
+	}
+}
+
+// join starts a refresh or joins the one in progress. It returns nil if there is none to wait for.
+func (r *Refresher) join() *refresh {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
+	f := r.current
+	if f == nil {
+		f = &refresh{wake: make(chan struct{}, 1), done: make(chan struct{})}
+		r.current = f
+		r.running.Go(func() { newRun(r, f).loop() })
+	}
+	f.scrapes++
+	f.notify()
+	if f.abandoned {
+		return nil
+	}
+	return f
+}
+
+func (r *Refresher) abandon(f *refresh) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.abandoned = true
+}
+
+// take returns the number of scrapes since the last call, and the current settings.
+func (r *Refresher) take(f *refresh) (scrapes int, s *Settings) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	scrapes, f.scrapes = f.scrapes, 0
+	return scrapes, r.settings
+}
+
+func (r *Refresher) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
+// finish ends a refresh that has nothing left to do, unless a scrape has come.
+func (r *Refresher) finish(f *refresh) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.scrapes > 0 {
+		return false
+	}
+	r.current = nil
+	close(f.done)
+	return true
+}
+
+// start asks the guard whether a request may start, unless the settings, and perhaps the token, have changed.
+func (r *Refresher) start(s *Settings, wmid int64) (recorded func(context.Context), ok, current bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settings != s {
+		return nil, false, false
+	}
+	recorded, ok = r.guard.Start(wmid)
+	return recorded, ok, true
+}
+
+// Close lets no further request start and waits for those in flight. When ctx ends, it cancels them and waits a moment
+// longer, since reading a token can hang. It may be called again.
+func (r *Refresher) Close(ctx context.Context) {
+	r.mu.Lock()
+	first := !r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if first {
+		close(r.stopping)
+	}
+	ended := make(chan struct{})
+	go func() {
+		r.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		r.cancel()
+		select {
+		case <-ended:
+		case <-time.After(time.Second):
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// recordTimeout is how long recording a request may take. After that the request is not sent: its interval and the
+// moment that the guard has allowed would no longer agree.
+const recordTimeout = 5 * time.Second
+
+// requester sends single requests and reports how they ended: to the guard, the observer and the log.
+type requester struct {
+	guard    *quota.Guard
+	observer Observer
+	base     context.Context //nolint:containedctx // of requests, which belong to no scrape
+	*requestLog
+}
+
+func newRequester(base context.Context, config Config) *requester {
+	return &requester{
+		guard: config.Guard, observer: config.Observer, base: base, requestLog: newRequestLog(config.Logger, config.Advice),
+	}
+}
+
+// request sends a request that the guard has allowed, once it is recorded. It returns a function that waits until its
+// end is recorded, too.
+func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64, recorded func(context.Context)) (finished func()) {
+	start := time.Now()
+	recorded(r.base)
+	if r.base.Err() != nil || time.Since(start) > recordTimeout {
+		r.guard.Undo(wmid)
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(r.base, s.RequestTimeout)
+	defer cancel()
+	observe := r.observer.RequestStarted()
+	stat, err := s.API.RelationStat(ctx, token, wmid)
+	failure := failureOf(err)
+	if failure != nil && r.base.Err() != nil {
+		// Nothing is known but that it started: that is what stays recorded.
+		level.Warn(r.logger).Log("msg", "Request canceled by shutdown; it may have been billed", "wmid", wmid, "name", s.Names[wmid])
+		return func() {}
+	}
+	observe(failure)
+	change, recorded := r.guard.Finish(wmid, newResult(stat, failure))
+	r.logFinished(wmid, s.Names[wmid], change, failure)
+	return func() { recorded(r.base) }
+}
+
+// failureOf returns what is known about an error, nil for none.
+func failureOf(err error) *justoneapi.Error {
+	var failure *justoneapi.Error
+	if err == nil || errors.As(err, &failure) {
+		return failure
+	}
+	return &justoneapi.Error{Kind: justoneapi.Kind{Code: justoneapi.CodeNetwork}, Detail: err.Error()}
+}
+
+// newResult returns what the end of a request means to the guard.
+func newResult(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
+	if failure == nil {
+		return quota.Result{Verdict: quota.VerdictSuccess, Followers: stat.Followers, Following: stat.Following}
+	}
+	result := quota.Result{
+		Verdict: quota.VerdictWait, Code: failure.Code, Bilibili: failure.Bilibili, Detail: failure.Specifics(),
+		TimedOut: failure.Code == justoneapi.CodeTimeout, NoResponse: failure.NoResponse,
+	}
+	switch {
+	case failure.Scope == justoneapi.ScopeAccount:
+		result.Verdict, result.Reason = quota.VerdictRefused, quota.Reason(failure.Reason)
+	case failure.Scope == justoneapi.ScopeUser:
+		result.Verdict = quota.VerdictBackOff
+	case failure.Billing == justoneapi.NotBilled:
+		result.Verdict = quota.VerdictRetry
+	}
+	return result
+}

@@ -1,0 +1,131 @@
+package refresh
+
+import (
+	"sync"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+)
+
+// queueTimeout is how long after the last scrape users stay in the queue.
+const queueTimeout = 5 * time.Minute
+
+// run is the goroutine of a refresh, and what it alone uses.
+type run struct {
+	*Refresher
+	refresh *refresh
+
+	settings      *Settings
+	token         justoneapi.Token
+	queue         queue
+	queueEnd      time.Time      // when the queue is dropped
+	slots         chan *line     // a request of the line has ended
+	pendingWrites sync.WaitGroup // requests that have ended, or have not started, and are being recorded
+}
+
+func newRun(r *Refresher, f *refresh) *run {
+	return &run{Refresher: r, refresh: f, slots: make(chan *line)}
+}
+
+// loop runs the refresh to its end.
+func (r *run) loop() {
+	stopping := r.stopping
+	for {
+		r.update()
+		if r.isClosed() || !time.Now().Before(r.queueEnd) {
+			r.queue.clear()
+		}
+		wait := r.startRequests()
+		if !r.queue.waiting() && r.queue.inFlight() == 0 {
+			if r.end() {
+				return
+			}
+			continue
+		}
+		var timer <-chan time.Time
+		if r.queue.waiting() {
+			timer = time.After(min(wait, time.Until(r.queueEnd)))
+		}
+		select {
+		case l := <-r.slots:
+			l.inFlight--
+		case <-r.refresh.wake:
+		case <-timer:
+		case <-stopping:
+			stopping = nil
+		}
+	}
+}
+
+// update takes over new settings, and for a new scrape queues the users that are due.
+func (r *run) update() {
+	scrapes, settings := r.take(r.refresh)
+	if scrapes > 0 || settings != r.settings {
+		r.settings, r.token = settings, settings.Token() // may do I/O
+		r.setToken(settings, r.token)
+		r.queue.resize(settings.MaxConcurrency)
+	}
+	if scrapes > 0 {
+		r.queueEnd = time.Now().Add(queueTimeout)
+		r.queue.fill(r.guard.Due(settings.MaxConcurrency, scrapes))
+		r.budget.update(r.logger, r.guard.Account())
+	}
+}
+
+// startRequests starts every request that may start now. It returns the time until the next one may, and queueTimeout
+// if that depends on more than time.
+//
+// The requests are sent once all have been recorded by the guard, so that their records share a commit.
+func (r *run) startRequests() time.Duration {
+	var requests []func()
+	defer func() {
+		for _, request := range requests {
+			r.pendingWrites.Go(request)
+		}
+	}()
+	for {
+		l := r.queue.next(r.guard.Allows)
+		if l == nil {
+			return queueTimeout
+		}
+		if wait := time.Until(l.due[0].At); wait > 0 {
+			return wait
+		}
+		if wait := r.reserve(); wait > 0 {
+			return wait
+		}
+		recorded, ok, current := r.start(r.settings, l.due[0].WMID)
+		if !current {
+			return 0
+		}
+		wmid := l.pop()
+		if !ok {
+			continue
+		}
+		l.inFlight++
+		settings, token := r.settings, r.token
+		requests = append(requests, func() {
+			finished := r.requester.request(settings, token, wmid, recorded)
+			r.slots <- l
+			finished()
+		})
+	}
+}
+
+// reserve takes a request's share of the rate, or returns how long there is none.
+func (r *run) reserve() time.Duration {
+	share := r.limiter.Reserve()
+	wait := share.Delay()
+	if wait > 0 {
+		share.Cancel()
+	}
+	return wait
+}
+
+// end records everything and ends the refresh, unless a scrape has come.
+func (r *run) end() bool {
+	r.pendingWrites.Wait()
+	r.guard.Flush(r.requester.base)
+	r.requester.logSuppressed()
+	return r.finish(r.refresh)
+}

@@ -1,0 +1,104 @@
+package collector
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// Snapshot exposes what a [Collector] knows without sending requests. It is a [prometheus.Collector] of the same
+// metrics, for a handler that has refreshed already.
+type Snapshot struct {
+	configured []User
+	index      map[int64]int // of each configured user, by WMID
+	maxAge     time.Duration
+	guard      *quota.Guard
+
+	users    userMetrics
+	info     *infoMetric
+	account  accountMetrics
+	requests *requestMetrics
+	text     *text
+}
+
+func newSnapshot(settings Settings, guard *quota.Guard, requests *requestMetrics) *Snapshot {
+	s := &Snapshot{
+		configured: settings.Users, index: make(map[int64]int, len(settings.Users)), maxAge: settings.MaxAge, guard: guard,
+		users: newUserMetrics(), info: newInfoMetric(settings.Users), account: newAccountMetrics(), requests: requests,
+	}
+	for i, user := range settings.Users {
+		s.index[user.WMID] = i
+	}
+	s.text = newText(settings.Users, s.info)
+	return s
+}
+
+// UserSnapshot is what is known about a user at a moment.
+type UserSnapshot struct {
+	User    User
+	State   quota.UserState
+	Exposed bool // whether there is a value and it has not expired
+}
+
+// Users returns the configured users in the order of the settings.
+func (s *Snapshot) Users() []UserSnapshot {
+	users := make([]UserSnapshot, 0, len(s.configured))
+	s.each(func(i int, state *quota.UserState, exposed bool) {
+		users = append(users, UserSnapshot{s.configured[i], *state, exposed})
+	})
+	return users
+}
+
+// each calls f for every user, with its index.
+func (s *Snapshot) each(f func(i int, state *quota.UserState, exposed bool)) {
+	now := time.Now()
+	states := s.guard.Users()
+	for i := range states {
+		state := &states[i]
+		if index, ok := s.index[state.WMID]; ok { // else a reload is in progress
+			f(index, state, s.exposes(state, now))
+		}
+	}
+}
+
+// exposes reports whether a user has a value that has not expired. An early retry, which makes the interval shorter,
+// does not make a value expire earlier.
+func (s *Snapshot) exposes(state *quota.UserState, now time.Time) bool {
+	return !state.Value.At.IsZero() && now.Sub(state.Value.At) <= max(s.maxAge, 3*state.Interval, 3*state.MinInterval)
+}
+
+// Account returns what is known about the account.
+func (s *Snapshot) Account() quota.Account { return s.guard.Account() }
+
+// Describe implements [prometheus.Collector].
+func (s *Snapshot) Describe(ch chan<- *prometheus.Desc) {
+	s.users.describe(ch)
+	s.info.Describe(ch)
+	s.Common().Describe(ch)
+}
+
+// Collect implements [prometheus.Collector].
+func (s *Snapshot) Collect(ch chan<- prometheus.Metric) {
+	s.each(func(_ int, state *quota.UserState, exposed bool) { s.users.emit(ch, state, exposed) })
+	s.info.Collect(ch)
+	s.Common().Collect(ch)
+}
+
+// Common returns a collector of the metrics that do not have a series for each user.
+func (s *Snapshot) Common() prometheus.Collector { return common{s} }
+
+type common struct{ snapshot *Snapshot }
+
+// Describe implements [prometheus.Collector].
+func (c common) Describe(ch chan<- *prometheus.Desc) {
+	c.snapshot.account.describe(ch)
+	c.snapshot.requests.Describe(ch)
+}
+
+// Collect implements [prometheus.Collector].
+func (c common) Collect(ch chan<- prometheus.Metric) {
+	c.snapshot.account.emit(ch, c.snapshot.Account())
+	c.snapshot.requests.Collect(ch)
+}

@@ -277,7 +277,7 @@ func TestRelationStatForeignTransport(t *testing.T) {
 func TestRelationStatPanic(t *testing.T) {
 	transport := roundTripper(func(r *http.Request) (*http.Response, error) { panic(r.URL.String()) })
 	_, err := justoneapi.New(mustParse(t, "http://host.test"), transport).RelationStat(t.Context(), token, wmid)
-	want := "malformed: the answer is not what the API documents: panic: http://host.test" + justoneapi.Path + "?token=<secret>&wmid=3546564939877816"
+	want := "malformed: response does not match the documented format: panic: http://host.test" + justoneapi.Path + "?token=<secret>&wmid=3546564939877816"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

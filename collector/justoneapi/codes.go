@@ -71,16 +71,16 @@ const (
 
 var (
 	kindTimeout = Kind{
-		Code: CodeTimeout, NoResponse: true, Meaning: "no answer in time",
+		Code: CodeTimeout, NoResponse: true, Meaning: "no response in time",
 	}
 	kindNetwork = Kind{
-		Code: CodeNetwork, NoResponse: true, Meaning: "the connection failed",
+		Code: CodeNetwork, NoResponse: true, Meaning: "connection failed",
 	}
 	kindMalformed = Kind{
-		Code: CodeMalformed, Meaning: "the answer is not what the API documents",
+		Code: CodeMalformed, Meaning: "response does not match the documented format",
 	}
 	kindMismatch = Kind{
-		Code: CodeMismatch, Scope: ScopeUser, Billing: Billed, Meaning: "the answer is about another user",
+		Code: CodeMismatch, Scope: ScopeUser, Billing: Billed, Meaning: "response is about another user",
 	}
 )
 
@@ -91,31 +91,31 @@ const meaningUnexplained = "not explained by the vendor"
 // 2025) for the others. What no document explains counts as perhaps billed.
 var apiKinds = map[int64]Kind{
 	100: {
-		Scope: ScopeAccount, Reason: ReasonToken, Billing: NotBilled, Meaning: "the token is invalid or inactive",
+		Scope: ScopeAccount, Reason: ReasonToken, Billing: NotBilled, Meaning: "token invalid or inactive",
 	},
 	101: {Meaning: meaningUnexplained},
 	201: {Scope: ScopeUser, Billing: Billed, Meaning: "no such content"},
 	202: {Meaning: meaningUnexplained},
 	300: {Meaning: meaningUnexplained},
-	301: {Billing: NotBilled, Meaning: "the vendor could not collect the data"},
+	301: {Billing: NotBilled, Meaning: "collection failed"},
 	302: {
-		Scope: ScopeAccount, Reason: ReasonRateLimit, Billing: NotBilled, Meaning: "the rate limit is exceeded",
+		Scope: ScopeAccount, Reason: ReasonRateLimit, Billing: NotBilled, Meaning: "rate limit exceeded",
 	},
 	303: {
-		Scope: ScopeAccount, Reason: ReasonDailyQuota, Billing: NotBilled, Meaning: "the daily quota is used up",
+		Scope: ScopeAccount, Reason: ReasonDailyQuota, Billing: NotBilled, Meaning: "daily quota exceeded",
 	},
-	400: {Scope: ScopeUser, Billing: NotBilled, Meaning: "the vendor refuses the parameters"},
+	400: {Scope: ScopeUser, Billing: NotBilled, Meaning: "invalid parameter"},
 	404: {Scope: ScopeUser, Meaning: "not found"},
-	500: {Billing: NotBilled, Meaning: "internal error of the vendor"},
-	503: {Meaning: "the vendor's service is unavailable"},
+	500: {Billing: NotBilled, Meaning: "internal error"},
+	503: {Meaning: "service unavailable"},
 	600: {
-		Scope: ScopeAccount, Reason: ReasonPermission, Billing: NotBilled, Meaning: "the account has no permission for this API",
+		Scope: ScopeAccount, Reason: ReasonPermission, Billing: NotBilled, Meaning: "permission denied",
 	},
 	601: {
-		Scope: ScopeAccount, Reason: ReasonBalance, Billing: NotBilled, Meaning: "the account's balance is insufficient",
+		Scope: ScopeAccount, Reason: ReasonBalance, Billing: NotBilled, Meaning: "balance insufficient",
 	},
 	602: {
-		Scope: ScopeAccount, Reason: ReasonTokenLimit, Billing: NotBilled, Meaning: "the token's own limit is exceeded",
+		Scope: ScopeAccount, Reason: ReasonTokenLimit, Billing: NotBilled, Meaning: "the token's cumulative spending limit is reached",
 	},
 }
 
@@ -125,8 +125,8 @@ var apiKinds = map[int64]Kind{
 var bilibiliKinds = map[int64]Kind{
 	-400: {Scope: ScopeUser, Meaning: "Bilibili: bad request"},
 	-404: {Scope: ScopeUser, Meaning: "Bilibili: no such user"},
-	-412: {Scope: ScopeUpstream, Meaning: "Bilibili: refused by risk control"},
-	-352: {Scope: ScopeUpstream, Meaning: "Bilibili: refused by risk control"},
+	-412: {Scope: ScopeUpstream, Meaning: "Bilibili: blocked by risk control"},
+	-352: {Scope: ScopeUpstream, Meaning: "Bilibili: blocked by risk control"},
 	-799: {Scope: ScopeUpstream, Meaning: "Bilibili: too many requests"},
 	22115: {
 		Scope: ScopeUser, Meaning: "Bilibili: the user hides these numbers",
@@ -157,7 +157,7 @@ func bilibiliKind(code int64) Kind {
 // status is not 200.
 func httpKind(status int) Kind {
 	return Kind{
-		Code: httpPrefix + strconv.Itoa(status), NoResponse: true, Meaning: "an HTTP error in place of an answer",
+		Code: httpPrefix + strconv.Itoa(status), NoResponse: true, Meaning: "HTTP error instead of an API response",
 	}
 }
 
@@ -179,7 +179,7 @@ func Explain(code string, bilibili bool) Kind {
 	}
 	number, err := strconv.ParseInt(code, 10, 64)
 	if err != nil {
-		return Kind{Code: code, Meaning: "not known"}
+		return Kind{Code: code, Meaning: "unknown code"}
 	}
 	if bilibili {
 		return bilibiliKind(number)
@@ -195,7 +195,7 @@ func ExplainReason(reason Reason) Kind {
 			return apiKind(code)
 		}
 	}
-	return Kind{Reason: reason, Meaning: "not known"}
+	return Kind{Reason: reason, Meaning: "unknown reason"}
 }
 
 // KnownCodes returns the codes of all failures that are documented: those of

@@ -17,34 +17,31 @@ const (
 	// Path is the path of the endpoint below the base URL.
 	Path = "/api/bilibili/get-user-relation-stat/v1"
 
-	maxBody = 1 << 20 // bytes of an answer that are read
+	maxBody = 1 << 20 // bytes that are read of a response body
 )
 
-// Client calls the API. It is safe for concurrent use.
+// Client sends requests to the API. It is safe for concurrent use.
 type Client struct {
 	endpoint  *url.URL
 	transport http.RoundTripper
 }
 
-// New returns a client for the API at base, https://api.justoneapi.com for
-// example.
+// New returns a client for the API at the base URL, for example https://api.justoneapi.com.
 //
-// The client uses transport as it is, without an [http.Client] around it:
-// redirects are therefore not followed (one would carry the token in the
-// header Referer) and nothing adds the URL to an error. The transport must not
-// speak HTTP/2, whose client repeats requests by rules of its own.
+// The client calls transport directly, without an [http.Client]: redirects are not followed (a redirected request
+// would carry the token in its Referer header), and the URL is not added to errors. The transport must not use
+// HTTP/2, because its client may send a request again.
 func New(base *url.URL, transport http.RoundTripper) *Client {
 	return &Client{endpoint: base.JoinPath(Path), transport: transport}
 }
 
-// RelationStat asks for the statistics of the user wmid, in one request.
+// RelationStat requests the statistics of the user wmid. It sends at most one request.
 //
-// It waits as long as ctx allows; the vendor asks for at least 60 s, since an
-// answer that was not waited for can be billed all the same. The error, if
-// there is one, is an [*Error].
+// It waits for the response until ctx ends. The vendor recommends at least 60 s, since a request that was given up
+// can still be billed. A returned error is an [*Error].
 func (c *Client) RelationStat(ctx context.Context, token Token, wmid int64) (stat Stat, err error) {
 	defer func() {
-		if p := recover(); p != nil { // an answer must not end the process, and its trace could show the URL
+		if p := recover(); p != nil { // a response must not crash the process, and the panic could print the URL
 			stat, err = Stat{}, (&Error{Kind: kindMalformed, Detail: fmt.Sprint("panic: ", p)}).scrub(token)
 		}
 	}()
@@ -60,7 +57,7 @@ func (c *Client) RelationStat(ctx context.Context, token Token, wmid int64) (sta
 	return stat, nil
 }
 
-// get sends the request and returns the status and the body of the answer.
+// get sends the request and returns the status and the body of the response.
 func (c *Client) get(ctx context.Context, token Token, wmid int64) (int, []byte, error) {
 	target := *c.endpoint
 	target.RawQuery = url.Values{
@@ -78,43 +75,41 @@ func (c *Client) get(ctx context.Context, token Token, wmid int64) (int, []byte,
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return resp.StatusCode, nil, nil // its body has no end, and does not heed ctx
+		return resp.StatusCode, nil, nil // reading its body would never end, not even with ctx
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
-		return 0, nil, fmt.Errorf("reading the answer: %w", err)
+		return 0, nil, fmt.Errorf("reading the response: %w", err)
 	}
 	return resp.StatusCode, body, nil
 }
 
-// sendOnce is an empty request body. [http.Transport] repeats a GET whose kept
-// connection was cut, unless the request has a body that it cannot get again;
-// with this one it finds nothing to send and nothing to repeat.
+// sendOnce is an empty request body. [http.Transport] sends a GET again when a reused connection was closed under it,
+// but not if the request has a body that cannot be rewound, even an empty one.
 type sendOnce struct{}
 
 func (sendOnce) Read([]byte) (int, error) { return 0, io.EOF }
 
 // progress records how far a request got.
 type progress struct {
-	sought, connected atomic.Bool
+	connecting, connected atomic.Bool
 }
 
 func (p *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		GetConn: func(string) { p.sought.Store(true) },
+		GetConn: func(string) { p.connecting.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { p.connected.Store(true) },
 	}
 }
 
-// failure returns the error for a call that got no answer. It is certain not
-// to be billed only if a connection was sought and none was found, TLS and
-// proxy included: then no request was written.
+// failure returns the error for a request without a response. The request is certainly not billed only if connecting
+// failed, be it to the server or the proxy, or during the TLS handshake: then no request was written.
 func (p *progress) failure(err error) *Error {
 	kind := kindNetwork
 	if isTimeout(err) {
 		kind = kindTimeout
 	}
-	if p.sought.Load() && !p.connected.Load() {
+	if p.connecting.Load() && !p.connected.Load() {
 		kind.Billing = NotBilled
 	}
 	return &Error{Kind: kind, Detail: withoutURL(err).Error()}
@@ -125,7 +120,7 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) && netErr.Timeout()
 }
 
-// withoutURL takes every [url.Error] off err: they print the whole URL.
+// withoutURL unwraps every [url.Error], because it prints the whole URL.
 func withoutURL(err error) error {
 	var urlErr *url.Error
 	for errors.As(err, &urlErr) {

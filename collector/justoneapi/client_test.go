@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const wmid = 3546564939877816 // 16 digits, as in use
 
-// newClient returns a client of server whose connections end with the test.
+// newClient returns a client of server whose connections are closed at the end of the test.
 func newClient(t *testing.T, server *justoneapitest.Server) *justoneapi.Client {
 	t.Helper()
 	transport := server.Transport()
@@ -65,9 +65,8 @@ func TestRelationStat(t *testing.T) {
 	}
 }
 
-// TestRelationStatFaults drives every failure that the stand-in knows: each has
-// its code, is one request on the wire, is billed as the stand-in bills it, and
-// does not show the token.
+// TestRelationStatFaults tests every fault of the stand-in: it has its code, is one request on the wire, is billed as
+// the stand-in bills it, and does not show the token.
 func TestRelationStatFaults(t *testing.T) {
 	for _, fault := range justoneapitest.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
@@ -94,7 +93,11 @@ func TestRelationStatFaults(t *testing.T) {
 			if tally.Requests != 1 {
 				t.Errorf("got %d requests on the wire, want 1", tally.Requests)
 			}
-			if billed := tally.Billed == 1; billed && failure.Billing == justoneapi.NotBilled || !billed && failure.Billing == justoneapi.Billed {
+			contradicting := justoneapi.Billed
+			if tally.Billed == 1 {
+				contradicting = justoneapi.NotBilled
+			}
+			if failure.Billing == contradicting {
 				t.Errorf("got billing %q, but the stand-in billed %d", failure.Billing, tally.Billed)
 			}
 		})
@@ -103,60 +106,61 @@ func TestRelationStatFaults(t *testing.T) {
 
 func TestRelationStatKinds(t *testing.T) {
 	const (
-		call, user, account    = justoneapi.ScopeUpstream, justoneapi.ScopeUser, justoneapi.ScopeAccount
-		unknown, free, expense = justoneapi.BillingUnknown, justoneapi.NotBilled, justoneapi.Billed
+		upstream, user, account = justoneapi.ScopeUpstream, justoneapi.ScopeUser, justoneapi.ScopeAccount
+		unknown, no, yes        = justoneapi.BillingUnknown, justoneapi.NotBilled, justoneapi.Billed
 	)
 	code := func(n int) justoneapitest.Response { return justoneapitest.Code(n, "") }
 	nested := func(n int) justoneapitest.Response { return justoneapitest.BilibiliCode(n, "") }
 	tests := []struct {
-		name    string
-		answer  justoneapitest.Response
-		scope   justoneapi.Scope
-		reason  justoneapi.Reason
-		billing justoneapi.Billing
+		name     string
+		response justoneapitest.Response
+		scope    justoneapi.Scope
+		reason   justoneapi.Reason
+		billing  justoneapi.Billing
 	}{
-		{"100", code(100), account, "token", free},
-		{"101", code(101), call, "", unknown},
-		{"201", code(201), user, "", expense},
-		{"202", code(202), call, "", unknown},
-		{"300", code(300), call, "", unknown},
-		{"301", code(301), call, "", free},
-		{"302", code(302), account, "rate_limit", free},
-		{"303", code(303), account, "daily_quota", free},
-		{"400", code(400), user, "", free},
+		{"100", code(100), account, "token", no},
+		{"101", code(101), upstream, "", unknown},
+		{"201", code(201), user, "", yes},
+		{"202", code(202), upstream, "", unknown},
+		{"300", code(300), upstream, "", unknown},
+		{"301", code(301), upstream, "", no},
+		{"302", code(302), account, "rate_limit", no},
+		{"303", code(303), account, "daily_quota", no},
+		{"400", code(400), user, "", no},
 		{"404", code(404), user, "", unknown},
-		{"500", code(500), call, "", free},
-		{"503", code(503), call, "", unknown},
-		{"600", code(600), account, "permission", free},
-		{"601", code(601), account, "balance", free},
-		{"602", code(602), account, "token_limit", free},
-		{"777", code(777), call, "", unknown},
-		{"-1", code(-1), call, "", unknown},
-		{"-400", nested(-400), user, "", expense},
-		{"-404", nested(-404), user, "", expense},
-		{"-412", nested(-412), call, "", expense},
-		{"-352", nested(-352), call, "", expense},
-		{"-799", nested(-799), call, "", expense},
-		{"22115", nested(22115), user, "", expense},
-		{"301", nested(301), user, "", expense}, // Bilibili's 301 is not the API's
-		{"mismatch", justoneapitest.OtherUser(1), user, "", expense},
-		{"http_502", justoneapitest.Body(502, "text/html", "Bad Gateway"), call, "", unknown},
-		{"malformed", justoneapitest.Body(200, "text/html", "Welcome"), call, "", unknown},
-		{"malformed", justoneapitest.Data(`{}`), call, "", expense},
-		{"network", justoneapitest.CutBefore(), call, "", unknown},
+		{"500", code(500), upstream, "", no},
+		{"503", code(503), upstream, "", unknown},
+		{"600", code(600), account, "permission", no},
+		{"601", code(601), account, "balance", no},
+		{"602", code(602), account, "token_limit", no},
+		{"777", code(777), upstream, "", unknown},
+		{"-1", code(-1), upstream, "", unknown},
+		{"-400", nested(-400), user, "", yes},
+		{"-404", nested(-404), user, "", yes},
+		{"-412", nested(-412), upstream, "", yes},
+		{"-352", nested(-352), upstream, "", yes},
+		{"-799", nested(-799), upstream, "", yes},
+		{"22115", nested(22115), user, "", yes},
+		{"301", nested(301), user, "", yes}, // Bilibili's 301 is not the API's
+		{"mismatch", justoneapitest.OtherUser(1), user, "", yes},
+		{"http_502", justoneapitest.Body(502, "text/html", "Bad Gateway"), upstream, "", unknown},
+		{"malformed", justoneapitest.Body(200, "text/html", "Welcome"), upstream, "", unknown},
+		{"malformed", justoneapitest.Data(`{}`), upstream, "", yes},
+		{"network", justoneapitest.CutBefore(), upstream, "", unknown},
 	}
 	server := newServer(t)
 	client := newClient(t, server)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			server.SetAll(test.answer)
+			server.SetAll(test.response)
 			_, err := client.RelationStat(t.Context(), token, wmid)
 			var got *justoneapi.Error
 			if !errors.As(err, &got) {
 				t.Fatalf("got error %v, want an *Error", err)
 			}
 			if got.Code != test.name || got.Scope != test.scope || got.Reason != test.reason || got.Billing != test.billing {
-				t.Errorf("got %+v, want code %s, scope %d, reason %q, billing %s", got.Kind, test.name, test.scope, test.reason, test.billing)
+				t.Errorf("got %+v, want code %s, scope %d, reason %q, billing %s",
+					got.Kind, test.name, test.scope, test.reason, test.billing)
 			}
 			if got.Meaning == "" {
 				t.Error("the code is not explained")
@@ -165,8 +169,7 @@ func TestRelationStatKinds(t *testing.T) {
 	}
 }
 
-// TestRelationStatOnce cuts a kept connection under a second call, which
-// net/http would repeat by itself.
+// TestRelationStatOnce closes a reused connection under a second request, which net/http would send again by itself.
 func TestRelationStatOnce(t *testing.T) {
 	server := newServer(t)
 	server.SetAll(justoneapitest.CutReused(justoneapitest.Stat(justoneapitest.Constant(1), 1)))
@@ -177,21 +180,22 @@ func TestRelationStatOnce(t *testing.T) {
 	_, err := client.RelationStat(t.Context(), token, wmid)
 	var failure *justoneapi.Error
 	if !errors.As(err, &failure) || failure.Code != "network" || failure.Billing != justoneapi.BillingUnknown {
-		t.Errorf("got %v, want code network, perhaps billed", err)
+		t.Errorf("got %v, want code network, possibly billed", err)
 	}
 	if got := server.Tally(wmid).Requests; got != 2 {
-		t.Errorf("got %d requests on the wire for 2 calls", got)
+		t.Errorf("got %d requests on the wire for 2 requests", got)
 	}
 }
 
-// TestTemptation shows that the test above can fail: a plain request is repeated.
-func TestTemptation(t *testing.T) {
+// TestPlainRequestIsRepeated shows that the test above can fail: net/http sends a plain request again.
+func TestPlainRequestIsRepeated(t *testing.T) {
 	server := newServer(t)
 	server.SetAll(justoneapitest.CutReused(justoneapitest.Stat(justoneapitest.Constant(1), 1)))
 	client := server.Transport()
 	defer client.CloseIdleConnections()
 	for range 2 {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+justoneapi.Path+"?wmid=1&token="+justoneapitest.Token, nil)
+		target := server.URL + justoneapi.Path + "?wmid=1&token=" + justoneapitest.Token
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,18 +214,22 @@ func TestTemptation(t *testing.T) {
 	}
 }
 
-// TestRelationStatUnsent tells failures that no request was written for from
-// those where one may have been.
-func TestRelationStatUnsent(t *testing.T) {
+// TestRelationStatNoConnection tests failures before a request is written: they are certainly not billed.
+func TestRelationStatNoConnection(t *testing.T) {
 	closed := justoneapitest.NewServer()
 	closed.Close()
-	plainBehindTLS := newServer(t)
+	plain := newServer(t)
 	untrusted := httptest.NewTLSServer(http.NotFoundHandler())
 	defer untrusted.Close()
 	refusingProxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no", http.StatusForbidden)
 	}))
 	defer refusingProxy.Close()
+	proxy := func(url string) *http.Transport { return &http.Transport{Proxy: http.ProxyURL(mustParse(t, url))} }
+	noSuchHost := func(context.Context, string, string) (net.Conn, error) {
+		err := &net.DNSError{Err: "no such host", Name: "host.test", IsNotFound: true}
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
 
 	tests := []struct {
 		name      string
@@ -229,13 +237,11 @@ func TestRelationStatUnsent(t *testing.T) {
 		transport *http.Transport
 	}{
 		{"connection refused", closed.URL, &http.Transport{}},
-		{"no such host", "http://host.test", &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "host.test", IsNotFound: true}}
-		}}},
-		{"plain HTTP behind https", strings.Replace(plainBehindTLS.URL, "http", "https", 1), &http.Transport{}},
+		{"no such host", "http://host.test", &http.Transport{DialContext: noSuchHost}},
+		{"plain HTTP server at https", strings.Replace(plain.URL, "http", "https", 1), &http.Transport{}},
 		{"untrusted certificate", untrusted.URL, &http.Transport{}},
-		{"proxy refused", "http://host.invalid", &http.Transport{Proxy: http.ProxyURL(mustParse(t, closed.URL))}},
-		{"proxy refuses to connect", "https://host.invalid", &http.Transport{Proxy: http.ProxyURL(mustParse(t, refusingProxy.URL))}},
+		{"proxy down", "http://host.invalid", proxy(closed.URL)},
+		{"proxy refuses to connect", "https://host.invalid", proxy(refusingProxy.URL)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -252,14 +258,13 @@ func TestRelationStatUnsent(t *testing.T) {
 	}
 }
 
-// roundTripper is a transport that is a function.
+// roundTripper is a function as a transport.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestRelationStatForeignTransport has a transport that does not tell how far
-// it got, and whose errors hold URLs within URLs: nothing is certain of the
-// bill, and no URL is shown.
+// TestRelationStatForeignTransport uses a transport that does not report its progress and returns nested URL errors:
+// nothing is known about billing, and no URL is shown.
 func TestRelationStatForeignTransport(t *testing.T) {
 	transport := roundTripper(func(r *http.Request) (*http.Response, error) {
 		inner := &url.Error{Op: "Get", URL: r.URL.String() + "&inner", Err: errors.New("went wrong")}
@@ -268,22 +273,23 @@ func TestRelationStatForeignTransport(t *testing.T) {
 	_, err := justoneapi.New(mustParse(t, "http://host.test"), transport).RelationStat(t.Context(), token, wmid)
 	var failure *justoneapi.Error
 	if !errors.As(err, &failure) || failure.Billing != justoneapi.BillingUnknown || failure.Detail != "went wrong" {
-		t.Errorf("got %#v, want one that went wrong, perhaps billed", err)
+		t.Errorf("got %#v, want detail \"went wrong\", possibly billed", err)
 	}
 }
 
-// TestRelationStatPanic has a transport that panics with the URL: that ends no
-// process, and shows no token.
+// TestRelationStatPanic uses a transport that panics with the URL: the process does not crash, and the token is not
+// shown.
 func TestRelationStatPanic(t *testing.T) {
 	transport := roundTripper(func(r *http.Request) (*http.Response, error) { panic(r.URL.String()) })
 	_, err := justoneapi.New(mustParse(t, "http://host.test"), transport).RelationStat(t.Context(), token, wmid)
-	want := "malformed: response does not match the documented format: panic: http://host.test" + justoneapi.Path + "?token=<secret>&wmid=3546564939877816"
+	want := "malformed: response does not match the documented format: panic: " +
+		"http://host.test" + justoneapi.Path + "?token=<secret>&wmid=3546564939877816"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
-// TestRelationStatTimeout lets a call hang for the 60 s that the vendor asks for.
+// TestRelationStatTimeout lets a request hang for the 60 s that the vendor recommends.
 func TestRelationStatTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := justoneapitest.NewPipeServer()
@@ -297,7 +303,7 @@ func TestRelationStatTimeout(t *testing.T) {
 		_, err := justoneapi.New(mustParse(t, server.URL), transport).RelationStat(ctx, token, wmid)
 		var failure *justoneapi.Error
 		if !errors.As(err, &failure) || failure.Code != "timeout" || failure.Billing != justoneapi.BillingUnknown {
-			t.Errorf("got %v, want code timeout, perhaps billed", err)
+			t.Errorf("got %v, want code timeout, possibly billed", err)
 		}
 		if got := time.Since(start); got != time.Minute {
 			t.Errorf("took %v, want 1m", got)
@@ -305,7 +311,7 @@ func TestRelationStatTimeout(t *testing.T) {
 	})
 }
 
-// TestRelationStatRequest looks at the request itself.
+// TestRelationStatRequest compares the request on the wire.
 func TestRelationStatRequest(t *testing.T) {
 	var got *http.Request
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r }))
@@ -313,20 +319,25 @@ func TestRelationStatRequest(t *testing.T) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	client := justoneapi.New(mustParse(t, server.URL+"/prefix/"), transport)
-	client.RelationStat(t.Context(), justoneapi.NewToken("a&b=c d"), wmid) //nolint:errcheck // the answer is empty
-	if want := "/prefix/api/bilibili/get-user-relation-stat/v1?token=a%26b%3Dc+d&wmid=3546564939877816"; got.RequestURI != want {
+	client.RelationStat(t.Context(), justoneapi.NewToken("a&b=c d"), wmid) //nolint:errcheck // the response is empty
+	want := "/prefix/api/bilibili/get-user-relation-stat/v1?token=a%26b%3Dc+d&wmid=3546564939877816"
+	if got.RequestURI != want {
 		t.Errorf("got %s, want %s", got.RequestURI, want)
 	}
-	if got.Method != http.MethodGet || got.ContentLength != 0 || len(got.TransferEncoding) > 0 || got.Header.Get("Referer") != "" {
-		t.Errorf("got %s, length %d, encoding %v, header %v; want a GET without body or Referer", got.Method, got.ContentLength, got.TransferEncoding, got.Header)
+	if got.Method != http.MethodGet || got.ContentLength != 0 || len(got.TransferEncoding) > 0 ||
+		got.Header.Get("Referer") != "" {
+		t.Errorf("got %s, length %d, encoding %v, header %v; want a GET without body or Referer",
+			got.Method, got.ContentLength, got.TransferEncoding, got.Header)
 	}
 }
 
 func TestTokenPrintsAsSecret(t *testing.T) {
 	holder := struct{ hidden justoneapi.Token }{token}
+	hex := fmt.Sprintf("%x", justoneapitest.Token)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%T %p"} {
 		for _, value := range []any{token, &token, holder, &holder, []any{token}, map[string]any{"t": holder}} {
-			if text := fmt.Sprintf(verb, value); strings.Contains(text, justoneapitest.Token) || strings.Contains(text, fmt.Sprintf("%x", justoneapitest.Token)) {
+			text := fmt.Sprintf(verb, value)
+			if strings.Contains(text, justoneapitest.Token) || strings.Contains(text, hex) {
 				t.Errorf("%s of %T shows the token: %s", verb, value, text)
 			}
 		}

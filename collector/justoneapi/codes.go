@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// Scope says whom a failure concerns.
+// Scope says what a failure concerns.
 type Scope int
 
 // The scopes of a failure.
 const (
-	ScopeUpstream Scope = iota // this one call
-	ScopeUser                  // the user asked for; asking again will not help soon
-	ScopeAccount               // every call with this token, for [Kind.Reason]
+	ScopeUpstream Scope = iota // failed upstream: says nothing about the user or the account
+	ScopeUser                  // the user's own error: another request for the user will soon fail again
+	ScopeAccount               // account refused, for [Kind.Reason]: every request with this token will fail
 )
 
-// Billing says whether the vendor bills an answer.
+// Billing says whether the vendor bills a request.
 type Billing int
 
-// What is known about the bill of a call.
+// What is known about the billing of a request.
 const (
-	BillingUnknown Billing = iota // perhaps billed: to be counted as if it were
+	BillingUnknown Billing = iota // possibly billed, to be counted as billed
 	NotBilled                     // certainly not billed
-	Billed                        // billed
+	Billed                        // certainly billed
 )
 
 // String returns "unknown", "no" or "yes".
@@ -32,11 +32,11 @@ func (b Billing) String() string {
 	return [...]string{"unknown", "no", "yes"}[b]
 }
 
-// Reason says why the account is refused, in the words of the label "reason"
-// of bilibili_api_paused. It is empty for failures of another scope.
+// Reason says why the account is refused, as a value of the label "reason" of bilibili_api_paused. It is empty for
+// failures of another scope.
 type Reason string
 
-// The reasons for which an account is refused.
+// The reasons for refusing the account.
 const (
 	ReasonToken      Reason = "token"
 	ReasonPermission Reason = "permission"
@@ -46,22 +46,20 @@ const (
 	ReasonRateLimit  Reason = "rate_limit"
 )
 
-// Kind is what is known of one way to fail.
+// Kind describes all failures with the same code.
 type Kind struct {
-	// Code is the label value of upstream_error_code: the API's own code,
-	// Bilibili's, one of the words below, or http_<status>.
-	Code    string
-	Scope   Scope
-	Reason  Reason
-	Billing Billing
-	// Unanswered says that the API itself gave no answer, which says nothing
-	// of the account.
-	NoResponse bool
+	// Code is the label value of upstream_error_code: the API's own code, Bilibili's own code, one of the words
+	// below, or http_<status>.
+	Code       string
+	Scope      Scope
+	Reason     Reason
+	Billing    Billing
+	NoResponse bool   // whether the API itself did not respond, so that nothing is known about the account
 	Bilibili   bool   // whether Code is Bilibili's own
 	Meaning    string // in English, without a full stop
 }
 
-// The codes of failures that carry no code of their own.
+// The codes of failures for which neither the API nor Bilibili has a code.
 const (
 	CodeTimeout   = "timeout"
 	CodeNetwork   = "network"
@@ -70,67 +68,46 @@ const (
 )
 
 var (
-	kindTimeout = Kind{
-		Code: CodeTimeout, NoResponse: true, Meaning: "no response in time",
-	}
-	kindNetwork = Kind{
-		Code: CodeNetwork, NoResponse: true, Meaning: "connection failed",
-	}
-	kindMalformed = Kind{
-		Code: CodeMalformed, Meaning: "response does not match the documented format",
-	}
-	kindMismatch = Kind{
-		Code: CodeMismatch, Scope: ScopeUser, Billing: Billed, Meaning: "response is about another user",
-	}
+	kindTimeout   = Kind{Code: CodeTimeout, NoResponse: true, Meaning: "no response in time"}
+	kindNetwork   = Kind{Code: CodeNetwork, NoResponse: true, Meaning: "connection failed"}
+	kindMalformed = Kind{Code: CodeMalformed, Meaning: "response does not match the documented format"}
+	kindMismatch  = Kind{Code: CodeMismatch, Scope: ScopeUser, Billing: Billed, Meaning: "response is about another user"}
 )
 
 const meaningUnexplained = "not explained by the vendor"
 
-// apiKinds holds the business codes of the envelope. Source: the vendor's page
-// for 100 to 601, its OpenAPI document (August 2026) and usage guide (June
-// 2025) for the others. What no document explains counts as perhaps billed.
+// apiKinds holds the business codes of the envelope. Sources: the vendor's page for 100 to 601, its OpenAPI document
+// and its usage guide for the others. Codes that no document explains count as possibly billed.
 var apiKinds = map[int64]Kind{
-	100: {
-		Scope: ScopeAccount, Reason: ReasonToken, Billing: NotBilled, Meaning: "token invalid or inactive",
-	},
+	100: {Scope: ScopeAccount, Reason: ReasonToken, Billing: NotBilled, Meaning: "token invalid or inactive"},
 	101: {Meaning: meaningUnexplained},
 	201: {Scope: ScopeUser, Billing: Billed, Meaning: "no such content"},
 	202: {Meaning: meaningUnexplained},
 	300: {Meaning: meaningUnexplained},
 	301: {Billing: NotBilled, Meaning: "collection failed"},
-	302: {
-		Scope: ScopeAccount, Reason: ReasonRateLimit, Billing: NotBilled, Meaning: "rate limit exceeded",
-	},
-	303: {
-		Scope: ScopeAccount, Reason: ReasonDailyQuota, Billing: NotBilled, Meaning: "daily quota exceeded",
-	},
+	302: {Scope: ScopeAccount, Reason: ReasonRateLimit, Billing: NotBilled, Meaning: "rate limit exceeded"},
+	303: {Scope: ScopeAccount, Reason: ReasonDailyQuota, Billing: NotBilled, Meaning: "daily quota exceeded"},
 	400: {Scope: ScopeUser, Billing: NotBilled, Meaning: "invalid parameter"},
 	404: {Scope: ScopeUser, Meaning: "not found"},
 	500: {Billing: NotBilled, Meaning: "internal error"},
 	503: {Meaning: "service unavailable"},
-	600: {
-		Scope: ScopeAccount, Reason: ReasonPermission, Billing: NotBilled, Meaning: "permission denied",
-	},
-	601: {
-		Scope: ScopeAccount, Reason: ReasonBalance, Billing: NotBilled, Meaning: "balance insufficient",
-	},
+	600: {Scope: ScopeAccount, Reason: ReasonPermission, Billing: NotBilled, Meaning: "permission denied"},
+	601: {Scope: ScopeAccount, Reason: ReasonBalance, Billing: NotBilled, Meaning: "balance insufficient"},
 	602: {
-		Scope: ScopeAccount, Reason: ReasonTokenLimit, Billing: NotBilled, Meaning: "the token's cumulative spending limit is reached",
+		Scope: ScopeAccount, Reason: ReasonTokenLimit, Billing: NotBilled,
+		Meaning: "the token's cumulative spending limit is reached",
 	},
 }
 
-// bilibiliKinds holds the codes of Bilibili's own answer, which comes inside a
-// successful, hence billed, envelope. Source: public documentation of
-// Bilibili's API. Codes that are not listed concern the user.
+// bilibiliKinds holds the codes of Bilibili's own response, which comes in a successful, therefore billed, envelope.
+// Source: public documentation of Bilibili's API. Other codes count as the user's own errors.
 var bilibiliKinds = map[int64]Kind{
-	-400: {Scope: ScopeUser, Meaning: "Bilibili: bad request"},
-	-404: {Scope: ScopeUser, Meaning: "Bilibili: no such user"},
-	-412: {Scope: ScopeUpstream, Meaning: "Bilibili: blocked by risk control"},
-	-352: {Scope: ScopeUpstream, Meaning: "Bilibili: blocked by risk control"},
-	-799: {Scope: ScopeUpstream, Meaning: "Bilibili: too many requests"},
-	22115: {
-		Scope: ScopeUser, Meaning: "Bilibili: the user hides these numbers",
-	},
+	-400:  {Scope: ScopeUser, Meaning: "Bilibili: bad request"},
+	-404:  {Scope: ScopeUser, Meaning: "Bilibili: no such user"},
+	-412:  {Scope: ScopeUpstream, Meaning: "Bilibili: blocked by risk control"},
+	-352:  {Scope: ScopeUpstream, Meaning: "Bilibili: blocked by risk control"},
+	-799:  {Scope: ScopeUpstream, Meaning: "Bilibili: too many requests"},
+	22115: {Scope: ScopeUser, Meaning: "Bilibili: the user hides these numbers"},
 }
 
 // apiKind returns the kind of a business code other than 0.
@@ -143,7 +120,7 @@ func apiKind(code int64) Kind {
 	return kind
 }
 
-// bilibiliKind returns the kind of a code of Bilibili's other than 0.
+// bilibiliKind returns the kind of a Bilibili code other than 0.
 func bilibiliKind(code int64) Kind {
 	kind, ok := bilibiliKinds[code]
 	if !ok {
@@ -153,19 +130,17 @@ func bilibiliKind(code int64) Kind {
 	return kind
 }
 
-// httpKind returns the kind of an answer that is no envelope and whose HTTP
-// status is not 200.
-func httpKind(status int) Kind {
-	return Kind{
-		Code: httpPrefix + strconv.Itoa(status), NoResponse: true, Meaning: "HTTP error instead of an API response",
-	}
-}
-
-// httpPrefix is what the codes of HTTP errors begin with.
+// httpPrefix begins the codes of HTTP errors.
 const httpPrefix = "http_"
 
-// Explain returns what is known of the failures with the given code, of any
-// that an [Error] can have, which is Bilibili's own or not: a number can be both.
+// httpKind returns the kind of a response without an envelope whose HTTP status is not 200.
+func httpKind(status int) Kind {
+	code := httpPrefix + strconv.Itoa(status)
+	return Kind{Code: code, NoResponse: true, Meaning: "HTTP error instead of an API response"}
+}
+
+// Explain returns the kind of the failures with a code. The same number can be a code of the API and of Bilibili:
+// bilibili says which one is meant.
 func Explain(code string, bilibili bool) Kind {
 	for _, kind := range []Kind{kindTimeout, kindNetwork, kindMalformed, kindMismatch} {
 		if kind.Code == code {
@@ -187,8 +162,7 @@ func Explain(code string, bilibili bool) Kind {
 	return apiKind(number)
 }
 
-// ExplainReason returns what is known of the failures that refuse the account
-// for the given reason.
+// ExplainReason returns the kind of the failures that refuse the account for a reason.
 func ExplainReason(reason Reason) Kind {
 	for code, kind := range apiKinds {
 		if kind.Reason == reason && reason != "" {
@@ -198,8 +172,7 @@ func ExplainReason(reason Reason) Kind {
 	return Kind{Reason: reason, Meaning: "unknown reason"}
 }
 
-// KnownCodes returns the codes of all failures that are documented: those of
-// the API, those of Bilibili, and the words for failures without a code.
+// KnownCodes returns all documented codes, of the API and of Bilibili, and the words for failures without a code.
 func KnownCodes() []string {
 	codes := []string{CodeTimeout, CodeNetwork, CodeMalformed, CodeMismatch}
 	for _, kinds := range []map[int64]Kind{apiKinds, bilibiliKinds} {

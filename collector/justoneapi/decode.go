@@ -12,20 +12,17 @@ import (
 
 // Stat is a user's relation statistics.
 type Stat struct {
-	Followers int64 // users who follow this one; 0 to 2^53
-	Following int64 // users whom this one follows; 0 to 2^53
+	Followers int64 // number of users who follow this user; 0 to 2^53
+	Following int64 // number of users that this user follows; 0 to 2^53
 }
 
-// maxCount is the largest count that a float64, and so a sample, holds exactly.
+// maxCount is the largest count up to which a float64, and therefore a sample, holds every integer exactly.
 const maxCount = 1 << 53
 
-// decode reads the answer to a call for the user wmid:
+// decode decodes the response to a request for the user wmid.
 //
-//	{"code":0,"message":…,"requestId":…,"data":{"code":0,"message":…,"data":{"mid":…,"follower":…,"following":…}}}
-//
-// The envelope counts at any HTTP status; only an answer without one is judged
-// by its status. Keys compare exactly and must not repeat, numbers must be
-// plain integers: a number that is not certain is no number.
+// An envelope is valid at any HTTP status; the status matters only if there is none. Keys are case-sensitive and must
+// be unique, and numbers must be plain integers, so that a doubtful number is an error and never a value.
 func decode(status int, body []byte, wmid int64) (Stat, *Error) {
 	if len(body) > maxBody {
 		return Stat{}, noEnvelope(status, fmt.Errorf("longer than %d bytes", maxBody))
@@ -50,18 +47,18 @@ func decode(status int, body []byte, wmid int64) (Stat, *Error) {
 	}
 
 	malformed := kindMalformed
-	malformed.Billing = Billed // code 0 is, whatever follows
-	answer, err := object(envelope["data"])
+	malformed.Billing = Billed // because the code is 0
+	response, err := object(envelope["data"])
 	if err != nil {
 		return fail(malformed, "", fmt.Errorf("data: %w", err))
 	}
-	switch code, err := integer(answer, "code"); {
+	switch code, err := integer(response, "code"); {
 	case err != nil:
 		return fail(malformed, "", fmt.Errorf("data: %w", err))
 	case code != 0:
-		return fail(bilibiliKind(code), text(answer, "message"), nil)
+		return fail(bilibiliKind(code), text(response, "message"), nil)
 	}
-	data, err := object(answer["data"])
+	data, err := object(response["data"])
 	if err != nil {
 		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
 	}
@@ -69,7 +66,7 @@ func decode(status int, body []byte, wmid int64) (Stat, *Error) {
 	case err != nil:
 		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
 	case mid != wmid:
-		return fail(kindMismatch, "", fmt.Errorf("asked for %d, got %d", wmid, mid))
+		return fail(kindMismatch, "", fmt.Errorf("requested %d, got %d", wmid, mid))
 	}
 	followers, err := count(data, "follower")
 	if err != nil {
@@ -82,6 +79,7 @@ func decode(status int, body []byte, wmid int64) (Stat, *Error) {
 	return Stat{Followers: followers, Following: following}, nil
 }
 
+// noEnvelope returns the error for a response without an envelope.
 func noEnvelope(status int, err error) *Error {
 	if status != http.StatusOK {
 		return &Error{Kind: httpKind(status)}
@@ -91,8 +89,7 @@ func noEnvelope(status int, err error) *Error {
 	return &Error{Kind: kind, Detail: err.Error()}
 }
 
-// object splits a JSON object into its members. It is stricter than
-// [json.Unmarshal]: keys keep their case, and a repeated key is an error.
+// object returns the members of a JSON object. Unlike [json.Unmarshal], it refuses a repeated key.
 func object(data []byte) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
@@ -126,7 +123,7 @@ func object(data []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// integer returns a member that is a plain JSON integer within 64 bits.
+// integer returns the value of a member, which must be a plain JSON integer of 64 bits.
 func integer(members map[string]json.RawMessage, key string) (int64, error) {
 	raw, ok := members[key]
 	if !ok {
@@ -139,8 +136,7 @@ func integer(members map[string]json.RawMessage, key string) (int64, error) {
 	return n, nil
 }
 
-// describe returns a number as it is, and only the kind of anything else, which
-// could hold anything.
+// describe returns a number or literal as it is, and only the type of anything else, which could contain anything.
 func describe(raw json.RawMessage) string {
 	switch raw[0] {
 	case '"':
@@ -154,7 +150,7 @@ func describe(raw json.RawMessage) string {
 	}
 }
 
-// count returns a member that is an integer from 0 to maxCount.
+// count returns the value of a member, which must be an integer from 0 to maxCount.
 func count(members map[string]json.RawMessage, key string) (int64, error) {
 	n, err := integer(members, key)
 	if err != nil {
@@ -166,7 +162,7 @@ func count(members map[string]json.RawMessage, key string) (int64, error) {
 	return n, nil
 }
 
-// text returns a member that is a string, and "" for anything else.
+// text returns the value of a member if it is a string, else "".
 func text(members map[string]json.RawMessage, key string) string {
 	var s string
 	if json.Unmarshal(members[key], &s) != nil {

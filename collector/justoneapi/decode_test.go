@@ -14,30 +14,41 @@ const example = `{"code":0,"message":null,"recordTime":"2026-07-14T12:00:00+08:0
 	"follower":4153991,"fans_medal_toast":null,"fans_effect":null}}}`
 
 func TestDecode(t *testing.T) {
+	const malformed = "malformed: response does not match the documented format: "
 	tests := []struct {
 		name   string
 		status int
 		body   string
 		want   string // the error, or "followers following"
 	}{
-		{"the vendor's example", 200, `{"code":0,"data":{"code":0,"message":"0","ttl":1,"data":{"mid":472747194,"following":11,"whisper":0,"black":0,"follower":4153991,"fans_medal_toast":null,"fans_effect":null}}}`, "4153991 11"},
-		{"with all of the envelope", 200, example, "4153991 11"},
+		{"the vendor's example", 200, `{"code":0,"data":{"code":0,"message":"0","ttl":1,"data":{"mid":472747194,
+			"following":11,"whisper":0,"black":0,"follower":4153991,"fans_medal_toast":null,"fans_effect":null}}}`, "4153991 11"},
+		{"the whole envelope", 200, example, "4153991 11"},
 		{"at another status", 500, example, "4153991 11"},
 		{"zero", 200, swap(`4153991`, `0`), "0 11"},
 		{"the largest exact number", 200, swap(`4153991`, `9007199254740992`), "9007199254740992 11"},
-		{"one more", 200, swap(`4153991`, `9007199254740993`), `malformed: response does not match the documented format: data.data: follower is out of range: 9007199254740993, request ID "r-1"`},
-		{"beyond 64 bits", 200, swap(`4153991`, `99999999999999999999`), `malformed: response does not match the documented format: data.data: follower is not an integer but 99999999999999999999, request ID "r-1"`},
-		{"text", 200, swap(`4153991`, `"4153991"`), `malformed: response does not match the documented format: data.data: follower is not an integer but text, request ID "r-1"`},
-		{"exponent", 200, swap(`4153991`, `1e3`), `malformed: response does not match the documented format: data.data: follower is not an integer but 1e3, request ID "r-1"`},
-		{"another case", 200, swap(`"follower"`, `"FOLLOWER"`), `malformed: response does not match the documented format: data.data: follower is missing, request ID "r-1"`},
-		{"nearly the same user", 200, swap(`472747194`, `472747195`), `mismatch: response is about another user: asked for 472747194, got 472747195, request ID "r-1"`},
-		{"message and request ID", 200, `{"code":301,"message":"采集失败","requestId":"r-2"}`, `301: collection failed: message "采集失败", request ID "r-2"`},
-		{"odd message and request ID", 200, `{"code":301,"message":{"a":1},"requestId":7}`, `301: collection failed`},
-		{"Bilibili's message", 200, `{"code":0,"message":"ok","data":{"code":-404,"message":"啥都木有"}}`, `-404: Bilibili: no such user: message "啥都木有"`},
+		{"too large", 200, swap(`4153991`, `9007199254740993`),
+			malformed + `data.data: follower is out of range: 9007199254740993, request ID "r-1"`},
+		{"beyond 64 bits", 200, swap(`4153991`, `99999999999999999999`),
+			malformed + `data.data: follower is not an integer but 99999999999999999999, request ID "r-1"`},
+		{"text", 200, swap(`4153991`, `"4153991"`),
+			malformed + `data.data: follower is not an integer but text, request ID "r-1"`},
+		{"exponent", 200, swap(`4153991`, `1e3`),
+			malformed + `data.data: follower is not an integer but 1e3, request ID "r-1"`},
+		{"another case", 200, swap(`"follower"`, `"FOLLOWER"`),
+			malformed + `data.data: follower is missing, request ID "r-1"`},
+		{"nearly the same user", 200, swap(`472747194`, `472747195`),
+			`mismatch: response is about another user: requested 472747194, got 472747195, request ID "r-1"`},
+		{"message and request ID", 200, `{"code":301,"message":"采集失败","requestId":"r-2"}`,
+			`301: collection failed: message "采集失败", request ID "r-2"`},
+		{"odd message and request ID", 200, `{"code":301,"message":{"a":1},"requestId":7}`,
+			`301: collection failed`},
+		{"Bilibili's message", 200, `{"code":0,"message":"ok","data":{"code":-404,"message":"啥都木有"}}`,
+			`-404: Bilibili: no such user: message "啥都木有"`},
 		{"no envelope", 502, `<html>`, `http_502: HTTP error instead of an API response`},
-		{"an envelope without code", 404, `{"error":"x"}`, `http_404: HTTP error instead of an API response`},
-		{"empty", 200, ``, `malformed: response does not match the documented format: want a JSON object`},
-		{"spaces for ever", 200, example + strings.Repeat(" ", maxBody), `malformed: response does not match the documented format: longer than 1048576 bytes`},
+		{"an envelope without a code", 404, `{"error":"x"}`, `http_404: HTTP error instead of an API response`},
+		{"empty", 200, ``, malformed + `want a JSON object`},
+		{"body without end", 200, example + strings.Repeat(" ", maxBody), malformed + `longer than 1048576 bytes`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -70,23 +81,25 @@ func TestScrub(t *testing.T) {
 			t.Errorf("shows the token: %s", got)
 		}
 		if strings.ContainsAny(got, "\x00\x1b") || utf8.RuneCountInString(e.Message) > maxText {
-			t.Errorf("is not fit to print: %q", got)
+			t.Errorf("is not printable: %q", got)
 		}
 	}
 }
 
-// TestExplain finds by a code what an error with it says, also where a number is
-// the API's and Bilibili's.
+// TestExplain compares with the kinds of errors, also where a number is a code of the API and of Bilibili.
 func TestExplain(t *testing.T) {
 	for _, want := range []Kind{
-		kindTimeout, kindNetwork, kindMalformed, kindMismatch, httpKind(502), apiKind(303), apiKind(777), apiKind(-404), apiKind(22115),
+		kindTimeout, kindNetwork, kindMalformed, kindMismatch, httpKind(502),
+		apiKind(303), apiKind(777), apiKind(-404), apiKind(22115),
 		bilibiliKind(-404), bilibiliKind(303), bilibiliKind(777), bilibiliKind(22115),
 	} {
 		if got := Explain(want.Code, want.Bilibili); got != want || got.Meaning == "" {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
-	for _, reason := range []Reason{ReasonToken, ReasonPermission, ReasonBalance, ReasonTokenLimit, ReasonDailyQuota, ReasonRateLimit} {
+	for _, reason := range []Reason{
+		ReasonToken, ReasonPermission, ReasonBalance, ReasonTokenLimit, ReasonDailyQuota, ReasonRateLimit,
+	} {
 		if got := ExplainReason(reason); got.Reason != reason || got.Code == "" {
 			t.Errorf("%s: got %+v", reason, got)
 		}
@@ -100,14 +113,14 @@ func TestExplain(t *testing.T) {
 
 func TestKnownCodes(t *testing.T) {
 	got := strings.Join(KnownCodes(), " ")
-	want := "timeout network malformed mismatch 100 101 201 202 300 301 302 303 400 404 500 503 600 601 602 -799 -412 -404 -400 -352 22115"
+	want := "timeout network malformed mismatch " +
+		"100 101 201 202 300 301 302 303 400 404 500 503 600 601 602 -799 -412 -404 -400 -352 22115"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 
-// FuzzDecode proves that no error means a count that the answer really held
-// for that user, read by other means.
+// FuzzDecode checks that the counts of a successful response are those in the body, decoded independently.
 func FuzzDecode(f *testing.F) {
 	f.Add(200, []byte(example), int64(472747194))
 	f.Add(502, []byte("<html>"), int64(1))
@@ -137,7 +150,7 @@ func FuzzDecode(f *testing.F) {
 				at = at.(map[string]any)[key]
 			}
 			if got, err := at.(json.Number).Int64(); err != nil || got != want {
-				t.Errorf("%s: the answer holds %v, want %d", path, at, want)
+				t.Errorf("%s: the response contains %v, want %d", path, at, want)
 			}
 		}
 		if stat.Followers < 0 || stat.Followers > maxCount || stat.Following < 0 || stat.Following > maxCount {

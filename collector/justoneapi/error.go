@@ -6,18 +6,18 @@ import (
 	"unicode"
 )
 
-// maxText is how many characters of a text from outside an [Error] keeps.
+// maxText is the maximum length of each text of an [Error], in characters.
 const maxText = 200
 
-// Error is a failed call. It never holds the URL of the call or the token.
+// Error is a failed request. It never contains the URL or the token.
 type Error struct {
 	Kind
-	RequestID string // the vendor's, empty if there is none
-	Message   string // the vendor's, or Bilibili's for one of its codes
-	Detail    string // what exactly went wrong, for failures without a message
+	RequestID string // the vendor's, if there is one
+	Message   string // the vendor's message, or Bilibili's for one of its codes
+	Detail    string // the exact problem, for failures without a message
 }
 
-// Error returns the code, its meaning, and whatever else is known.
+// Error returns the code, its meaning and the specifics.
 func (e *Error) Error() string {
 	text := e.Code + ": " + e.Meaning
 	if specifics := e.Specifics(); specifics != "" {
@@ -26,8 +26,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Specifics returns what is known of this failure beyond its code: the detail,
-// the message and the request ID. It is empty if there is none.
+// Specifics returns what is known about this failure beyond its kind: the detail, the message and the request ID, as
+// far as there are any.
 func (e *Error) Specifics() string {
 	var known []string
 	if e.Detail != "" {
@@ -42,9 +42,8 @@ func (e *Error) Specifics() string {
 	return strings.Join(known, ", ")
 }
 
-// scrub removes the token from every text of e that came from outside, makes
-// the texts printable and shortens them, in this order: half a token would not
-// be recognised.
+// scrub removes the token from the texts of e, makes them printable and shortens them. The token comes first, because
+// a part of it would not be recognized.
 func (e *Error) scrub(token Token) *Error {
 	for _, text := range []*string{&e.RequestID, &e.Message, &e.Detail} {
 		*text = shorten(printable(token.redact(*text)))

@@ -10,52 +10,50 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
-// Token is the token that an [API] takes unless its account says otherwise.
+// Token is the token of the account.
 const Token = "stand-in-token-0123456789"
 
-// Tally counts requests and those of them that the vendor would bill.
+// Tally counts requests, and those of them that the vendor would bill.
 type Tally struct {
 	Requests, Billed int
 }
 
-// Account is the state of the account that the token belongs to. The zero
-// value is an account in good order, without limits.
+// Account is the state of the account that the token belongs to. The zero value is a working account without limits.
 type Account struct {
-	DeadToken    bool // every answer is code 100
+	DeadToken    bool // every response is code 100
 	NoPermission bool // … code 600
 	EmptyBalance bool // … code 601
 	TokenLimit   bool // … code 602
 
-	// DailyQuota is the number of requests in a day of Zone, refused ones
-	// included, after which every answer is code 303. 0 is no limit.
+	// DailyQuota is the number of requests in a day of Zone, including refused ones, after which every response is
+	// code 303. 0 means no limit.
 	DailyQuota int
-	Zone       *time.Location // nil is China's, UTC+8
+	Zone       *time.Location // nil means China, UTC+8
 
-	// PerSecond is the number of requests in a second of the clock after which
-	// every answer is code 302. 0 is no limit.
+	// PerSecond is the number of requests in a second of the clock after which every response is code 302. 0 means
+	// no limit.
 	PerSecond int
 }
 
-// API answers like the vendor's. It is an [http.Handler]; [Server] puts it
-// behind a listener. It is safe for concurrent use.
+// API is an [http.Handler] that responds like the vendor. [Server] adds a listener. It is safe for concurrent use.
 type API struct {
-	mu        sync.Mutex // protects the following fields
-	answers   map[int64]Response
-	others    Response
-	account   Account
-	tallies   map[int64]Tally
-	total     Tally
-	today     window
-	thisSpell window
+	mu         sync.Mutex // protects the following fields
+	responses  map[int64]Response
+	fallback   Response // for all other users
+	account    Account
+	tallies    map[int64]Tally
+	total      Tally
+	thisDay    window
+	thisSecond window
 }
 
-// window counts the requests of the day or second that it is named after.
+// window counts the requests in one day or second.
 type window struct {
-	name     string
+	name     string // the formatted day or second
 	requests int
 }
 
-// count counts a request at t and returns how many t's window has had.
+// count counts a request at t and returns the number of requests in the same day or second.
 func (w *window) count(t time.Time, layout string) int {
 	if name := t.Format(layout); name != w.name {
 		*w = window{name: name}
@@ -64,52 +62,52 @@ func (w *window) count(t time.Time, layout string) int {
 	return w.requests
 }
 
-// NewAPI returns an API without users, whose account is in good order.
+// NewAPI returns an API without users, with a working account.
 func NewAPI() *API {
 	return &API{
-		answers: make(map[int64]Response),
-		tallies: make(map[int64]Tally),
-		others:  BilibiliCode(-404, "啥都木有"),
+		responses: make(map[int64]Response),
+		tallies:   make(map[int64]Tally),
+		fallback:  BilibiliCode(-404, "啥都木有"),
 	}
 }
 
-// Set makes answer the answer for one user from now on.
-func (a *API) Set(wmid int64, answer Response) {
+// Set sets the response for one user.
+func (a *API) Set(wmid int64, response Response) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.answers[wmid] = answer
+	a.responses[wmid] = response
 }
 
-// SetAll makes answer the answer for every user from now on.
-func (a *API) SetAll(answer Response) {
+// SetAll sets the response for all users.
+func (a *API) SetAll(response Response) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	clear(a.answers)
-	a.others = answer
+	clear(a.responses)
+	a.fallback = response
 }
 
-// SetAccount changes the state of the account.
+// SetAccount sets the state of the account.
 func (a *API) SetAccount(account Account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.account = account
 }
 
-// Tally returns what one user's calls came to.
+// Tally counts the requests for one user.
 func (a *API) Tally(wmid int64) Tally {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.tallies[wmid]
 }
 
-// Total returns what all requests came to, refused and invalid ones included.
+// Total counts all requests, including refused and invalid ones.
 func (a *API) Total() Tally {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.total
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP responds to a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != justoneapi.Path {
 		http.NotFound(w, r)
@@ -123,7 +121,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.response(x)(x)
 }
 
-// response counts a request and chooses its answer.
+// response counts a request and returns its response.
 func (a *API) response(x *Exchange) Response {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -132,11 +130,11 @@ func (a *API) response(x *Exchange) Response {
 	if zone == nil {
 		zone = time.FixedZone("China", 8*60*60)
 	}
-	today := a.today.count(now.In(zone), time.DateOnly)
-	spell := a.thisSpell.count(now, time.DateTime)
+	thisDay := a.thisDay.count(now.In(zone), time.DateOnly)
+	thisSecond := a.thisSecond.count(now, time.DateTime)
 	a.addLocked(x.WMID, Tally{Requests: 1})
 
-	answer, known := a.answers[x.WMID]
+	response, ok := a.responses[x.WMID]
 	switch {
 	case x.Request.URL.Query().Get("token") != Token || a.account.DeadToken:
 		return Code(100, "Token invalid or inactive")
@@ -146,20 +144,20 @@ func (a *API) response(x *Exchange) Response {
 		return Code(601, "Balance insufficient")
 	case a.account.TokenLimit:
 		return Code(602, "Token limit exceeded")
-	case a.account.PerSecond > 0 && spell > a.account.PerSecond:
+	case a.account.PerSecond > 0 && thisSecond > a.account.PerSecond:
 		return Code(302, "Rate limit exceeded")
-	case a.account.DailyQuota > 0 && today > a.account.DailyQuota:
+	case a.account.DailyQuota > 0 && thisDay > a.account.DailyQuota:
 		return Code(303, "Daily quota exceeded")
 	case x.WMID <= 0:
 		return Code(400, fmt.Sprintf("Invalid parameter: wmid=%q", x.Request.URL.Query().Get("wmid")))
-	case known:
-		return answer
+	case ok:
+		return response
 	default:
-		return a.others
+		return a.fallback
 	}
 }
 
-// bill counts an answer that costs money.
+// bill counts a billed response.
 func (a *API) bill(wmid int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

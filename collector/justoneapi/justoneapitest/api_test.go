@@ -11,7 +11,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 )
 
-// code asks for a user and returns the envelope's code.
+// code sends a request and returns the code of the envelope.
 func code(t *testing.T, server *justoneapitest.Server, query string) int {
 	t.Helper()
 	transport := server.Transport()
@@ -62,9 +62,9 @@ func TestAccount(t *testing.T) {
 	})
 }
 
-// TestLimits counts in days of China, and in seconds.
+// TestLimits exceeds the limits per second and per day of China.
 func TestLimits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // it begins at midnight in UTC, 8:00 in China
+	synctest.Test(t, func(t *testing.T) { // the clock starts at midnight in UTC, 8:00 in China
 		server := justoneapitest.NewPipeServer()
 		defer server.Close()
 		server.SetAll(justoneapitest.Stat(justoneapitest.Constant(1), 1))
@@ -91,7 +91,9 @@ func TestSeries(t *testing.T) {
 	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	growing := justoneapitest.Growth(1000, start, 60)
 	dropping := justoneapitest.Drop(growing, start.Add(time.Hour), 500)
-	for after, want := range map[time.Duration]int64{0: 1000, 30 * time.Minute: 1030, time.Hour: 560, 2 * time.Hour: 620} {
+	for after, want := range map[time.Duration]int64{
+		0: 1000, 30 * time.Minute: 1030, time.Hour: 560, 2 * time.Hour: 620,
+	} {
 		if got := dropping(start.Add(after)); got != want {
 			t.Errorf("after %v: got %d, want %d", after, got, want)
 		}

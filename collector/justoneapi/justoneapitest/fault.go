@@ -12,23 +12,23 @@ import (
 type Fault struct {
 	Name   string
 	Answer Response
-	Code   string // the label value of upstream_error_code that it must cause
-	Slow   bool   // whether it lasts until the client gives up
+	Code   string // the label value of upstream_error_code that it causes
+	Slow   bool   // whether it lasts until the client times out
 }
 
-// Faults returns every fault that the stand-in knows, for tests that want them
-// all. Messages hold the token, as those of a careless server may.
+// Faults returns all faults that the stand-in can simulate. Messages contain the token, as those of a careless server
+// could.
 func Faults() []Fault {
 	message := "token=" + Token + " refused"
 	faults := []Fault{
 		{Name: "hang", Answer: Hang(), Code: justoneapi.CodeTimeout, Slow: true},
 		{Name: "trickle", Answer: Trickle(10 * time.Millisecond), Code: justoneapi.CodeTimeout, Slow: true},
-		{Name: "cut before the answer", Answer: CutBefore(), Code: justoneapi.CodeNetwork},
+		{Name: "cut before the response", Answer: CutBefore(), Code: justoneapi.CodeNetwork},
 		{Name: "reset", Answer: Reset(), Code: justoneapi.CodeNetwork},
 		{Name: "cut in the middle", Answer: CutMiddle(), Code: justoneapi.CodeNetwork},
 		{Name: "huge header", Answer: HugeHeader(11 << 20), Code: justoneapi.CodeNetwork},
 		{Name: "endless body", Answer: Endless(), Code: justoneapi.CodeMalformed},
-		{Name: "answer for another user", Answer: OtherUser(999), Code: justoneapi.CodeMismatch},
+		{Name: "response about another user", Answer: OtherUser(999), Code: justoneapi.CodeMismatch},
 		{Name: "redirect", Answer: Redirect("http://127.0.0.1:1/?token=" + Token), Code: "http_302"},
 		{Name: "another protocol", Answer: SwitchProtocols(), Code: "http_101"},
 		{Name: "unknown code", Answer: Code(777, message), Code: "777"},
@@ -37,10 +37,12 @@ func Faults() []Fault {
 		{Name: "envelope at HTTP 500", Answer: StatusCode(500, 301, message), Code: "301"},
 	}
 	for _, code := range []int{100, 101, 201, 202, 300, 301, 302, 303, 400, 404, 500, 503, 600, 601, 602} {
-		faults = append(faults, Fault{Name: "code " + strconv.Itoa(code), Answer: Code(code, message), Code: strconv.Itoa(code)})
+		text := strconv.Itoa(code)
+		faults = append(faults, Fault{Name: "code " + text, Answer: Code(code, message), Code: text})
 	}
 	for _, code := range []int{-400, -404, -412, -352, -799, 22115} {
-		faults = append(faults, Fault{Name: "Bilibili code " + strconv.Itoa(code), Answer: BilibiliCode(code, message), Code: strconv.Itoa(code)})
+		text := strconv.Itoa(code)
+		faults = append(faults, Fault{Name: "Bilibili code " + text, Answer: BilibiliCode(code, message), Code: text})
 	}
 	for _, status := range []int{400, 401, 403, 404, 429, 500, 502, 503, 504} {
 		faults = append(faults, Fault{
@@ -53,9 +55,10 @@ func Faults() []Fault {
 		"empty body": "", "no JSON": message, "half JSON": `{"code":0,"da`, "JSON array": "[]", "JSON null": "null",
 		"HTML": "<html>" + message + "</html>", "binary": "\x00\xff\xfe\x1f\x8b", "no code": `{"data":{}}`,
 		"code as text": `{"code":"0"}`, "code in another case": `{"Code":0}`, "two codes": `{"code":301,"code":0}`,
-		"text behind": `{"code":0} {"code":0}`, "deep": strings.Repeat(`{"code":`, 20000),
+		"trailing text": `{"code":0} {"code":0}`, "deep": strings.Repeat(`{"code":`, 20000),
 	} {
-		faults = append(faults, Fault{Name: name, Answer: Body(200, "application/json", body), Code: justoneapi.CodeMalformed})
+		response := Body(200, "application/json", body)
+		faults = append(faults, Fault{Name: name, Answer: response, Code: justoneapi.CodeMalformed})
 	}
 	for name, data := range map[string]string{
 		"no data": `null`, "data as text": `"` + message + `"`, "no inner data": `{"code":0}`,

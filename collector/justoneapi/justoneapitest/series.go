@@ -13,15 +13,14 @@ func Constant(n int64) Series {
 	return func(time.Time) int64 { return n }
 }
 
-// Growth is n at the time since and grows by perHour in every hour.
+// Growth is n at the time since, and grows by perHour every hour.
 func Growth(n int64, since time.Time, perHour float64) Series {
 	return func(t time.Time) int64 {
 		return n + int64(t.Sub(since).Hours()*perHour)
 	}
 }
 
-// Noise is s and up to amplitude more or less, changing every second and the
-// same at the same time.
+// Noise is s plus or minus up to amplitude. It changes every second, and is the same at the same time.
 func Noise(s Series, amplitude int64) Series {
 	return func(t time.Time) int64 {
 		_, fraction := math.Modf(math.Abs(math.Sin(float64(t.Unix()))) * 1e4)
@@ -29,12 +28,12 @@ func Noise(s Series, amplitude int64) Series {
 	}
 }
 
-// Drop is s, and s less by from the time at.
-func Drop(s Series, at time.Time, by int64) Series {
+// Drop is s until the time at, and n less from then on.
+func Drop(s Series, at time.Time, n int64) Series {
 	return func(t time.Time) int64 {
 		if t.Before(at) {
 			return s(t)
 		}
-		return s(t) - by
+		return s(t) - n
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 )
 
-// Server is an [API] behind a listener.
+// Server is an [API] with a listener.
 type Server struct {
 	*API
 	URL string // base URL, without the path of the endpoint
@@ -30,9 +30,8 @@ func NewServer() *Server {
 	return serve(listener, "http://"+listener.Addr().String())
 }
 
-// NewPipeServer returns a server without a network: only [Server.Transport]
-// reaches it, through [net.Pipe]. It serves tests with a fake clock
-// ([testing/synctest]), where real sockets have no place.
+// NewPipeServer returns a server without a network: only [Server.Transport] reaches it, through [net.Pipe]. It is for
+// tests with a fake clock ([testing/synctest]), in which sockets cannot be used.
 func NewPipeServer() *Server {
 	return serve(&pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}, "http://justoneapi.test")
 }
@@ -54,11 +53,11 @@ func serve(listener net.Listener, url string) *Server {
 		},
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	s.running.Go(func() { s.http.Serve(listener) }) //nolint:errcheck // it ends with Close
+	s.running.Go(func() { s.http.Serve(listener) }) //nolint:errcheck // it returns when closed
 	return s
 }
 
-// Transport returns a new transport whose every connection leads to s.
+// Transport returns a new transport that connects to s, whatever the address.
 func (s *Server) Transport() *http.Transport {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", s.listener.Addr().String())
@@ -69,22 +68,22 @@ func (s *Server) Transport() *http.Transport {
 	return &http.Transport{DialContext: dial}
 }
 
-// Close cuts all connections and waits until nothing of s runs any more.
+// Close closes all connections and waits for all goroutines.
 func (s *Server) Close() {
-	s.http.Close() //nolint:errcheck // nothing to be done
+	s.http.Close() //nolint:errcheck // nothing can be done about it
 	s.running.Wait()
 }
 
-// requestsKey is the context key under which a connection counts its requests.
+// requestsKey is the context key of the number of requests on a connection.
 type requestsKey struct{}
 
-// reused counts a request of its connection and reports whether it had one before.
+// reused counts a request on its connection and reports whether it is not the first.
 func reused(r *http.Request) bool {
 	requests, ok := r.Context().Value(requestsKey{}).(*atomic.Int64)
 	return ok && requests.Add(1) > 1
 }
 
-// pipeListener is a [net.Listener] whose connections never leave the process.
+// pipeListener is a [net.Listener] for connections within the process.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}

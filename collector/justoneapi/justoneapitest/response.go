@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// Exchange is one request and the way to answer it.
+// Exchange is a request and the means to respond to it.
 type Exchange struct {
 	http.ResponseWriter
 	*http.Request
-	WMID   int64 // the user asked for; 0 if the request names none
+	WMID   int64 // the requested user; 0 if the parameter is missing or invalid
 	Reused bool  // whether the connection has carried a request before
 
 	api *API
 }
 
-// Response answers one request.
+// Response responds to a request.
 type Response func(*Exchange)
 
-// relation is Bilibili's answer inside the envelope.
+// relation is Bilibili's own response inside the envelope.
 type relation struct {
 	Code    int           `json:"code"`
 	Message string        `json:"message"`
@@ -41,13 +41,12 @@ type relationData struct {
 	FansEffect any   `json:"fans_effect"`
 }
 
-// Stat is the successful answer: the followers at the time of the call, and
-// the following.
+// Stat is a successful response with the followers at the time of the request.
 func Stat(followers Series, following int64) Response {
 	return func(x *Exchange) { x.stat(x.WMID, followers(time.Now()), following) }
 }
 
-// OtherUser is a successful answer, for the user mid whoever was asked for.
+// OtherUser is a successful response about the user mid, whichever user is requested.
 func OtherUser(mid int64) Response {
 	return func(x *Exchange) { x.stat(mid, 1, 1) }
 }
@@ -62,16 +61,14 @@ func StatusCode(status, code int, message string) Response {
 	return func(x *Exchange) { x.envelope(status, code, message, nil) }
 }
 
-// BilibiliCode is a successful, hence billed, envelope around a code of
-// Bilibili's other than 0.
+// BilibiliCode is a successful, therefore billed, envelope with a Bilibili code other than 0.
 func BilibiliCode(code int, message string) Response {
 	return func(x *Exchange) {
 		x.envelope(http.StatusOK, 0, "", relation{Code: code, Message: message, TTL: 1})
 	}
 }
 
-// Data is a successful envelope whose member data is the given JSON text, in
-// which {wmid} stands for the user asked for.
+// Data is a successful envelope whose member data is a JSON text. In it, {wmid} is replaced by the requested user.
 func Data(text string) Response {
 	return func(x *Exchange) {
 		data := strings.ReplaceAll(text, "{wmid}", strconv.FormatInt(x.WMID, 10))
@@ -79,7 +76,7 @@ func Data(text string) Response {
 	}
 }
 
-// Body is a body of any kind, at any HTTP status: a gateway's error page, say.
+// Body is any body at any HTTP status, for example a gateway's error page.
 func Body(status int, contentType, body string) Response {
 	return func(x *Exchange) {
 		x.Header().Set("Content-Type", contentType)
@@ -88,78 +85,70 @@ func Body(status int, contentType, body string) Response {
 	}
 }
 
-// Redirect sends the client elsewhere.
+// Redirect is an HTTP redirect.
 func Redirect(location string) Response {
 	return func(x *Exchange) {
-		x.ResponseWriter.Header().Set("Location", location)
+		x.Header().Set("Location", location)
 		x.WriteHeader(http.StatusFound)
 	}
 }
 
-// Latency is the answer then, after a while; nothing if the client leaves.
-func Latency(d time.Duration, then Response) Response {
+// Latency is the response next after a delay, or nothing if the client disconnects before.
+func Latency(d time.Duration, next Response) Response {
 	return func(x *Exchange) {
 		select {
 		case <-x.Context().Done():
 		case <-time.After(d):
-			then(x)
+			next(x)
 		}
 	}
 }
 
-// Hang never answers; it ends when the client leaves.
+// Hang never responds. It returns when the client disconnects.
 func Hang() Response {
 	return func(x *Exchange) { <-x.Context().Done() }
 }
 
-// CutBefore closes the connection without an answer.
+// CutBefore closes the connection without a response.
 func CutBefore() Response {
 	return func(*Exchange) { panic(http.ErrAbortHandler) }
 }
 
-// Reset closes the connection without an answer and without good manners.
+// Reset resets the connection without a response.
 func Reset() Response {
 	return func(x *Exchange) {
-		conn, _, err := http.NewResponseController(x.ResponseWriter).Hijack()
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
+		conn := x.hijack()
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			tcp.SetLinger(0) //nolint:errcheck // it is about to be closed
+			tcp.SetLinger(0) //nolint:errcheck // it is closed next
 		}
 		conn.Close()
 	}
 }
 
-// SwitchProtocols leaves HTTP, and keeps the connection open until the client
-// closes it.
+// SwitchProtocols responds with HTTP status 101 and keeps the connection open until the client closes it.
 func SwitchProtocols() Response {
 	return func(x *Exchange) {
-		conn, buffered, err := http.NewResponseController(x.ResponseWriter).Hijack()
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
+		conn := x.hijack()
 		defer conn.Close()
 		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: none\r\n\r\n")
-		buffered.ReadByte() //nolint:errcheck // it ends when the client closes
+		conn.Read(make([]byte, 1)) //nolint:errcheck // it returns when the client closes the connection
 	}
 }
 
-// CutMiddle promises a whole answer, which is billed, and sends half of it.
+// CutMiddle closes the connection in the middle of a response that is billed.
 func CutMiddle() Response {
 	return func(x *Exchange) {
 		x.api.bill(x.WMID)
 		x.Header().Set("Content-Length", "200")
 		x.write(`{"code":0,"message":null,"data":{"code":0,"data":{"mid":`)
-		http.NewResponseController(x.ResponseWriter).Flush() //nolint:errcheck // it is about to be cut
+		x.flush()
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// CutReused closes a connection that has carried a request before, without an
-// answer; on a new connection it is the answer first. It is what a client
-// meets whose kept connection the server has given up, and what tempts
-// [http.Transport] to send a request again.
+// CutReused closes a reused connection without a response; on a new connection it is the response first. This is what
+// happens when the server closes an idle connection just as the client reuses it, and what makes [http.Transport] send
+// a request again.
 func CutReused(first Response) Response {
 	return func(x *Exchange) {
 		if x.Reused {
@@ -169,13 +158,13 @@ func CutReused(first Response) Response {
 	}
 }
 
-// Trickle sends an answer byte by byte and never ends it.
+// Trickle sends a response byte by byte, without an end.
 func Trickle(every time.Duration) Response {
 	return func(x *Exchange) {
 		x.write(`{"code":0,"message":"`)
 		for x.Context().Err() == nil {
 			x.write(".")
-			http.NewResponseController(x.ResponseWriter).Flush() //nolint:errcheck // the client may have left
+			x.flush()
 			select {
 			case <-x.Context().Done():
 			case <-time.After(every):
@@ -184,7 +173,7 @@ func Trickle(every time.Duration) Response {
 	}
 }
 
-// Endless sends an answer without an end as fast as the client reads it.
+// Endless sends a response without an end, as fast as the client reads it.
 func Endless() Response {
 	return func(x *Exchange) {
 		chunk := strings.Repeat(" ", 1<<14)
@@ -194,10 +183,10 @@ func Endless() Response {
 	}
 }
 
-// HugeHeader sends a response header of the given number of bytes.
+// HugeHeader is a successful response with a header of that many bytes.
 func HugeHeader(bytes int) Response {
 	return func(x *Exchange) {
-		x.ResponseWriter.Header().Set("X-Huge", strings.Repeat("x", bytes))
+		x.Header().Set("X-Huge", strings.Repeat("x", bytes))
 		x.stat(x.WMID, 1, 1)
 	}
 }
@@ -205,8 +194,19 @@ func HugeHeader(bytes int) Response {
 // Header returns the header of the response.
 func (x *Exchange) Header() http.Header { return x.ResponseWriter.Header() }
 
-func (x *Exchange) write(text string) {
-	fmt.Fprint(x.ResponseWriter, text)
+func (x *Exchange) write(text string) { fmt.Fprint(x.ResponseWriter, text) }
+
+func (x *Exchange) flush() {
+	http.NewResponseController(x.ResponseWriter).Flush() //nolint:errcheck // the client may have disconnected
+}
+
+// hijack returns the connection, which the server no longer uses.
+func (x *Exchange) hijack() net.Conn {
+	conn, _, err := http.NewResponseController(x.ResponseWriter).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return conn
 }
 
 func (x *Exchange) stat(mid, followers, following int64) {
@@ -216,7 +216,7 @@ func (x *Exchange) stat(mid, followers, following int64) {
 	})
 }
 
-// envelope writes the vendor's envelope and bills it if its code says so.
+// envelope writes the vendor's envelope. It counts as billed if its code is.
 func (x *Exchange) envelope(status, code int, message string, data any) {
 	if code == 0 || code == 201 {
 		x.api.bill(x.WMID)
@@ -229,7 +229,7 @@ func (x *Exchange) envelope(status, code int, message string, data any) {
 		"data":       data,
 	})
 	if err != nil {
-		panic(err) // a mistake in a test
+		panic(err) // a bug in the test
 	}
 	Body(status, "application/json", string(body))(x)
 }

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Authority is a certificate authority. All have the same name, so that only their keys tell them apart.
+// Authority is a certificate authority. All authorities have the same name and differ only in their keys.
 type Authority struct {
-	File        string // holds its certificate
+	File        string // path of its certificate
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
@@ -26,15 +26,16 @@ type Authority struct {
 func NewAuthority(t *testing.T) *Authority {
 	t.Helper()
 	a := &Authority{key: newKey(t), certificate: &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, SubjectKeyId: []byte(rand.Text()), IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, SubjectKeyId: []byte(rand.Text()),
+		IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}}
 	a.File = WriteFile(t, "ca.pem", a.sign(t, a.certificate, a.key))
 	return a
 }
 
-// Issue writes cert.pem and key.pem, for a server at 127.0.0.1 or a client, into
-// a new folder and returns that.
+// Issue writes a new certificate for a server at 127.0.0.1 or a client as cert.pem, and its key as key.pem. It returns
+// their directory.
 func (a *Authority) Issue(t *testing.T) string {
 	t.Helper()
 	key := newKey(t)
@@ -54,7 +55,7 @@ func (a *Authority) Issue(t *testing.T) string {
 	return filepath.Dir(path)
 }
 
-// sign returns a certificate as PEM.
+// sign returns a signed certificate as PEM.
 func (a *Authority) sign(t *testing.T, template *x509.Certificate, key *ecdsa.PrivateKey) string {
 	t.Helper()
 	bytes, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)

@@ -3,6 +3,7 @@
 package exportertest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,37 +19,24 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
-	_ "github.com/bilibili-exporter/bilibili_exporter/internal/server" // a cached test result must not outlive the program
+	_ "github.com/bilibili-exporter/bilibili_exporter/internal/server" // its changes must invalidate cached test results
 )
 
 // binary is the path of the exporter's binary. Main sets it before the tests run.
 var binary string
 
-// Main builds the exporter and runs the tests of a package in the root of the repository. It returns the exit status.
-// The binary contains the race detector if the tests do.
+// Main builds the exporter and runs the tests of a package in the root directory of the repository. It returns the exit
+// status. The binary contains the race detector if the tests do.
 func Main(m *testing.M) int {
-	if err := os.Chdir(root()); err != nil {
-		return fail(err)
-	}
-	for _, name := range []string{"main.go", "log.go"} {
-		if _, err := os.ReadFile(name); err != nil { // go test notes that the result depends on the file
-			return fail(err)
-		}
-	}
 	dir, err := os.MkdirTemp("", "bilibili_exporter")
 	if err != nil {
 		return fail(err)
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "bilibili_exporter")
-	args := []string{"build", "-o", binary}
-	if raceEnabled() {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
-		return fail(fmt.Errorf("building the exporter: %w\n%s", err, out))
+	if err := build(); err != nil {
+		return fail(fmt.Errorf("building the exporter: %w", err))
 	}
 	return m.Run()
 }
@@ -58,18 +46,28 @@ func fail(err error) (status int) {
 	return 1
 }
 
-// root returns the nearest parent directory that holds the exporter's main.go.
-func root() string {
-	dir := "."
-	for range 4 {
-		if _, err := os.Stat(filepath.Join(dir, "main.go")); err == nil {
-			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-				break
-			}
-		}
-		dir = filepath.Join(dir, "..")
+// build changes to the root directory of the repository and builds the binary.
+func build() error {
+	module, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return err
 	}
-	return dir
+	if err := os.Chdir(filepath.Dir(string(module))); err != nil {
+		return err
+	}
+	for _, name := range []string{"main.go", "log.go"} {
+		if _, err := os.ReadFile(name); err != nil { // so that its changes invalidate cached test results
+			return err
+		}
+	}
+	args := []string{"build", "-o", binary}
+	if raceEnabled() {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
 }
 
 func raceEnabled() bool {
@@ -80,7 +78,31 @@ func raceEnabled() bool {
 // Command returns the command that runs the exporter.
 func Command(args ...string) *exec.Cmd { return exec.Command(binary, args...) }
 
-// helpFlag matches a flag in the output of --help; its groups are name and default.
+// Run runs the exporter until it exits.
+func Run(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs strings.Builder
+	cmd := Command(args...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &errs, t.TempDir()
+	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// StartExporter starts the exporter on a free port and returns its address. It uses a new storage directory unless the
+// arguments contain one.
+func StartExporter(t *testing.T, args ...string) (*Process, string) {
+	t.Helper()
+	args = append([]string{"--web.listen-address=127.0.0.1:0"}, args...)
+	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--storage.path=") }) {
+		args = append(args, "--storage.path="+t.TempDir())
+	}
+	p := Start(t, Command(args...))
+	return p, p.Address()
+}
+
+// helpFlag matches a flag in the output of --help. Its groups are the name and the default.
 var helpFlag = regexp.MustCompile(`(?m)^ .*?--(?:\[no-\])?([a-z][\w.-]*)(?:="?([^"\s]*)"?)?`)
 
 // Flags returns the exporter's flags with their defaults, read from --help.
@@ -96,38 +118,21 @@ func Flags(t *testing.T) map[string]string {
 	return flags
 }
 
-// Exposition returns the metrics of an exporter that has all of them. The
-// users' labels are named "labels", as in the READMEs.
+// Exposition returns the metric families of an exporter that exposes all of them. The users' labels are named "labels",
+// as in the READMEs.
 func Exposition(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	api := justoneapitest.NewServer()
 	defer api.Close()
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1), 1))
-	file := WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\nquota: {daily_limit: 1000}\n"+
-		"users: [{wmid: 2, labels: {labels: x}}, 3]\n")
+	file := WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\n"+
+		"quota: {daily_limit: 1000}\nusers: [{wmid: 2, labels: {labels: x}}, 3]\n")
 	_, address := StartExporter(t, "--config.file="+file)
+	metrics := Get(t, http.DefaultClient, "http://"+address+"/metrics")
 	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(Get(t, http.DefaultClient, "http://"+address+"/metrics")))
+	families, err := parser.TextToMetricFamilies(strings.NewReader(metrics))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return families
 }
-
-// Explain returns what is known of a code, which is Bilibili's own if it looks
-// like one.
-func Explain(code string) justoneapi.Kind {
-	return justoneapi.Explain(code, strings.HasPrefix(code, "-") || code == "22115")
-}
-
-// NewAPI returns a stand-in API and a configuration file for it.
-func NewAPI(t *testing.T, answer justoneapitest.Response) (*justoneapitest.Server, string) {
-	t.Helper()
-	server := justoneapitest.NewServer()
-	t.Cleanup(server.Close)
-	server.SetAll(answer)
-	return server, WriteFile(t, "b.yml", "api: {base_url: '"+server.URL+"', token: "+justoneapitest.Token+"}\nusers: [472747194]\n")
-}
-
-// Steady is the response about a user whose numbers do not change.
-var Steady = justoneapitest.Stat(justoneapitest.Constant(4153991), 11)

@@ -2,13 +2,15 @@ package exportertest
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"gopkg.in/yaml.v3"
 )
 
-// Exists reports whether the repository has a file or folder.
+// Exists reports whether the repository has a file or directory.
 func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -31,4 +33,33 @@ func Find(t *testing.T, path, pattern string) string {
 		t.Fatalf("%s: nothing matches %s", path, pattern)
 	}
 	return match[1]
+}
+
+// WriteFile writes a file in a new directory and returns its path.
+func WriteFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// ReadFile returns the text of a file.
+func ReadFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Replace replaces the first occurrence of a text in a file.
+func Replace(t *testing.T, path, old, replacement string) {
+	t.Helper()
+	text := strings.Replace(ReadFile(t, path), old, replacement, 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -2,15 +2,11 @@ package exportertest
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -21,26 +17,13 @@ import (
 type Process struct {
 	T      *testing.T
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when it has ended
+	exited chan struct{} // closed when the program has exited
 
 	mu     sync.Mutex // protects the following field
 	output bytes.Buffer
 }
 
-// Write collects what the program prints.
-func (p *Process) Write(text []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.output.Write(text)
-}
-
-func (p *Process) Log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.output.String()
-}
-
-// Start starts a program, which ends with the test at the latest.
+// Start starts a program. It is killed at the end of the test if it is still running.
 func Start(t *testing.T, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{T: t, cmd: cmd, exited: make(chan struct{})}
@@ -49,40 +32,66 @@ func Start(t *testing.T, cmd *exec.Cmd) *Process {
 		t.Fatal(err)
 	}
 	go func() {
-		cmd.Wait() //nolint:errcheck // the state is looked at
+		cmd.Wait() //nolint:errcheck // End returns the exit status
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
+		cmd.Process.Kill() //nolint:errcheck // it may have exited
 		<-p.exited
 		if t.Failed() {
-			t.Logf("%s printed:\n%s", filepath.Base(cmd.Path), p.Log())
+			t.Logf("output of %s:\n%s", filepath.Base(cmd.Path), p.Log())
 		}
 	})
 	return p
 }
 
-// Await waits until the program has printed what the pattern matches, and
-// returns its first group.
+// Write collects the program's output.
+func (p *Process) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.Write(text)
+}
+
+// Log returns the program's output so far.
+func (p *Process) Log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.String()
+}
+
+// Await waits until the program's output matches the pattern, and returns its first group.
 func (p *Process) Await(pattern string) string {
 	p.T.Helper()
 	expression := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		exited := p.hasExited() // before the output is read, which is then complete
 		if groups := expression.FindStringSubmatch(p.Log()); groups != nil {
 			return groups[1]
 		}
-		select {
-		case <-p.exited:
-			if !expression.MatchString(p.Log()) {
-				p.T.Fatalf("ended without printing %s", pattern)
-			}
-		default:
+		if exited {
+			p.T.Fatalf("exited without output that matches %s", pattern)
 		}
 	}
-	p.T.Fatalf("did not print %s", pattern)
+	p.T.Fatalf("no output matches %s", pattern)
 	return ""
 }
 
+func (p *Process) hasExited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// Address waits until the program is listening, and returns the address that it logs.
+func (p *Process) Address() string {
+	p.T.Helper()
+	return p.Await(`msg="?Listening on"? address=(\S+)`)
+}
+
+// Signal sends a signal to the program.
 func (p *Process) Signal(signal syscall.Signal) {
 	p.T.Helper()
 	if err := p.cmd.Process.Signal(signal); err != nil {
@@ -90,41 +99,17 @@ func (p *Process) Signal(signal syscall.Signal) {
 	}
 }
 
-// End sends a signal and returns the exit status and how long the end took.
+// End sends a signal, waits until the program has exited, and returns its exit status and how long that took.
 func (p *Process) End(signal syscall.Signal) (int, time.Duration) {
 	p.T.Helper()
-	begin := time.Now()
+	start := time.Now()
 	p.Signal(signal)
 	select {
 	case <-p.exited:
 	case <-time.After(30 * time.Second):
-		p.T.Fatalf("did not end after %v", signal)
+		p.T.Fatalf("did not exit after signal %v", signal)
 	}
-	return p.cmd.ProcessState.ExitCode(), time.Since(begin)
-}
-
-// StartExporter starts the exporter on a free port, with a store of its own
-// unless the arguments name one, and returns its address.
-func StartExporter(t *testing.T, args ...string) (*Process, string) {
-	t.Helper()
-	args = append([]string{"--web.listen-address=127.0.0.1:0"}, args...)
-	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--storage.path=") }) {
-		args = append(args, "--storage.path="+t.TempDir())
-	}
-	p := Start(t, Command(args...))
-	return p, p.Await(`msg="Listening on" address=(\S+)`)
-}
-
-// Run runs the exporter to its end.
-func Run(t *testing.T, args ...string) (status int, stdout, stderr string) {
-	t.Helper()
-	var out, errs strings.Builder
-	cmd := Command(args...)
-	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &errs, t.TempDir()
-	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
-		t.Fatal(err)
-	}
-	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+	return p.cmd.ProcessState.ExitCode(), time.Since(start)
 }
 
 // Get returns the body of a page.
@@ -143,32 +128,4 @@ func Get(t *testing.T, client *http.Client, url string) string {
 		t.Fatalf("%s: got status %d:\n%s", url, resp.StatusCode, body)
 	}
 	return string(body)
-}
-
-// WriteFile writes a file into a new folder and returns its path.
-func WriteFile(t *testing.T, name, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// ReadFile returns the text of a file.
-func ReadFile(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// Replace replaces a text in a file, once.
-func Replace(t *testing.T, path, old, changed string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(strings.Replace(ReadFile(t, path), old, changed, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

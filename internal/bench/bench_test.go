@@ -1,6 +1,6 @@
 //go:build bench
 
-// Package bench measures what the exporter takes, beside what it could take.
+// Package bench measures the time and memory that the exporter takes, next to the minimum for the same series.
 package bench
 
 import (
@@ -23,22 +23,22 @@ import (
 )
 
 var (
-	userCounts = flag.String("users", "10,1000,10000", "numbers of users to measure with")
-	rounds     = flag.Int("rounds", 15, "how often each scrape is measured; a start, and a refresh, a third of that")
+	userCounts = flag.String("users", "10,1000,10000", "numbers of users")
+	rounds     = flag.Int("rounds", 15, "number of measurements of each scrape; a third of it for startups and refreshes")
 )
 
-// TestMain can be the stand-in for the API, for TestBench.
+// TestMain serves the stand-in for the API in the process that startAPI starts.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if *beAPI != "" {
-		fmt.Fprintln(os.Stderr, serveAPI(*beAPI))
+	if *serveOnly {
+		fmt.Fprintln(os.Stderr, serveAPI())
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// TestBench prints a table of what the exporter takes. It fails when something
-// does not work, and never because it is slow: machines differ, and are shared.
+// TestBench prints a table of the measurements. It fails if something does not work, but not if it is slow, because
+// machines differ and are shared.
 func TestBench(t *testing.T) {
 	bench := &bench{t: t, rounds: *rounds, api: startAPI(t)}
 	for field := range strings.SplitSeq(*userCounts, ",") {
@@ -47,25 +47,26 @@ func TestBench(t *testing.T) {
 			t.Fatal(err)
 		}
 		bench.table.users = append(bench.table.users, users)
-		bench.scrapes(users)
-		bench.refreshes(users)
-		bench.hangs(users)
-		bench.processes(users)
+		bench.measureScrapes(users)
+		bench.measureRefreshes(users)
+		bench.measureHangs(users)
+		bench.measureProcesses(users)
 	}
-	bench.once()
+	bench.measureBinary()
+	bench.measureDecoding()
 	bench.table.print(os.Stdout)
 }
 
-// bench measures, and notes what it has measured in its table.
+// bench collects the measurements in its table.
 type bench struct {
-	t      *testing.T
-	rounds int
-	api    instantAPI
-	table  table
-	former struct{ took, heap float64 } // with fewer users
+	t        *testing.T
+	rounds   int
+	api      instantAPI
+	table    table
+	previous struct{ duration, heap float64 } // of the previous, smaller number of users
 }
 
-// table has a column for each number of users.
+// table has one column per number of users.
 type table struct {
 	users []int
 	rows  []*row
@@ -76,7 +77,7 @@ type row struct {
 	cells        map[int]string
 }
 
-// set notes a figure.
+// set sets a cell.
 func (t *table) set(name, target string, users int, format string, args ...any) {
 	i := slices.IndexFunc(t.rows, func(r *row) bool { return r.name == name })
 	if i < 0 {
@@ -100,11 +101,11 @@ func (t *table) print(w io.Writer) {
 		}
 		fmt.Fprintf(out, "\t%s\n", row.target)
 	}
-	out.Flush() //nolint:errcheck // a test has nowhere else to write to
+	out.Flush() //nolint:errcheck // nothing can be done about it
 }
 
-// rarely returns how often to measure what takes long.
-func (b *bench) rarely() int { return max(1, b.rounds/3) }
+// slowRounds returns the number of measurements of what takes long.
+func (b *bench) slowRounds() int { return max(1, b.rounds/3) }
 
 // median returns the median of some measurements.
 func median[T cmp.Ordered](values []T) T {
@@ -113,42 +114,38 @@ func median[T cmp.Ordered](values []T) T {
 }
 
 func timeOf(f func()) time.Duration {
-	begin := time.Now()
+	start := time.Now()
 	f()
-	return time.Since(begin)
+	return time.Since(start)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }
 
-// once notes what does not depend on the number of users.
-func (b *bench) once() {
-	users := b.table.users[0]
+// measureBinary measures the size of the released binary.
+func (b *bench) measureBinary() {
 	info, err := os.Stat(binary)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.table.set("binary, stripped", "≤ 20 MB", users, "%.1f MB", float64(info.Size())/1e6)
-	body := fmt.Appendf(nil, answer, "1", 11, 4153991)
-	decode := testing.Benchmark(func(t *testing.B) {
+	b.table.set("stripped binary", "≤ 20 MB", b.table.users[0], "%.1f MB", float64(info.Size())/1e6)
+}
+
+// measureDecoding measures the decoding of a response of the API.
+func (b *bench) measureDecoding() {
+	users := b.table.users[0]
+	body := fmt.Appendf(nil, response, "1", 11, 4153991)
+	result := testing.Benchmark(func(t *testing.B) {
 		for t.Loop() {
 			if _, err := justoneapi.Decode(http.StatusOK, body, 1); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
-	b.table.set("decoding an answer", "", users, "%d ns", decode.NsPerOp())
-	b.table.set("decoding an answer: allocations", "", users, "%d", decode.AllocsPerOp())
+	b.table.set("decoding a response", "", users, "%d ns", result.NsPerOp())
+	b.table.set("decoding a response: allocations", "", users, "%d", result.AllocsPerOp())
 }
 
-// setHang makes the API hang, or not.
-func (b *bench) setHang(hang bool) {
-	b.get(string(b.api)+"/hang?"+strconv.FormatBool(hang), "identity", patient)
-}
-
-// calls returns how many calls have come to the API.
-func (b *bench) calls() string { return string(b.get(string(b.api)+"/calls", "identity", patient)) }
-
-// get asks as a scraper does, and returns the body as it came.
+// get sends a scraper's request and returns the body without decompressing it.
 func (b *bench) get(url, encoding string, timeout time.Duration) []byte {
 	b.t.Helper()
 	var body bytes.Buffer
@@ -156,7 +153,7 @@ func (b *bench) get(url, encoding string, timeout time.Duration) []byte {
 	return body.Bytes()
 }
 
-// read asks as a scraper does, and writes the body as it came.
+// read sends a scraper's request and writes the body to w without decompressing it.
 func (b *bench) read(w io.Writer, url, encoding string, timeout time.Duration) {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)

@@ -16,18 +16,18 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// fromMemory returns a handler of a body that is ready.
+// fromMemory returns a handler that sends a fixed body.
 func fromMemory(body []byte, encoding string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if encoding != "identity" {
 			w.Header().Set("Content-Encoding", encoding)
 		}
 		w.Header().Set("Content-Type", "text/plain")
-		w.Write(body) //nolint:errcheck // the other side sees it
+		w.Write(body) //nolint:errcheck // the client sees it
 	})
 }
 
-// constants is a collector of metrics that never change.
+// constants is a collector of fixed metrics.
 type constants []prometheus.Metric
 
 func (c constants) Describe(ch chan<- *prometheus.Desc) {
@@ -42,9 +42,8 @@ func (c constants) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// floorOf returns a handler of the series in an exposition. It compresses like
-// the exporter.
-func floorOf(t *testing.T, exposition []byte) http.Handler {
+// newFloor returns a handler of fixed metrics with the series of an exposition. It compresses like the exporter.
+func newFloor(t *testing.T, exposition []byte) http.Handler {
 	t.Helper()
 	compressed, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
 	if err != nil {
@@ -57,14 +56,14 @@ func floorOf(t *testing.T, exposition []byte) http.Handler {
 	}
 	var metrics constants
 	for _, family := range families {
-		metrics = append(metrics, constantsOf(family)...)
+		metrics = append(metrics, newConstants(family)...)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics)
 	return compressed(promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}))
 }
 
-func constantsOf(family *dto.MetricFamily) constants {
+func newConstants(family *dto.MetricFamily) constants {
 	var labels []string
 	for _, label := range family.GetMetric()[0].GetLabel() {
 		labels = append(labels, label.GetName())
@@ -76,12 +75,12 @@ func constantsOf(family *dto.MetricFamily) constants {
 		for _, label := range m.GetLabel() {
 			values = append(values, label.GetValue())
 		}
-		metrics = append(metrics, constant(desc, m, values))
+		metrics = append(metrics, newConstant(desc, m, values))
 	}
 	return metrics
 }
 
-func constant(desc *prometheus.Desc, m *dto.Metric, labels []string) prometheus.Metric {
+func newConstant(desc *prometheus.Desc, m *dto.Metric, labels []string) prometheus.Metric {
 	switch {
 	case m.GetCounter() != nil:
 		return prometheus.MustNewConstMetric(desc, prometheus.CounterValue, m.GetCounter().GetValue(), labels...)
@@ -92,12 +91,14 @@ func constant(desc *prometheus.Desc, m *dto.Metric, labels []string) prometheus.
 		for _, bucket := range m.GetHistogram().GetBucket() {
 			buckets[bucket.GetUpperBound()] = bucket.GetCumulativeCount()
 		}
-		return prometheus.MustNewConstHistogram(desc, m.GetHistogram().GetSampleCount(), m.GetHistogram().GetSampleSum(), buckets, labels...)
+		count, sum := m.GetHistogram().GetSampleCount(), m.GetHistogram().GetSampleSum()
+		return prometheus.MustNewConstHistogram(desc, count, sum, buckets, labels...)
 	default:
 		quantiles := make(map[float64]float64)
 		for _, quantile := range m.GetSummary().GetQuantile() {
 			quantiles[quantile.GetQuantile()] = quantile.GetValue()
 		}
-		return prometheus.MustNewConstSummary(desc, m.GetSummary().GetSampleCount(), m.GetSummary().GetSampleSum(), quantiles, labels...)
+		count, sum := m.GetSummary().GetSampleCount(), m.GetSummary().GetSampleSum()
+		return prometheus.MustNewConstSummary(desc, count, sum, quantiles, labels...)
 	}
 }

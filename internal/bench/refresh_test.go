@@ -15,87 +15,86 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
-// patient is a timeout within which everybody is asked.
-const patient = 5 * time.Minute
+// longTimeout is a scrape timeout that suffices to refresh all users.
+const longTimeout = 5 * time.Minute
 
-// subject is an exporter to measure, within this process.
-type subject struct {
+// exporter is an exporter within this process.
+type exporter struct {
 	*server.Exporter
 	server *httptest.Server
 }
 
-func (b *bench) newSubject(text, storage string) *subject {
+func (b *bench) newExporter(text, storage string) *exporter {
 	b.t.Helper()
 	cfg, err := config.Parse("b.yml", strings.NewReader(text))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	e, err := server.New(cfg, server.Options{
-		Logger: log.NewNopLogger(), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond, MaxRequests: 40, StoragePath: storage,
+		Logger: log.NewNopLogger(), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond, MaxRequests: 40,
+		StoragePath: storage,
 	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return &subject{e, httptest.NewServer(e)}
+	return &exporter{e, httptest.NewServer(e)}
 }
 
-func (s *subject) url() string { return s.server.URL + "/metrics" }
+func (s *exporter) url() string { return s.server.URL + "/metrics" }
 
-func (s *subject) close() {
+func (s *exporter) close() {
 	s.server.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	s.Close(ctx)
 }
 
-// scrape makes a scrape, which must give values for the given number of users,
-// and returns how long it took.
-func (b *bench) scrape(s *subject, users int, timeout time.Duration) time.Duration {
+// scrape sends a scrape, checks the number of users with values, and returns how long the scrape took.
+func (b *bench) scrape(s *exporter, users int, timeout time.Duration) time.Duration {
 	b.t.Helper()
 	var body []byte
-	took := timeOf(func() { body = b.get(s.url(), "identity", timeout) })
+	duration := timeOf(func() { body = b.get(s.url(), "identity", timeout) })
 	if got := bytes.Count(body, []byte("\nbilibili_followers{")); got != users {
 		b.t.Fatalf("got %d values, want %d", got, users)
 	}
-	return took
+	return duration
 }
 
-// refreshes measures how many calls a second are made when all users are due,
-// without a store and with one.
-func (b *bench) refreshes(users int) {
+// measureRefreshes measures the requests per second when all users are due, without a store and with one.
+func (b *bench) measureRefreshes(users int) {
 	var rates [2][]float64
-	for range b.rarely() {
+	for range b.slowRounds() {
 		for i, storage := range []string{"", b.t.TempDir()} {
-			s := b.newSubject(b.api.config(users, time.Hour), storage)
-			rates[i] = append(rates[i], float64(users)/b.scrape(s, users, patient).Seconds())
+			s := b.newExporter(b.api.config(users, time.Hour), storage)
+			rates[i] = append(rates[i], float64(users)/b.scrape(s, users, longTimeout).Seconds())
 			s.close()
 		}
 	}
 	without, with := median(rates[0]), median(rates[1])
-	b.table.set("refresh of all users, without a store", "", users, "%.0f calls/s", without)
-	b.table.set("refresh of all users, with a store", "≥ 5000 calls/s", users, "%.0f calls/s", with)
-	b.table.set("refresh of all users: with, of without", "≥ 0.7", users, "%.2f", with/without)
+	b.table.set("refresh of all users, without a store", "", users, "%.0f requests/s", without)
+	b.table.set("refresh of all users, with a store", "≥ 5000 requests/s", users, "%.0f requests/s", with)
+	b.table.set("refresh of all users: with ÷ without", "≥ 0.7", users, "%.2f", with/without)
 }
 
-// hangs measures scrapes while no call is answered. The second does not wait,
-// since the first has.
-func (b *bench) hangs(users int) {
+// measureHangs measures two scrapes while the API hangs. The second one does not wait, because the first one has.
+func (b *bench) measureHangs(users int) {
 	var first, second []time.Duration
-	for range b.rarely() {
+	for range b.slowRounds() {
 		one, two := b.hang(users)
 		first, second = append(first, one), append(second, two)
 	}
-	b.table.set("scrape while all calls hang: past the deadline", "≤ 50 ms", users, "%.1f ms", milliseconds(median(first)))
-	b.table.set("scrape while all calls hang: the next one", "< 50 ms + warm", users, "%.1f ms", milliseconds(median(second)))
+	b.table.set("scrape while the API hangs: past the deadline", "≤ 50 ms", users,
+		"%.1f ms", milliseconds(median(first)))
+	b.table.set("scrape while the API hangs: next scrape", "< 50 ms + warm", users,
+		"%.1f ms", milliseconds(median(second)))
 }
 
-// hang returns by how much a scrape misses its deadline, and how long the next
-// one takes.
+// hang returns by how much a scrape exceeds its deadline, and how long the next one takes.
 func (b *bench) hang(users int) (past, next time.Duration) {
 	const interval, timeout, deadline = time.Second, 2 * time.Second, 1500 * time.Millisecond
-	s := b.newSubject(b.api.config(users, interval), "")
+	s := b.newExporter(b.api.config(users, interval), "")
 	defer s.close()
-	b.scrape(s, users, patient)
+	b.scrape(s, users, longTimeout)
 	b.setHang(true)
 	defer b.setHang(false)
 	time.Sleep(interval)

@@ -14,31 +14,30 @@ import (
 	"time"
 )
 
-// scrapes measures scrapes that call nobody, beside the floor, which is the same
-// series from a plain collector of metrics that were made beforehand, and raw,
-// the same body from memory.
-func (b *bench) scrapes(users int) {
+// measureScrapes measures scrapes that send no requests, next to the floor, which is a collector of fixed metrics with
+// the same series, and raw, which is the same body from memory.
+func (b *bench) measureScrapes(users int) {
 	before := liveHeap()
-	s := b.newSubject(b.api.config(users, time.Hour), b.t.TempDir())
+	s := b.newExporter(b.api.config(users, time.Hour), b.t.TempDir())
 	defer s.close()
-	b.scrape(s, users, patient)
-	b.scrape(s, users, patient)
+	b.scrape(s, users, longTimeout)
+	b.scrape(s, users, longTimeout)
 	heap := float64(liveHeap() - before)
 
-	exposition := b.get(s.url(), "identity", patient)
-	floor := floorOf(b.t, exposition)
+	exposition := b.get(s.url(), "identity", longTimeout)
+	floor := newFloor(b.t, exposition)
 	r := httptest.NewRecorder()
 	floor.ServeHTTP(r, httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/", nil))
 	if !slices.Equal(seriesOf(r.Body.String()), seriesOf(string(exposition))) {
-		b.t.Fatalf("the floor is of other series:\n%s", r.Body)
+		b.t.Fatalf("the floor has other series:\n%s", r.Body)
 	}
-	identity := b.warm(s, users, floor, "identity", "≤ 0.25")
-	b.warm(s, users, floor, "gzip", "≤ 0.35")
-	b.growth(users, identity.Seconds(), heap)
+	identity := b.measureWarm(s, users, floor, "identity", "≤ 0.25")
+	b.measureWarm(s, users, floor, "gzip", "≤ 0.35")
+	b.measureGrowth(users, identity.Seconds(), heap)
 	b.table.set("live heap per user", "≤ 1024 B", users, "%.0f B", heap/float64(users))
 }
 
-// seriesOf returns the series of an exposition, and its comments.
+// seriesOf returns the sorted series and comments of an exposition.
 func seriesOf(exposition string) []string {
 	var series []string
 	for line := range strings.Lines(exposition) {
@@ -50,16 +49,15 @@ func seriesOf(exposition string) []string {
 
 // variant is a way to serve the same series.
 type variant struct {
-	name    string
-	handler http.Handler
-	url     string
-	took    []time.Duration
+	name      string
+	handler   http.Handler
+	url       string
+	durations []time.Duration
 }
 
-// warm notes what a scrape takes, beside other ways to serve the same series,
-// and returns how long it takes.
-func (b *bench) warm(s *subject, users int, floor http.Handler, encoding, target string) time.Duration {
-	body, name := b.get(s.url(), encoding, patient), "warm scrape, "+encoding
+// measureWarm measures a scrape next to other ways to serve the same series, and returns how long it takes.
+func (b *bench) measureWarm(s *exporter, users int, floor http.Handler, encoding, target string) time.Duration {
+	body, name := b.get(s.url(), encoding, longTimeout), "warm scrape, "+encoding
 	variants := []*variant{
 		{name: name, handler: s},
 		{name: name + ": floor", handler: floor},
@@ -73,30 +71,31 @@ func (b *bench) warm(s *subject, users int, floor http.Handler, encoding, target
 	for range b.rounds {
 		for _, i := range rand.Perm(len(variants)) {
 			v := variants[i]
-			v.took = append(v.took, timeOf(func() { b.read(io.Discard, v.url, encoding, patient) }))
+			v.durations = append(v.durations, timeOf(func() { b.read(io.Discard, v.url, encoding, longTimeout) }))
 		}
 	}
 	for _, v := range variants {
-		allocations, allocated := allocationsOf(v.handler, encoding)
-		b.table.set(v.name, "", users, "%.2f ms, %.0f allocations, %.0f kB", milliseconds(median(v.took)), allocations, allocated/1e3)
+		allocations, bytes := allocationsOf(v.handler, encoding)
+		b.table.set(v.name, "", users, "%.2f ms, %.0f allocations, %.0f kB",
+			milliseconds(median(v.durations)), allocations, bytes/1e3)
 	}
-	b.table.set(name+": of the floor", target, users, "%.3f", median(variants[0].took).Seconds()/median(variants[1].took).Seconds())
+	duration, minimum := median(variants[0].durations), median(variants[1].durations)
+	b.table.set(name+": ÷ floor", target, users, "%.3f", duration.Seconds()/minimum.Seconds())
 	b.table.set(name+": body", "", users, "%.0f kB", float64(len(body))/1e3)
-	return median(variants[0].took)
+	return duration
 }
 
-// growth notes how time and memory have grown since the smaller number of users
-// before.
-func (b *bench) growth(users int, took, heap float64) {
-	const ofTime, ofMemory = "growth of the time, identity", "growth of the live heap"
-	if b.former.took == 0 {
-		b.table.set(ofTime, "≤ 11", users, "")
-		b.table.set(ofMemory, "≤ 10.5", users, "")
+// measureGrowth compares time and memory with those of the previous, smaller number of users.
+func (b *bench) measureGrowth(users int, duration, heap float64) {
+	const timeRow, heapRow = "growth of the duration, identity", "growth of the live heap"
+	if b.previous.duration == 0 {
+		b.table.set(timeRow, "≤ 11", users, "")
+		b.table.set(heapRow, "≤ 10.5", users, "")
 	} else {
-		b.table.set(ofTime, "", users, "× %.1f", took/b.former.took)
-		b.table.set(ofMemory, "", users, "× %.1f", heap/b.former.heap)
+		b.table.set(timeRow, "", users, "× %.1f", duration/b.previous.duration)
+		b.table.set(heapRow, "", users, "× %.1f", heap/b.previous.heap)
 	}
-	b.former.took, b.former.heap = took, heap
+	b.previous.duration, b.previous.heap = duration, heap
 }
 
 func liveHeap() uint64 {
@@ -107,22 +106,22 @@ func liveHeap() uint64 {
 	return m.HeapAlloc
 }
 
-// nowhere is an [http.ResponseWriter] that keeps nothing.
-type nowhere http.Header
+// discard is an [http.ResponseWriter] that discards the body.
+type discard http.Header
 
-func (n nowhere) Header() http.Header         { return http.Header(n) }
-func (n nowhere) Write(p []byte) (int, error) { return len(p), nil }
-func (n nowhere) WriteHeader(int)             {}
+func (d discard) Header() http.Header         { return http.Header(d) }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}
 
-// allocationsOf returns how often, and how many bytes, a scrape allocates.
-func allocationsOf(h http.Handler, encoding string) (allocations, allocated float64) {
+// allocationsOf returns the number and the bytes of the allocations of a scrape.
+func allocationsOf(h http.Handler, encoding string) (allocations, bytes float64) {
 	const times = 5
 	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept-Encoding", encoding)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range times {
-		h.ServeHTTP(nowhere{}, r)
+		h.ServeHTTP(discard{}, r)
 	}
 	runtime.ReadMemStats(&after)
 	return float64(after.Mallocs-before.Mallocs) / times, float64(after.TotalAlloc-before.TotalAlloc) / times

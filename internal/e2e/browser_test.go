@@ -27,16 +27,16 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-var screenshots = flag.String("screenshots", "", "folder to write screenshots of the status page to")
+var screenshots = flag.String("screenshots", "", "directory for screenshots of the status page")
 
 // browser is a running Chromium with one window.
 type browser struct {
 	t   *testing.T
-	ctx context.Context //nolint:containedctx // of the window: chromedp keeps all in it
+	ctx context.Context //nolint:containedctx // chromedp keeps the window in it
 
 	mu       sync.Mutex // protects the following fields
-	requests []string   // addresses that the page has asked for
-	trouble  []string   // what the console would show
+	requests []string   // URLs that pages have requested
+	problems []string   // messages and errors on the console
 }
 
 func startBrowser(t *testing.T) *browser {
@@ -45,8 +45,11 @@ func startBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatalf("%v: make e2e installs it", err)
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU)
-	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"} {
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU)
+	for _, flag := range []string{
+		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync",
+	} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
 	b := &browser{t: t}
@@ -54,13 +57,11 @@ func startBrowser(t *testing.T) *browser {
 	t.Cleanup(stop)
 	b.ctx, stop = chromedp.NewContext(ctx, chromedp.WithListener(b.listen))
 	t.Cleanup(stop)
-	if err := chromedp.Do(b.ctx, command(network.Enable, network.EnableParams{}), chromedp.EmulateViewport(1300, 900)); err != nil {
-		t.Fatal(err)
-	}
+	b.do(command(network.Enable, network.EnableParams{}), chromedp.EmulateViewport(1300, 900))
 	return b
 }
 
-// command makes an action of a command whose result does not matter.
+// command returns the action that runs a command and ignores its result.
 func command[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, cmd, params)
@@ -68,7 +69,7 @@ func command[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[chromedp
 	})
 }
 
-// listen takes down what the page does that it should not.
+// listen records requests and problems.
 func (b *browser) listen(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,15 +77,15 @@ func (b *browser) listen(event any) {
 	case *network.EventRequestWillBeSent:
 		b.requests = append(b.requests, event.Request.URL)
 	case *log.EventEntryAdded:
-		b.trouble = append(b.trouble, event.Entry.Text)
+		b.problems = append(b.problems, event.Entry.Text)
 	case *runtime.EventConsoleAPICalled:
-		b.trouble = append(b.trouble, fmt.Sprintf("console.%s", event.Type))
+		b.problems = append(b.problems, fmt.Sprintf("console.%s", event.Type))
 	case *runtime.EventExceptionThrown:
-		b.trouble = append(b.trouble, event.ExceptionDetails.Text)
+		b.problems = append(b.problems, event.ExceptionDetails.Text)
 	}
 }
 
-// do has the browser do something.
+// do runs actions.
 func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
@@ -94,8 +95,8 @@ func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// tell returns what the browser tells.
-func tell[T any](b *browser, action chromedp.Action[T]) T {
+// run runs an action and returns its result.
+func run[T any](b *browser, action chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
@@ -106,8 +107,8 @@ func tell[T any](b *browser, action chromedp.Action[T]) T {
 	return result
 }
 
-// follow does what leads to another page, and waits for it.
-func (b *browser) follow(actions ...chromedp.Action[chromedp.Void]) {
+// navigate runs actions that lead to another page, and waits for it.
+func (b *browser) navigate(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
@@ -116,20 +117,20 @@ func (b *browser) follow(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// link clicks on the link with a text.
+// link clicks the link with the text.
 func link(text string) chromedp.Action[chromedp.Void] {
 	return chromedp.Click(`//a[.="` + text + `"]`)
 }
 
-// search types a text into the search, and Enter.
+// search types a text and Enter into the search field.
 func search(text string) chromedp.Action[chromedp.Void] {
 	return chromedp.SendKeys(chromedp.CSS("input[name=q]"), text+"\r")
 }
 
-// expect looks for texts on the page.
+// expect checks that the texts are on the page.
 func (b *browser) expect(texts ...string) {
 	b.t.Helper()
-	body := strings.ReplaceAll(tell(b, chromedp.Evaluate[string]("document.body.innerText")), "\u00a0", " ")
+	body := strings.ReplaceAll(run(b, chromedp.Evaluate[string]("document.body.innerText")), "\u00a0", " ")
 	for _, text := range texts {
 		if !strings.Contains(body, text) {
 			b.t.Errorf("want %q on the page:\n%s", text, body)
@@ -137,101 +138,109 @@ func (b *browser) expect(texts ...string) {
 	}
 }
 
-// rows returns how many users the table shows.
+// rows returns the number of users in the table.
 func (b *browser) rows() int {
 	b.t.Helper()
-	return tell(b, chromedp.Evaluate[int]("document.querySelectorAll('tbody tr').length"))
+	return run(b, chromedp.Evaluate[int]("document.querySelectorAll('tbody tr').length"))
 }
 
-// shoot takes a picture of the whole page, if pictures are wanted.
-func (b *browser) shoot(name string) {
+// screenshot writes a screenshot of the whole page, if screenshots are wanted.
+func (b *browser) screenshot(name string) {
 	b.t.Helper()
 	if *screenshots == "" {
 		return
 	}
-	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), tell(b, chromedp.FullScreenshot(100)), 0o600); err != nil {
+	png := run(b, chromedp.FullScreenshot(100))
+	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), png, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-// expectQuiet asserts that nothing went wrong, and that no other host was asked.
-func (b *browser) expectQuiet(address string) {
+// expectNoProblems checks that there were no problems, and no requests to other hosts than address.
+func (b *browser) expectNoProblems(address string) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.trouble) > 0 {
-		b.t.Errorf("the console shows %q", b.trouble)
+	if len(b.problems) > 0 {
+		b.t.Errorf("the console shows %q", b.problems)
 	}
 	for _, request := range b.requests {
 		if u, err := url.Parse(request); err != nil || u.Host != address && u.Scheme != "data" {
-			b.t.Errorf("the page has asked for %s", request)
+			b.t.Errorf("the page has requested %s", request)
 		}
 	}
 	if len(b.requests) == 0 {
-		b.t.Error("no request was seen")
+		b.t.Error("no request was recorded")
 	}
 }
 
-// dark has the page shown in the dark.
-func dark() chromedp.Action[chromedp.Void] {
-	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
+// darkMode switches to dark mode.
+func darkMode() chromedp.Action[chromedp.Void] {
+	dark := &emulation.MediaFeature{Name: "prefers-color-scheme", Value: "dark"}
+	params := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{dark}}
+	return command(emulation.SetEmulatedMedia, params)
 }
 
-// statusPage starts an exporter, scrapes it, and opens its status page.
-func statusPage(t *testing.T, b *browser, users string, answers func(api *justoneapitest.Server)) (address string) {
+// openStatusPage starts an exporter, scrapes it, and opens its status page. Users work unless prepare changes the API.
+func openStatusPage(t *testing.T, b *browser, users string, prepare func(*justoneapitest.Server)) (address string) {
 	t.Helper()
 	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)
 	api.SetAll(exportertest.Steady)
-	answers(api)
-	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_concurrency: 64, max_requests_per_second: 1000000}\n"+
-		"quota: {daily_limit: 20000}\nusers: "+users+"\n")
+	if prepare != nil {
+		prepare(api)
+	}
+	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", "+
+		"max_concurrency: 64, max_requests_per_second: 1000000}\nquota: {daily_limit: 20000}\nusers: "+users+"\n")
 	_, address = exportertest.StartExporter(t, "--config.file="+file)
 	exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
-	b.follow(chromedp.Navigate("http://" + address + "/"))
-	t.Cleanup(func() { b.expectQuiet(address) })
+	b.navigate(chromedp.Navigate("http://" + address + "/"))
+	t.Cleanup(func() { b.expectNoProblems(address) })
 	return address
 }
 
-func steadily(*justoneapitest.Server) {}
-
-// TestStatusPage looks at the page in a browser.
+// TestStatusPage tests the page in a browser.
 func TestStatusPage(t *testing.T) {
 	t.Run("healthy", func(t *testing.T) {
 		b := startBrowser(t)
-		statusPage(t, b, "[{wmid: 2, name: 碧诗}, 3, 3546564939877816]", steadily)
+		openStatusPage(t, b, "[{wmid: 2, name: 碧诗}, 3, 3546564939877816]", nil)
 		b.expect("Working", "3 of 20,000 requests used, 19,997 left", "碧诗", "4,153,991", "in 15 min")
-		b.shoot("healthy")
-		b.do(dark())
-		b.shoot("healthy-dark")
-		if got := tell(b, chromedp.Evaluate[string]("document.querySelector('td.name a').href")); got != "https://space.bilibili.com/2" {
+		b.screenshot("healthy")
+		b.do(darkMode())
+		b.screenshot("healthy-dark")
+		got := run(b, chromedp.Evaluate[string]("document.querySelector('td.name a').href"))
+		if got != "https://space.bilibili.com/2" {
 			t.Errorf("the first name leads to %s", got)
 		}
-		b.follow(link("WMID"))
-		b.follow(link("WMID"))
-		if got := tell(b, chromedp.Evaluate[string]("document.querySelector('tbody tr').innerText")); !strings.Contains(got, "3546564939877816") {
-			t.Errorf("sorted by WMID, downwards, the first is %s", got)
+		b.navigate(link("WMID"))
+		b.navigate(link("WMID"))
+		got = run(b, chromedp.Evaluate[string]("document.querySelector('tbody tr').innerText"))
+		if !strings.Contains(got, "3546564939877816") {
+			t.Errorf("sorted by WMID in descending order, the first user is %s", got)
 		}
-		b.follow(link("Configuration"))
+		b.navigate(link("Configuration"))
 		b.expect("min_interval: 15m", "token: <secret>")
 	})
 	t.Run("failing", func(t *testing.T) {
 		b := startBrowser(t)
-		statusPage(t, b, "[{wmid: 2, name: 碧诗}, 3]", func(api *justoneapitest.Server) {
+		openStatusPage(t, b, "[{wmid: 2, name: 碧诗}, 3]", func(api *justoneapitest.Server) {
 			api.Set(2, justoneapitest.BilibiliCode(-404, "啥都木有"))
 		})
 		b.expect("Partly working: 1 of 2 users failing", "-404: Bilibili: no such user", "Check the WMID")
-		b.shoot("failing")
-		b.follow(chromedp.Click(chromedp.CSS(".counts .failing a")))
+		b.screenshot("failing")
+		b.navigate(chromedp.Click(chromedp.CSS(".counts .failing a")))
 		if got := b.rows(); got != 1 {
 			t.Errorf("got %d failing users, want 1", got)
 		}
 	})
 	t.Run("paused", func(t *testing.T) {
 		b := startBrowser(t)
-		statusPage(t, b, "[2, 3]", func(api *justoneapitest.Server) { api.SetAccount(justoneapitest.Account{EmptyBalance: true}) })
-		b.expect("Not working: calls are paused", "Calls are paused: the account's balance is insufficient (601). The next scrape after", "Top up the account")
-		b.shoot("paused")
+		openStatusPage(t, b, "[2, 3]", func(api *justoneapitest.Server) {
+			api.SetAccount(justoneapitest.Account{EmptyBalance: true})
+		})
+		b.expect("Not working: calls are paused",
+			"Calls are paused: balance insufficient (601). The next scrape after", "Top up the account")
+		b.screenshot("paused")
 	})
 	t.Run("many", func(t *testing.T) {
 		b := startBrowser(t)
@@ -239,45 +248,50 @@ func TestStatusPage(t *testing.T) {
 		for wmid := range 10_000 {
 			fmt.Fprintf(&users, "\n  - {wmid: %d, name: user %d}", wmid+1, wmid+1)
 		}
-		statusPage(t, b, users.String(), steadily)
+		openStatusPage(t, b, users.String(), nil)
 		b.expect("10,000\nfresh", "Users 1 to 100 of 10,000")
-		b.shoot("many")
-		b.follow(link("Last"))
+		b.screenshot("many")
+		b.navigate(link("Last"))
 		b.expect("Users 9,901 to 10,000 of 10,000")
 		if got := b.rows(); got != 100 {
 			t.Errorf("got %d users on the last page, want 100", got)
 		}
-		b.follow(search("user 77"))
+		b.navigate(search("user 77"))
 		b.expect("Users 1 to 100 of 111")
 	})
 	t.Run("narrow", func(t *testing.T) {
 		b := startBrowser(t)
 		b.do(chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile))
-		statusPage(t, b, "[{wmid: 2, name: "+strings.Repeat("长", 60)+"}, {wmid: 3546564939877816, name: "+strings.Repeat("x", 200)+"}, 4]", func(api *justoneapitest.Server) {
+		users := fmt.Sprintf("[{wmid: 2, name: %s}, {wmid: 3546564939877816, name: %s}, 4]",
+			strings.Repeat("长", 60), strings.Repeat("x", 200))
+		openStatusPage(t, b, users, func(api *justoneapitest.Server) {
 			api.Set(2, justoneapitest.Code(301, strings.Repeat("sorry", 50)))
 		})
-		b.expect("Last error", "301: the vendor could not collect the data")
-		b.shoot("narrow")
-		b.do(dark())
-		b.shoot("narrow-dark")
-		if width := tell(b, chromedp.Evaluate[int]("document.documentElement.scrollWidth")); width > 360 {
+		b.expect("Last error", "301: collection failed")
+		b.screenshot("narrow")
+		b.do(darkMode())
+		b.screenshot("narrow-dark")
+		if width := run(b, chromedp.Evaluate[int]("document.documentElement.scrollWidth")); width > 360 {
 			t.Errorf("the page is %d pixels wide", width)
 		}
 	})
 	t.Run("without JavaScript", func(t *testing.T) {
 		b := startBrowser(t)
-		b.do(command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
-		statusPage(t, b, "[{wmid: 2, name: 碧诗}, 3]", steadily)
-		b.follow(search("碧"))
+		params := emulation.SetScriptExecutionDisabledParams{Value: true}
+		b.do(command(emulation.SetScriptExecutionDisabled, params))
+		openStatusPage(t, b, "[{wmid: 2, name: 碧诗}, 3]", nil)
+		b.navigate(search("碧"))
 		b.expect("1 user", "碧诗", "Show all users")
 	})
 	t.Run("hostile name", func(t *testing.T) {
 		b := startBrowser(t)
-		address := statusPage(t, b, `[{wmid: 2, name: "<script>document.title='owned'</script><img src=x onerror=alert(1)>"}, 3]`, steadily)
-		b.follow(chromedp.Navigate("http://" + address + "/?q=" + url.QueryEscape("<script>document.title='owned'</script>")))
-		b.expect("<script>document.title='owned'</script><img src=x onerror=alert(1)>")
-		b.shoot("hostile")
-		if title := tell(b, chromedp.Title()); title != "Working · bilibili_exporter" {
+		const script = "<script>document.title='owned'</script>"
+		const name = script + "<img src=x onerror=alert(1)>"
+		address := openStatusPage(t, b, `[{wmid: 2, name: "`+name+`"}, 3]`, nil)
+		b.navigate(chromedp.Navigate("http://" + address + "/?q=" + url.QueryEscape(script)))
+		b.expect(name)
+		b.screenshot("hostile")
+		if title := run(b, chromedp.Title()); title != "Working · bilibili_exporter" {
 			t.Errorf("the title is %q", title)
 		}
 	})

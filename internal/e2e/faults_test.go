@@ -35,20 +35,19 @@ import (
 )
 
 const (
-	scrapeTimeout = 5 * time.Second // as Prometheus tells it; --timeout-offset leaves 2 s of it for busy machines
-	callTimeout   = 6 * time.Second // longer, so that calls that hang outlast scrapes
-	renewedToken  = "renewed-" + justoneapitest.Token
+	scrapeTimeout = 5 * time.Second // of which --timeout-offset reserves 2 s for slow machines
+	apiTimeout    = 6 * time.Second // longer, so that hanging requests outlast scrapes
+	newToken      = "new-" + justoneapitest.Token
 )
 
-// TestFaults puts the exporter through whatever can go wrong on the way to a
-// value, and out of it again: faults of the answers for single users, from
-// which the others must not suffer, of the account, and of the network. Most
-// of it is waiting: make e2e runs more at a time than there are processors.
+// TestFaults puts exporters through all faults and out of them again: wrong responses for some users, which must not
+// affect others, refusals of the account, and faults of the network. Most of the time is spent waiting, so make e2e runs
+// more tests at a time than there are processors.
 func TestFaults(t *testing.T) {
-	var answers []justoneapitest.Fault
+	var responses []justoneapitest.Fault
 	for _, fault := range justoneapitest.Faults() {
 		if exportertest.Explain(fault.Code).Scope != justoneapi.ScopeAccount {
-			answers = append(answers, fault)
+			responses = append(responses, fault)
 			continue
 		}
 		t.Run("account/"+fault.Name, func(t *testing.T) {
@@ -56,37 +55,36 @@ func TestFaults(t *testing.T) {
 			testAccountFault(t, fault)
 		})
 	}
-	t.Run("answers", func(t *testing.T) {
+	t.Run("responses", func(t *testing.T) {
 		t.Parallel()
-		testAnswers(t, answers)
+		testResponseFaults(t, responses)
 	})
 	t.Run("network/name resolution", testNameResolution)
-	known := newCertificates(t)
-	for name, fault := range networkFaults(known) {
+	certificates := newCertificates(t)
+	for name, fault := range networkFaults(certificates) {
 		t.Run("network/"+name, func(t *testing.T) {
 			t.Parallel()
-			testNetworkFault(t, fault, known)
+			testNetworkFault(t, fault, certificates)
 		})
 	}
 }
 
-// user is a user whose counts are the time of the call, in milliseconds: each
-// is another, and tells its age.
+// user is a user whose counts are the time of the request in milliseconds, so that every value shows its age.
 type user struct {
 	wmid     int64
-	fault    justoneapitest.Fault // that meets the user; without a code, none does
-	newcomer bool                 // who is met at the first call
-	given    atomic.Int64
-	failures atomic.Int64 // answers that were the fault
+	fault    justoneapitest.Fault // without a code, the user is not affected
+	fresh    bool                 // the first request meets the fault already
+	latest   atomic.Int64         // value
+	failures atomic.Int64         // responses that were the fault
 }
 
-func (u *user) good(x *justoneapitest.Exchange) {
+func (u *user) succeed(x *justoneapitest.Exchange) {
 	now := time.Now().UnixMilli()
-	u.given.Store(now)
+	u.latest.Store(now)
 	justoneapitest.Stat(justoneapitest.Constant(now), now)(x)
 }
 
-func (u *user) bad(x *justoneapitest.Exchange) {
+func (u *user) fail(x *justoneapitest.Exchange) {
 	u.failures.Add(1)
 	u.fault.Answer(x)
 }
@@ -97,10 +95,10 @@ func (u *user) lastError() string {
 	return fmt.Sprintf(`bilibili_last_error_info{code="%s",wmid="%d"}`, u.fault.Code, u.wmid)
 }
 
-// samples are the samples of a scrape, by their series.
+// samples are the samples of a scrape by series.
 type samples map[string]float64
 
-// failures returns how many calls failed, by code.
+// failures returns the number of failed requests by code.
 func (s samples) failures() map[string]int {
 	failures := make(map[string]int)
 	for series, value := range s {
@@ -111,21 +109,24 @@ func (s samples) failures() map[string]int {
 	return failures
 }
 
-// subject is an exporter that is put through a fault.
-type subject struct {
+// faultTest is an exporter that is put through a fault.
+type faultTest struct {
 	*exportertest.Process
 	file, url     string
 	users         []*user
-	during, after samples // of scrapes while the fault lasts, and when it is over
-	page          string  // the status page while it lasts
-	crowded       bool    // whether there are more users than the log names
+	during, after samples // of the last scrapes during and after the fault
+	page          string  // the status page during the fault
+	logLimited    bool    // whether there are more failures than the log reports one by one
 }
 
-// newSubject starts an exporter whose section api holds the given settings.
-func newSubject(t *testing.T, start func(*testing.T, ...string) (*exportertest.Process, string), settings string, users ...*user) *subject {
+// startFunc starts the exporter and returns its address.
+type startFunc func(t *testing.T, args ...string) (*exportertest.Process, string)
+
+// newFaultTest starts an exporter. apiKeys are further keys of the section api in YAML's flow style.
+func newFaultTest(t *testing.T, start startFunc, apiKeys string, users ...*user) *faultTest {
 	t.Helper()
-	text := fmt.Sprintf("api: {%s, token: %s, timeout: %v, max_concurrency: 16, max_requests_per_second: 1000}\nquota: {min_interval: 2s}\nusers:\n",
-		settings, justoneapitest.Token, callTimeout)
+	text := fmt.Sprintf("api: {%s, token: %s, timeout: %v, ", apiKeys, justoneapitest.Token, apiTimeout)
+	text += "max_concurrency: 16, max_requests_per_second: 1000}\nquota: {min_interval: 2s}\nusers:\n"
 	for _, u := range users {
 		text += fmt.Sprintf("  - {wmid: %d, name: n%d", u.wmid, u.wmid)
 		if u.fault.Code == "" {
@@ -133,423 +134,428 @@ func newSubject(t *testing.T, start func(*testing.T, ...string) (*exportertest.P
 		}
 		text += "}\n"
 	}
-	s := &subject{file: exportertest.WriteFile(t, "b.yml", text), users: users}
+	s := &faultTest{file: exportertest.WriteFile(t, "b.yml", text), users: users}
 	p, address := start(t, "--config.file="+s.file, "--timeout-offset=2")
 	s.Process, s.url = p, "http://"+address
 	return s
 }
 
-// asPrometheus tells the timeout of a scrape.
-type asPrometheus struct{}
+// scrapeTransport adds the header with the scrape timeout.
+type scrapeTransport struct{}
 
-func (asPrometheus) RoundTrip(r *http.Request) (*http.Response, error) {
+func (scrapeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(scrapeTimeout.Seconds()))
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// scrape scrapes, within the timeout. Users whom no fault meets are up, and
-// have values as young as if there were none.
-func (s *subject) scrape() samples {
-	s.T.Helper()
+// scrape scrapes within the timeout. It checks that the fault does not affect other users: they are up, and their
+// values are recent.
+func (f *faultTest) scrape() samples {
+	f.T.Helper()
 	got := make(samples)
-	for line := range strings.Lines(s.get(&http.Client{Transport: asPrometheus{}, Timeout: scrapeTimeout}, "/metrics")) {
+	client := &http.Client{Transport: scrapeTransport{}, Timeout: scrapeTimeout}
+	for line := range strings.Lines(f.get(client, "/metrics")) {
 		if end := strings.LastIndexByte(line, ' '); !strings.HasPrefix(line, "#") {
 			value, err := strconv.ParseFloat(strings.TrimSpace(line[end:]), 64)
 			if err != nil {
-				s.T.Fatal(err)
+				f.T.Fatal(err)
 			}
 			got[line[:end]] = value
 		}
 	}
-	for _, u := range s.users {
+	for _, u := range f.users {
 		age := time.Since(time.UnixMilli(int64(got[u.series("bilibili_followers")])))
-		if up := got[u.series("bilibili_up")]; u.fault.Code == "" && (up != 1 || age > callTimeout) {
-			s.T.Errorf("user %d suffers from the faults of others: up is %v, the value %v old", u.wmid, up, age)
+		if up := got[u.series("bilibili_up")]; u.fault.Code == "" && (up != 1 || age > apiTimeout) {
+			f.T.Errorf("user %d is affected by the faults of others: up is %v, the age of the value %v", u.wmid, up, age)
 		}
 	}
 	return got
 }
 
-// get returns a page, on which the token is not.
-func (s *subject) get(client *http.Client, path string) string {
-	s.T.Helper()
-	body := exportertest.Get(s.T, client, s.url+path)
+// get returns a page and checks that the token is not on it.
+func (f *faultTest) get(client *http.Client, path string) string {
+	f.T.Helper()
+	body := exportertest.Get(f.T, client, f.url+path)
 	if strings.Contains(body, justoneapitest.Token) {
-		s.T.Errorf("the token is on %s:\n%s", path, body)
+		f.T.Errorf("the token is on %s:\n%s", path, body)
 	}
 	return body
 }
 
-// scrapeUntil scrapes until what it sees is as wanted, or for a while, and
-// returns what it saw last.
-func (s *subject) scrapeUntil(patience time.Duration, wanted func(samples) bool) samples {
-	s.T.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		if got := s.scrape(); wanted(got) || time.Now().After(deadline) {
+// scrapeUntil scrapes until the samples are as wanted or the timeout has expired, and returns the last samples.
+func (f *faultTest) scrapeUntil(timeout time.Duration, wanted func(samples) bool) samples {
+	f.T.Helper()
+	for deadline := time.Now().Add(timeout); ; time.Sleep(100 * time.Millisecond) {
+		if got := f.scrape(); wanted(got) || time.Now().After(deadline) {
 			return got
 		}
 	}
 }
 
-// all reports whether something holds for all users.
-func (s *subject) all(holds func(*user) bool) bool {
-	return !slices.ContainsFunc(s.users, func(u *user) bool { return !holds(u) })
+// all reports whether a condition holds for all users.
+func (f *faultTest) all(holds func(*user) bool) bool {
+	return !slices.ContainsFunc(f.users, func(u *user) bool { return !holds(u) })
 }
 
-// endure puts the exporter through a fault, until calls have failed as wanted,
-// and then until it has recovered: for that it has the pause, or the interval
-// of the users, and some seconds.
-func (s *subject) endure(begin func(), failed func(samples) bool, end func(), pause time.Duration) {
-	s.T.Helper()
-	s.scrapeUntil(30*time.Second, func(got samples) bool {
-		return s.all(func(u *user) bool { return u.newcomer || got[u.series("bilibili_up")] == 1 })
+// run starts the fault, waits until requests have failed as wanted, ends the fault, and waits until all users have
+// recovered. For that they have the pause or their interval, and some seconds.
+func (f *faultTest) run(start func(), failed func(samples) bool, end func(), pause time.Duration) {
+	f.T.Helper()
+	f.scrapeUntil(30*time.Second, func(got samples) bool {
+		return f.all(func(u *user) bool { return u.fresh || got[u.series("bilibili_up")] == 1 })
 	})
-	begin()
-	s.during = s.scrapeUntil(30*time.Second, func(got samples) bool {
-		s.checkKept(got)
-		return failed(got) && s.all(func(u *user) bool { return u.fault.Code == "" || got[u.lastError()] == 1 })
+	start()
+	f.during = f.scrapeUntil(30*time.Second, func(got samples) bool {
+		f.checkKept(got)
+		return failed(got) && f.all(func(u *user) bool { return u.fault.Code == "" || got[u.lastError()] == 1 })
 	})
-	s.page = s.get(http.DefaultClient, "/") + s.get(http.DefaultClient, "/?page=2")
+	f.page = f.get(http.DefaultClient, "/") + f.get(http.DefaultClient, "/?page=2")
 	end()
-	for _, u := range s.users {
-		pause = max(pause, time.Duration(s.during[u.series("bilibili_user_interval_seconds")])*time.Second)
+	for _, u := range f.users {
+		pause = max(pause, time.Duration(f.during[u.series("bilibili_user_interval_seconds")])*time.Second)
 	}
-	s.after = s.scrapeUntil(pause+10*time.Second, func(got samples) bool {
-		return s.all(func(u *user) bool { return got[u.series("bilibili_up")] == 1 })
+	f.after = f.scrapeUntil(pause+10*time.Second, func(got samples) bool {
+		return f.all(func(u *user) bool { return got[u.series("bilibili_up")] == 1 })
 	})
-	if status, _ := s.End(syscall.SIGTERM); status != 0 { // now the log is complete
-		s.T.Errorf("it ended with status %d", status)
+	if status, _ := f.End(syscall.SIGTERM); status != 0 { // which completes the log
+		f.T.Errorf("the exporter exited with status %d", status)
 	}
-	if strings.Contains(s.Log(), justoneapitest.Token) {
-		s.T.Error("the token is in the log")
+	if strings.Contains(f.Log(), justoneapitest.Token) {
+		f.T.Error("the token is in the log")
 	}
 }
 
-// checkKept sees that who fails keeps the counts from before, or has none.
-func (s *subject) checkKept(got samples) {
-	s.T.Helper()
-	for _, u := range s.users {
-		followers, following, want := got[u.series("bilibili_followers")], got[u.series("bilibili_following")], float64(u.given.Load())
+// checkKept checks that failing users keep their counts, if they have any.
+func (f *faultTest) checkKept(got samples) {
+	f.T.Helper()
+	for _, u := range f.users {
+		followers, following := got[u.series("bilibili_followers")], got[u.series("bilibili_following")]
+		want := float64(u.latest.Load())
 		if got[u.lastError()] == 1 && (followers != want || following != want) {
-			s.T.Errorf("user %d fails with code %s, and has %f followers and %f following, want %f", u.wmid, u.fault.Code, followers, following, want)
+			f.T.Errorf("user %d fails with code %s, and has %f followers and %f following, want %f",
+				u.wmid, u.fault.Code, followers, following, want)
 		}
 	}
 }
 
-// check looks at what was seen of a user whom the fault has met.
-func (s *subject) check(t *testing.T, u *user) {
+// check checks the samples, the status page and the log for a user after a fault.
+func (f *faultTest) check(t *testing.T, u *user) {
 	t.Helper()
 	kind := exportertest.Explain(u.fault.Code)
-	if s.during[u.series("bilibili_up")] != 0 || s.during[u.lastError()] != 1 {
+	if f.during[u.series("bilibili_up")] != 0 || f.during[u.lastError()] != 1 {
 		t.Errorf("user %d did not fail with code %s", u.wmid, u.fault.Code)
 	}
-	_, fails := s.after[u.lastError()]
-	if s.after[u.series("bilibili_up")] != 1 || fails || s.after[u.series("bilibili_followers")] <= s.during[u.series("bilibili_followers")] {
+	_, failing := f.after[u.lastError()]
+	followers := u.series("bilibili_followers")
+	if f.after[u.series("bilibili_up")] != 1 || failing || f.after[followers] <= f.during[followers] {
 		t.Errorf("user %d has not recovered from code %s", u.wmid, u.fault.Code)
 	}
-	if !slices.ContainsFunc(strings.Split(s.page, "</tr>"), func(row string) bool {
-		return strings.Contains(row, fmt.Sprintf(">%d</td>", u.wmid)) && strings.Contains(row, u.fault.Code+": "+html.EscapeString(kind.Meaning)) &&
+	if !slices.ContainsFunc(strings.Split(f.page, "</tr>"), func(row string) bool {
+		return strings.Contains(row, fmt.Sprintf(">%d</td>", u.wmid)) &&
+			strings.Contains(row, u.fault.Code+": "+html.EscapeString(kind.Meaning)) &&
 			strings.Contains(row, html.EscapeString(advice.For(kind)))
 	}) {
 		t.Errorf("the status page lacks user %d, or meaning or advice of code %s", u.wmid, u.fault.Code)
 	}
 	warnings := 1
 	if kind.Scope == justoneapi.ScopeAccount {
-		warnings = 0 // the pause is told of
+		warnings = 0 // the log reports the pause
 	}
 	name := fmt.Sprintf("wmid=%d name=n%d ", u.wmid, u.wmid)
-	s.checkLog(t, warnings, "level=warn", name)
-	s.checkLog(t, warnings, "level=warn", name, `msg="Error fetching user"`, " code="+u.fault.Code+" ", kind.Meaning, " billed=", " advice=", " next_request=20")
-	s.checkLog(t, warnings, "level=info", name, `msg="User recovered"`, " last_code="+u.fault.Code)
+	f.checkLog(t, warnings, "level=warn", name)
+	f.checkLog(t, warnings, "level=warn", name, `msg="Error fetching user"`, " code="+u.fault.Code+" ", kind.Meaning,
+		" billed=", " advice=", " next_request=20")
+	f.checkLog(t, warnings, "level=info", name, `msg="User recovered"`, " last_code="+u.fault.Code)
 }
 
-// checkLog counts the lines of the log that hold all the texts.
-func (s *subject) checkLog(t *testing.T, want int, texts ...string) {
+// checkLog checks the number of log lines that contain all the texts.
+func (f *faultTest) checkLog(t *testing.T, want int, texts ...string) {
 	t.Helper()
 	var got int
-	for line := range strings.Lines(s.Log()) {
+	for line := range strings.Lines(f.Log()) {
 		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
 			got++
 		}
 	}
-	if got > want || got < want && !s.crowded {
-		t.Errorf("got %d lines in the log with %q, want %d", got, texts, want)
+	if got > want || got < want && !f.logLimited {
+		t.Errorf("got %d log lines with %q, want %d", got, texts, want)
 	}
 }
 
-// testAnswers puts one exporter through all faults of answers, each for a user
-// who has a value and for one who never had any.
-func testAnswers(t *testing.T, faults []justoneapitest.Fault) {
+// testResponseFaults puts one exporter through all faults of responses, each for a user with a value and for one
+// without.
+func testResponseFaults(t *testing.T, faults []justoneapitest.Fault) {
 	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)
 	users := []*user{{wmid: 1}, {wmid: 2}, {wmid: 3}}
 	for i, fault := range faults {
-		users = append(users, &user{wmid: int64(1000 + i), fault: fault}, &user{wmid: int64(2000 + i), fault: fault, newcomer: true})
+		users = append(users,
+			&user{wmid: int64(1000 + i), fault: fault}, &user{wmid: int64(2000 + i), fault: fault, fresh: true})
 	}
-	victims := users[3:]
+	affected := users[3:]
 	for _, u := range users {
-		api.Set(u.wmid, u.good)
-		if u.newcomer {
-			api.Set(u.wmid, u.bad)
+		api.Set(u.wmid, u.succeed)
+		if u.fresh {
+			api.Set(u.wmid, u.fail)
 		}
 	}
-	s := newSubject(t, exportertest.StartExporter, "base_url: '"+api.URL+"'", users...)
-	s.crowded = true
-	s.endure(func() {
-		for _, u := range victims {
-			api.Set(u.wmid, u.bad)
+	test := newFaultTest(t, exportertest.StartExporter, "base_url: '"+api.URL+"'", users...)
+	test.logLimited = true
+	test.run(func() {
+		for _, u := range affected {
+			api.Set(u.wmid, u.fail)
 		}
 	}, func(samples) bool {
-		return !slices.ContainsFunc(victims, func(u *user) bool { return u.failures.Load() < 2 })
+		return !slices.ContainsFunc(affected, func(u *user) bool { return u.failures.Load() < 2 })
 	}, func() {
-		for _, u := range victims {
-			api.Set(u.wmid, u.good)
+		for _, u := range affected {
+			api.Set(u.wmid, u.succeed)
 		}
 	}, 0)
 	want := make(map[string]int)
-	for pair := range slices.Chunk(victims, 2) {
+	for pair := range slices.Chunk(affected, 2) {
 		t.Run(pair[0].fault.Name, func(t *testing.T) {
-			s.check(t, pair[0])
-			s.check(t, pair[1])
+			test.check(t, pair[0])
+			test.check(t, pair[1])
 		})
 		want[pair[0].fault.Code] += int(pair[0].failures.Load() + pair[1].failures.Load())
 	}
-	if got := s.after.failures(); !maps.Equal(got, want) {
-		t.Errorf("upstream_error_code counts %v, the API %v", got, want)
+	if got := test.after.failures(); !maps.Equal(got, want) {
+		t.Errorf("upstream_error_code counts %v, want %v", got, want)
 	}
-	s.checkSum(2 * len(victims))
+	test.checkLogTotal(2 * len(affected))
 }
 
-// checkSum counts what the log tells of users, those included that it does not
-// name: each has failed and recovered.
-func (s *subject) checkSum(want int) {
-	s.T.Helper()
-	got := strings.Count(s.Log(), `msg="Error fetching user"`) + strings.Count(s.Log(), `msg="User recovered"`)
-	for _, left := range regexp.MustCompile(`suppressed=(\d+)`).FindAllStringSubmatch(s.Log(), -1) {
+// checkLogTotal checks the number of failures and recoveries in the log, including those that it only counts.
+func (f *faultTest) checkLogTotal(want int) {
+	f.T.Helper()
+	got := strings.Count(f.Log(), `msg="Error fetching user"`)
+	got += strings.Count(f.Log(), `msg="User recovered"`)
+	for _, left := range regexp.MustCompile(`suppressed=(\d+)`).FindAllStringSubmatch(f.Log(), -1) {
 		n, err := strconv.Atoi(left[1])
 		if err != nil {
-			s.T.Fatal(err)
+			f.T.Fatal(err)
 		}
 		got += n
 	}
 	if got != want {
-		s.T.Errorf("the log tells of %d failures and recoveries, want %d", got, want)
+		f.T.Errorf("the log contains %d failures and recoveries, want %d", got, want)
 	}
 }
 
-// testAccountFault has the account refused until an operator gives the exporter
-// another token; a refusal that soon passes is waited for.
+// testAccountFault refuses the account until the exporter gets a new token. A rate limit passes by itself.
 func testAccountFault(t *testing.T, fault justoneapitest.Fault) {
 	u, kind := &user{wmid: 1000, fault: fault}, exportertest.Explain(fault.Code)
-	api, renewed := justoneapitest.NewAPI(), justoneapitest.NewAPI()
-	api.SetAll(u.good)
-	renewed.SetAll(u.good)
+	api, newAPI := justoneapitest.NewAPI(), justoneapitest.NewAPI() // newAPI responds to the new token
+	api.SetAll(u.succeed)
+	newAPI.SetAll(u.succeed)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		known := strings.Replace(r.URL.RawQuery, renewedToken, justoneapitest.Token, 1)
-		if known == r.URL.RawQuery {
+		query := strings.Replace(r.URL.RawQuery, newToken, justoneapitest.Token, 1)
+		if query == r.URL.RawQuery {
 			api.ServeHTTP(w, r)
 			return
 		}
-		r.URL.RawQuery = known
-		renewed.ServeHTTP(w, r)
+		r.URL.RawQuery = query
+		newAPI.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	s := newSubject(t, exportertest.StartExporter, "base_url: '"+server.URL+"'", u)
-	end, pause := s.rotateToken, time.Duration(0)
+	test := newFaultTest(t, exportertest.StartExporter, "base_url: '"+server.URL+"'", u)
+	end, pause := test.rotateToken, time.Duration(0)
 	if kind.Reason == justoneapi.ReasonRateLimit {
-		end, pause = func() { api.SetAll(u.good) }, 30*time.Second
+		end, pause = func() { api.SetAll(u.succeed) }, 30*time.Second
 	}
 	paused := fmt.Sprintf(`bilibili_api_paused{reason="%s"}`, kind.Reason)
-	s.endure(func() { api.SetAll(u.bad) }, func(got samples) bool { return got[paused] == 1 }, end, pause)
-	s.check(t, u)
-	if words := html.EscapeString("Calls are paused: " + kind.Meaning + " (" + fault.Code + ")."); !strings.Contains(s.page, words) {
-		t.Errorf("the status page lacks %q", words)
+	test.run(func() { api.SetAll(u.fail) }, func(got samples) bool { return got[paused] == 1 }, end, pause)
+	test.check(t, u)
+	text := html.EscapeString("Calls are paused: " + kind.Meaning + " (" + fault.Code + ").")
+	if !strings.Contains(test.page, text) {
+		t.Errorf("the status page lacks %q", text)
 	}
-	if s.during[paused] != 1 || s.after[paused] != 0 {
-		t.Errorf("%s was %v and is %v", paused, s.during[paused], s.after[paused])
+	if test.during[paused] != 1 || test.after[paused] != 0 {
+		t.Errorf("%s is %v during and %v after the fault", paused, test.during[paused], test.after[paused])
 	}
-	if got, want := s.after.failures(), map[string]int{fault.Code: 1}; !maps.Equal(got, want) || u.failures.Load() != 1 {
-		t.Errorf("upstream_error_code counts %v, the API has refused %d calls, want 1", got, u.failures.Load())
+	got, want := test.after.failures(), map[string]int{fault.Code: 1}
+	if !maps.Equal(got, want) || u.failures.Load() != 1 {
+		t.Errorf("upstream_error_code counts %v, and the API has refused %d requests, want 1", got, u.failures.Load())
 	}
-	s.checkLog(t, 1, `msg="Requests paused"`)
-	s.checkLog(t, 1, "level=warn", `msg="Requests paused"`, " reason="+string(kind.Reason), kind.Meaning, " advice=", " next_probe=20")
-	s.checkLog(t, 1, "level=info", `msg="Resuming API requests`)
+	test.checkLog(t, 1, `msg="Requests paused"`)
+	test.checkLog(t, 1, "level=warn", `msg="Requests paused"`, " reason="+string(kind.Reason), kind.Meaning,
+		" advice=", " next_probe=20")
+	test.checkLog(t, 1, "level=info", `msg="Resuming API requests`)
 }
 
-// rotateToken gives the exporter another token.
-func (s *subject) rotateToken() {
-	s.T.Helper()
-	exportertest.Replace(s.T, s.file, justoneapitest.Token, renewedToken)
-	s.Signal(syscall.SIGHUP)
-	s.Await(`msg="(The configuration was reloaded)"`)
+// rotateToken gives the exporter the new token.
+func (f *faultTest) rotateToken() {
+	f.T.Helper()
+	exportertest.Replace(f.T, f.file, justoneapitest.Token, newToken)
+	f.Signal(syscall.SIGHUP)
+	f.Await(`msg="(The configuration was reloaded)"`)
 }
 
-// endureNetwork puts the exporter of an API that knows two users through a
-// fault that keeps all calls, twice at least, from reaching the API.
-func (s *subject) endureNetwork(api *justoneapitest.Server, begin, end func()) {
-	s.T.Helper()
-	code := s.users[0].fault.Code
-	s.endure(begin, func(got samples) bool { return got.failures()[code] >= 2*len(s.users) }, end, 0)
-	for _, u := range s.users {
-		s.check(s.T, u)
+// runNetworkFault runs a fault in which no request reaches the API, until every user has failed twice.
+func (f *faultTest) runNetworkFault(api *justoneapitest.Server, start, end func()) {
+	f.T.Helper()
+	code := f.users[0].fault.Code
+	f.run(start, func(got samples) bool { return got.failures()[code] >= 2*len(f.users) }, end, 0)
+	for _, u := range f.users {
+		f.check(f.T, u)
 	}
-	want := map[string]int{code: int(s.after["bilibili_api_requests_total"]) - api.Total().Requests}
-	if got := s.after.failures(); !maps.Equal(got, want) {
-		s.T.Errorf("upstream_error_code counts %v, want %v: the requests that the API has not had", got, want)
+	want := map[string]int{code: int(f.after["bilibili_api_requests_total"]) - api.Total().Requests}
+	if got := f.after.failures(); !maps.Equal(got, want) {
+		f.T.Errorf("upstream_error_code counts %v, want %v, the requests that the API has not received", got, want)
 	}
 }
 
-// newVictims returns an API and two users whom a fault of the network with the
-// given code will meet.
-func newVictims(t *testing.T, code string) (api *justoneapitest.Server, address string, users []*user) {
+// newNetworkAPI returns an API, its address, and two users that a network fault with the code affects.
+func newNetworkAPI(t *testing.T, code string) (api *justoneapitest.Server, address string, users []*user) {
+	t.Helper()
 	api = justoneapitest.NewServer()
 	t.Cleanup(api.Close)
 	for wmid := range int64(2) {
 		u := &user{wmid: 1000 + wmid, fault: justoneapitest.Fault{Code: code}}
-		api.Set(u.wmid, u.good)
+		api.Set(u.wmid, u.succeed)
 		users = append(users, u)
 	}
 	return api, strings.TrimPrefix(api.URL, "http://"), users
 }
 
-// testNameResolution takes the API's name away, in a mount namespace of the
-// exporter's own, where no name server is reached.
+// testNameResolution removes the API's host name. The exporter runs in its own mount namespace, with its own hosts file
+// and without a name server.
 func testNameResolution(t *testing.T) {
 	t.Parallel()
-	hosts, resolver := exportertest.WriteFile(t, "hosts", ""), exportertest.WriteFile(t, "resolv.conf", "nameserver 127.0.0.1\n")
-	write := func(text string) func() {
-		return func() {
-			if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+	hosts := exportertest.WriteFile(t, "hosts", "")
+	resolver := exportertest.WriteFile(t, "resolv.conf", "nameserver 127.0.0.1\n")
+	writeHosts := func(name string) {
+		if err := os.WriteFile(hosts, []byte("127.0.0.1 "+name+"\n"), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
-	forget, know := write("127.0.0.1 localhost\n"), write("127.0.0.1 justoneapi.invalid\n")
-	know()
-	api, address, users := newVictims(t, justoneapi.CodeNetwork)
-	s := newSubject(t, func(t *testing.T, args ...string) (*exportertest.Process, string) {
+	writeHosts("justoneapi.invalid")
+	api, address, users := newNetworkAPI(t, justoneapi.CodeNetwork)
+	start := func(t *testing.T, args ...string) (*exportertest.Process, string) {
 		cmd := exportertest.Command(append(args, "--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir())...)
-		cmd.Args = append([]string{"sh", "-c", `mount --bind "` + hosts + `" /etc/hosts && mount --bind "` + resolver + `" /etc/resolv.conf && exec "$0" "$@"`}, cmd.Args...)
-		cmd.Path = "/bin/sh"
+		script := `mount --bind "` + hosts + `" /etc/hosts && mount --bind "` + resolver + `" /etc/resolv.conf && ` +
+			`exec "$0" "$@"`
+		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", script}, cmd.Args...)
 		cmd.Env = append(cmd.Env, "GODEBUG=netdns=go") // as in the released binary
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 		p := exportertest.Start(t, cmd)
-		return p, p.Await(`msg="Listening on" address=(\S+)`)
-	}, "base_url: 'http://"+strings.Replace(address, "127.0.0.1", "justoneapi.invalid", 1)+"', http_client: {proxy_from_environment: false}", users...)
-	s.endureNetwork(api, forget, know)
+		return p, p.Address()
+	}
+	url := "http://" + strings.Replace(address, "127.0.0.1", "justoneapi.invalid", 1)
+	test := newFaultTest(t, start, "base_url: '"+url+"', http_client: {proxy_from_environment: false}", users...)
+	test.runNetworkFault(api, func() { writeHosts("localhost") }, func() { writeHosts("justoneapi.invalid") })
 }
 
-// encounter is what a connection meets on its way to an address.
-type encounter func(conn net.Conn, to string)
+// connHandler handles a connection to a forwarder, which forwards to an address.
+type connHandler func(conn net.Conn, to string)
 
-// passOn lets a connection through.
-func passOn(conn net.Conn, to string) {
+// forward forwards a connection.
+func forward(conn net.Conn, to string) {
 	defer conn.Close()
 	server, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
 	go func() {
-		io.Copy(server, conn) //nolint:errcheck // either side may leave
+		io.Copy(server, conn) //nolint:errcheck // either side may disconnect
 		server.Close()
 	}()
 	io.Copy(conn, server) //nolint:errcheck // see above
 }
 
-// secured is TLS, and lets through what is in it.
-func secured(certificate tls.Certificate) encounter {
+// terminateTLS forwards a connection without its TLS.
+func terminateTLS(certificate tls.Certificate) connHandler {
 	return func(conn net.Conn, to string) {
-		passOn(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}}), to)
+		forward(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}}), to)
 	}
 }
 
-// proxy is a proxy's answer to CONNECT, and then next.
-func proxy(status string, next encounter) encounter {
+// proxy responds to a CONNECT request, and calls next.
+func proxy(status string, next connHandler) connHandler {
 	return func(conn net.Conn, to string) {
-		http.ReadRequest(bufio.NewReader(conn)) //nolint:errcheck // the answer is the same
+		http.ReadRequest(bufio.NewReader(conn)) //nolint:errcheck // the response is the same
 		fmt.Fprintf(conn, "HTTP/1.1 %s\r\n\r\n", status)
 		next(conn, to)
 	}
 }
 
-// hangUp closes a connection.
-func hangUp(conn net.Conn, _ string) { conn.Close() }
+// closeConn closes a connection.
+func closeConn(conn net.Conn, _ string) { conn.Close() }
 
-// silence waits until the client leaves.
-func silence(conn net.Conn, _ string) {
-	io.Copy(io.Discard, conn) //nolint:errcheck // however it leaves
+// ignore never responds.
+func ignore(conn net.Conn, _ string) {
+	io.Copy(io.Discard, conn) //nolint:errcheck // the client disconnects
 	conn.Close()
 }
 
-// babble speaks before it is asked.
-func babble(conn net.Conn, to string) {
+// greet writes before the client does.
+func greet(conn net.Conn, to string) {
 	fmt.Fprintf(conn, "220 hello, token=%s\r\n", justoneapitest.Token)
-	silence(conn, to)
+	ignore(conn, to)
 }
 
-// gate is an address on the way to another.
-type gate struct {
+// forwarder listens at an address and handles connections on their way to another one.
+type forwarder struct {
 	t           *testing.T
 	address, to string
-	meet        atomic.Pointer[encounter]
-	listener    net.Listener // nil while nobody listens
+	handler     atomic.Pointer[connHandler]
+	listener    net.Listener // nil while nothing is listening
 }
 
-// newGate returns a gate that nobody listens at yet. Nobody else gets its
-// address: a socket that does not listen holds it.
-func newGate(t *testing.T, to string) *gate {
+// newForwarder returns a forwarder that is not listening yet. Its address is reserved by a socket that never listens.
+func newForwarder(t *testing.T, to string) *forwarder {
 	t.Helper()
 	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { syscall.Close(socket) }) //nolint:errcheck // it was never used
+	t.Cleanup(func() { syscall.Close(socket) }) //nolint:errcheck // it is not used
 	err = errors.Join(syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
 		syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	name, nameErr := syscall.Getsockname(socket)
 	if err := errors.Join(err, nameErr); err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{t: t, address: fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port), to: to}
-	t.Cleanup(func() { g.set(nil) })
-	return g
+	f := &forwarder{t: t, address: fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port), to: to}
+	t.Cleanup(func() { f.handle(nil) })
+	return f
 }
 
-// set changes what connections meet; with nil, nobody listens.
-func (g *gate) set(meet encounter) {
-	g.t.Helper()
-	g.meet.Store(&meet)
+// handle sets the handler of connections. With nil, nothing is listening.
+func (f *forwarder) handle(handler connHandler) {
+	f.t.Helper()
+	f.handler.Store(&handler)
 	switch {
-	case meet == nil && g.listener != nil:
-		g.listener.Close()
-		g.listener = nil
-	case meet != nil && g.listener == nil:
-		listener, err := net.Listen("tcp", g.address)
+	case handler == nil && f.listener != nil:
+		f.listener.Close()
+		f.listener = nil
+	case handler != nil && f.listener == nil:
+		listener, err := net.Listen("tcp", f.address)
 		if err != nil {
-			g.t.Fatal(err)
+			f.t.Fatal(err)
 		}
-		g.listener = listener
-		go g.serve(listener)
+		f.listener = listener
+		go f.serve(listener)
 	}
 }
 
-func (g *gate) serve(listener net.Listener) {
+func (f *forwarder) serve(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
-		if meet := *g.meet.Load(); meet != nil {
-			go meet(conn, g.to)
+		if handler := *f.handler.Load(); handler != nil {
+			go handler(conn, f.to)
 		} else {
 			conn.Close()
 		}
 	}
 }
 
-// certificates are those that a server may show; all but the unknown one are in
-// the file of those to trust.
+// certificates are certificates of servers. All but the unknown one are in the file of trusted certificates.
 type certificates struct {
 	good, unknown, misnamed, expired tls.Certificate
 	file                             string
@@ -563,12 +569,15 @@ func newCertificates(t *testing.T) *certificates {
 		if err != nil {
 			t.Fatal(err)
 		}
-		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, host)}, NotAfter: time.Now().Add(end)}
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+			IPAddresses: []net.IP{net.IPv4(127, 0, 0, host)}, NotAfter: time.Now().Add(end),
+		}
 		certificate, err := x509.CreateCertificate(nil, template, template, public, private)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pem.Encode(to, &pem.Block{Type: "CERTIFICATE", Bytes: certificate}) //nolint:errcheck // it goes to memory
+		pem.Encode(to, &pem.Block{Type: "CERTIFICATE", Bytes: certificate}) //nolint:errcheck // it does not fail
 		return tls.Certificate{Certificate: [][]byte{certificate}, PrivateKey: private}
 	}
 	c := &certificates{
@@ -581,44 +590,51 @@ func newCertificates(t *testing.T) *certificates {
 	return c
 }
 
-// networkFault is what calls over HTTP, over HTTPS or through a proxy meet on
-// their way.
+// networkFault is a fault on the way to the API.
 type networkFault struct {
-	way, code string
-	meet      encounter // nil: nobody listens
+	way     string // http, https or proxy
+	code    string
+	handler connHandler
 }
 
 func networkFaults(c *certificates) map[string]networkFault {
+	const network, timeout = justoneapi.CodeNetwork, justoneapi.CodeTimeout
 	return map[string]networkFault{
-		"connection refused":           {"http", justoneapi.CodeNetwork, nil},
-		"connection closed at once":    {"http", justoneapi.CodeNetwork, hangUp},
-		"black hole":                   {"http", justoneapi.CodeTimeout, silence},
-		"answer before the question":   {"http", justoneapi.CodeNetwork, babble},
-		"black hole in place of TLS":   {"https", justoneapi.CodeTimeout, silence},
-		"plain HTTP in place of TLS":   {"https", justoneapi.CodeNetwork, passOn},
-		"untrusted certificate":        {"https", justoneapi.CodeNetwork, secured(c.unknown)},
-		"certificate for another name": {"https", justoneapi.CodeNetwork, secured(c.misnamed)},
-		"expired certificate":          {"https", justoneapi.CodeNetwork, secured(c.expired)},
-		"proxy down":                   {"proxy", justoneapi.CodeNetwork, nil},
-		"proxy that hangs":             {"proxy", justoneapi.CodeTimeout, silence},
-		"proxy without a way":          {"proxy", justoneapi.CodeNetwork, proxy("502 Bad Gateway", hangUp)},
-		"proxy that wants a password":  {"proxy", justoneapi.CodeNetwork, proxy("407 Proxy Authentication Required", hangUp)},
+		"connection refused":           {"http", network, nil},
+		"connection closed at once":    {"http", network, closeConn},
+		"no response":                  {"http", timeout, ignore},
+		"response before the request":  {"http", network, greet},
+		"no TLS handshake":             {"https", timeout, ignore},
+		"plain HTTP instead of TLS":    {"https", network, forward},
+		"untrusted certificate":        {"https", network, terminateTLS(c.unknown)},
+		"certificate for another name": {"https", network, terminateTLS(c.misnamed)},
+		"expired certificate":          {"https", network, terminateTLS(c.expired)},
+		"proxy down":                   {"proxy", network, nil},
+		"proxy that hangs":             {"proxy", timeout, ignore},
+		"proxy without a connection":   {"proxy", network, proxy("502 Bad Gateway", closeConn)},
+		"proxy that wants a password":  {"proxy", network, proxy("407 Proxy Authentication Required", closeConn)},
 	}
 }
 
 func testNetworkFault(t *testing.T, fault networkFault, c *certificates) {
-	api, address, users := newVictims(t, fault.code)
-	g, good, client := newGate(t, address), encounter(passOn), ""
-	url := fault.way + "://" + g.address
+	api, address, users := newNetworkAPI(t, fault.code)
+	f := newForwarder(t, address)
+	var working connHandler
+	var apiKeys string
 	switch fault.way {
+	case "http":
+		working, apiKeys = forward, "base_url: 'http://"+f.address+"'"
 	case "https":
-		good = secured(c.good)
+		working = terminateTLS(c.good)
+		apiKeys = "base_url: 'https://" + f.address + "', http_client: {tls_config: {ca_file: " + c.file + "}}"
 	case "proxy":
-		server := newGate(t, address)
-		server.set(secured(c.good))
-		g.to, good, url, client = server.address, proxy("200 OK", passOn), "https://"+server.address, ", proxy_url: 'http://"+g.address+"'"
+		server := newForwarder(t, address)
+		server.handle(terminateTLS(c.good))
+		f.to, working = server.address, proxy("200 OK", forward)
+		apiKeys = "base_url: 'https://" + server.address + "', " +
+			"http_client: {tls_config: {ca_file: " + c.file + "}, proxy_url: 'http://" + f.address + "'}"
 	}
-	g.set(good)
-	s := newSubject(t, exportertest.StartExporter, "base_url: '"+url+"', http_client: {tls_config: {ca_file: "+c.file+"}"+client+"}", users...)
-	s.endureNetwork(api, func() { g.set(fault.meet) }, func() { g.set(good) })
+	f.handle(working)
+	test := newFaultTest(t, exportertest.StartExporter, apiKeys, users...)
+	test.runNetworkFault(api, func() { f.handle(fault.handler) }, func() { f.handle(working) })
 }

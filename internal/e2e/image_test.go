@@ -21,11 +21,10 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// nobody is the user that images run as.
+// nobody is the user ID that the images run as.
 const nobody = 65534
 
-// buildah builds images without a container engine. All that it keeps is in a
-// folder that goes with the test.
+// buildah builds images without a container engine. It keeps everything in dir.
 type buildah struct {
 	t   *testing.T
 	dir string
@@ -45,10 +44,9 @@ func (b *buildah) run(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// makeGolang makes a stand-in for the image golang:1.26: certificates, and
-// links to folders of this machine that build mounts. So nothing is pulled, and
-// no layer holds a toolchain.
-func (b *buildah) makeGolang() {
+// createGolangImage creates a stand-in for the image golang:1.26 with certificates, and with links to directories of
+// this machine that build mounts. So nothing is pulled, and no layer contains a toolchain.
+func (b *buildah) createGolangImage() {
 	b.t.Helper()
 	root := b.t.TempDir()
 	certificates, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
@@ -74,7 +72,7 @@ func (b *buildah) makeGolang() {
 	b.run("commit", container, "docker.io/library/golang:1.26")
 }
 
-// goEnv returns a setting of this machine's Go.
+// goEnv returns the value of a Go environment variable.
 func goEnv(t *testing.T, name string) string {
 	t.Helper()
 	out, err := exec.Command("go", "env", name).Output()
@@ -84,8 +82,8 @@ func goEnv(t *testing.T, name string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// build builds the Dockerfile and returns the image's root file system. The
-// modules are this machine's: the build has no other source of them.
+// build builds an image from the Dockerfile and returns the path of its root file system. The build uses the modules of
+// this machine and cannot download any.
 func (b *buildah) build(image string, args ...string) string {
 	b.t.Helper()
 	args = append([]string{
@@ -94,14 +92,14 @@ func (b *buildah) build(image string, args ...string) string {
 		"--volume=" + goEnv(b.t, "GOROOT") + ":/toolchain:ro",
 		"--volume=" + goEnv(b.t, "GOMODCACHE") + ":/modules",
 		"--volume=" + goEnv(b.t, "GOCACHE") + ":/cache",
-		// What BuildKit sets by itself.
+		// BuildKit sets these by itself.
 		"--build-arg=TARGETOS=linux", "--build-arg=TARGETARCH=" + runtime.GOARCH,
 	}, args...)
 	b.run(append(args, ".")...)
 	return b.run("mount", b.run("from", "--pull=never", image))
 }
 
-// imageConfig is what an image says of itself.
+// imageConfig is the configuration of an image.
 type imageConfig struct {
 	User, WorkingDir string
 	Entrypoint, Cmd  []string
@@ -121,14 +119,14 @@ func (b *buildah) config(image string) imageConfig {
 	return inspected.OCIv1.Config
 }
 
-// mount mounts for the time of the test.
+// mount mounts a file system until the end of the test.
 func mount(t *testing.T, source, target, kind string, flags uintptr) {
 	t.Helper()
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount(source, target, kind, flags, ""); err != nil {
-		t.Fatalf("mounting %s, which takes root: %v", target, err)
+		t.Fatalf("mounting %s, which needs root: %v", target, err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(target, 0); err != nil {
@@ -137,9 +135,9 @@ func mount(t *testing.T, source, target, kind string, flags uintptr) {
 	})
 }
 
-// readOnly returns where a root file system is mounted read-only, with /proc
-// and, if it has one, a /data of its own that can be written.
-func readOnly(t *testing.T, root string) (view, data string) {
+// mountReadOnly mounts a root file system read-only, with /proc and, if there is one, a writable /data. It returns
+// where it is mounted, and the directory that is mounted at /data.
+func mountReadOnly(t *testing.T, root string) (mounted, data string) {
 	t.Helper()
 	data = t.TempDir()
 	for _, err := range []error{os.Mkdir(root+"/proc", 0o755), os.Chmod(data, 0o700), os.Chown(data, nobody, nobody)} {
@@ -147,27 +145,28 @@ func readOnly(t *testing.T, root string) (view, data string) {
 			t.Fatal(err)
 		}
 	}
-	view = t.TempDir()
-	mount(t, root, view, "", syscall.MS_BIND)
-	mount(t, "proc", view+"/proc", "proc", 0)
-	if _, err := os.Stat(view + "/data"); err == nil {
-		mount(t, data, view+"/data", "", syscall.MS_BIND)
+	mounted = t.TempDir()
+	mount(t, root, mounted, "", syscall.MS_BIND)
+	mount(t, "proc", mounted+"/proc", "proc", 0)
+	if _, err := os.Stat(mounted + "/data"); err == nil {
+		mount(t, data, mounted+"/data", "", syscall.MS_BIND)
 	}
-	if err := syscall.Mount("", view, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+	if err := syscall.Mount("", mounted, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	return view, data
+	return mounted, data
 }
 
-// inside returns the command that runs an image's entry point as nobody.
-func inside(root string, config imageConfig, args ...string) *exec.Cmd {
+// containerCommand returns the command that runs an image's entry point as nobody.
+func containerCommand(root string, config imageConfig, args ...string) *exec.Cmd {
 	cmd := exec.Command(config.Entrypoint[0], args...)
 	cmd.Dir, cmd.Env = "/", []string{"PATH=/"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	credential := &syscall.Credential{Uid: nobody, Gid: nobody}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: credential}
 	return cmd
 }
 
-// size returns the sum of all files.
+// size returns the total size of all files in bytes.
 func size(t *testing.T, root string) (sum int64) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(_ string, entry fs.DirEntry, err error) error {
@@ -186,20 +185,20 @@ func size(t *testing.T, root string) (sum int64) {
 	return sum
 }
 
-// TestImage builds the Dockerfile and runs what a plain build gives, as nobody
-// and on a read-only root.
+// TestImage builds the images of the Dockerfile and runs them as nobody with a read-only root file system.
 func TestImage(t *testing.T) {
 	if out, err := exec.Command("go", "mod", "download").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	dir := t.TempDir()
-	(&buildah{t, dir}).makeGolang()
+	(&buildah{t, dir}).createGolangImage()
 	t.Run("exporter", func(t *testing.T) { testExporterImage(t, &buildah{t, dir}) })
 	t.Run("demo", func(t *testing.T) { testDemoImage(t, &buildah{t, dir}) })
 }
 
 func testExporterImage(t *testing.T, b *buildah) {
-	root := b.build("exporter", "--build-arg=VERSION=1.2.3", "--build-arg=REVISION=abc", "--build-arg=BRANCH=main", "--build-arg=BUILD_DATE=20260101-00:00:00")
+	root := b.build("exporter", "--build-arg=VERSION=1.2.3", "--build-arg=REVISION=abc", "--build-arg=BRANCH=main",
+		"--build-arg=BUILD_DATE=20260101-00:00:00")
 	got := size(t, root)
 	t.Logf("the image has %.1f MB", float64(got)/1e6)
 	if got >= 20e6 {
@@ -225,44 +224,52 @@ func testExporterImage(t *testing.T, b *buildah) {
 	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobody {
 		t.Errorf("/data belongs to %d, want %d", owner, nobody)
 	}
-	if pem, err := os.ReadFile(root + "/etc/ssl/certs/ca-certificates.crt"); err != nil || !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		t.Errorf("there are no certificates: %v", err)
+	certificates := exportertest.ReadFile(t, root+"/etc/ssl/certs/ca-certificates.crt")
+	if !x509.NewCertPool().AppendCertsFromPEM([]byte(certificates)) {
+		t.Error("the image has no certificates")
 	}
 
 	api, file := exportertest.NewAPI(t, exportertest.Steady)
-	if err := os.WriteFile(root+"/bilibili_exporter.yml", []byte(exportertest.ReadFile(t, file)), 0o644); err != nil { // as if mounted
+	text := exportertest.ReadFile(t, file)
+	if err := os.WriteFile(root+"/bilibili_exporter.yml", []byte(text), 0o644); err != nil { // as if mounted
 		t.Fatal(err)
 	}
-	view, data := readOnly(t, root)
-	out, err := inside(view, config, "--version").Output()
+	mounted, data := mountReadOnly(t, root)
+	out, err := containerCommand(mounted, config, "--version").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"version 1.2.3 ", "branch: main", "revision: abc", "build user:       docker", "build date:       20260101-00:00:00"} {
+	for _, want := range []string{
+		"version 1.2.3 ", "branch: main", "revision: abc",
+		"build user:       docker", "build date:       20260101-00:00:00",
+	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("--version lacks %q:\n%s", want, out)
 		}
 	}
-	if out, err := inside(view, config, "--web.listen-address=127.0.0.1:0", "--storage.path=/elsewhere").CombinedOutput(); err == nil || !strings.Contains(string(out), "read-only file system") {
-		t.Errorf("the root can be written: %v\n%s", err, out)
+	cmd := containerCommand(mounted, config, "--web.listen-address=127.0.0.1:0", "--storage.path=/elsewhere")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "read-only file system") {
+		t.Errorf("the root file system is writable: %v\n%s", err, out)
 	}
-	for range 2 { // the second finds what the first has left
-		p := exportertest.Start(t, inside(view, config, "--web.listen-address=127.0.0.1:0"))
-		body := exportertest.Get(t, http.DefaultClient, "http://"+p.Await(`msg="Listening on" address=(\S+)`)+"/metrics")
-		for _, want := range []string{"\nbilibili_followers{wmid=\"472747194\"} 4.153991e+06\n", "\nprocess_start_time_seconds "} {
+	for range 2 { // the second process finds the state of the first
+		p := exportertest.Start(t, containerCommand(mounted, config, "--web.listen-address=127.0.0.1:0"))
+		body := exportertest.Get(t, http.DefaultClient, "http://"+p.Address()+"/metrics")
+		for _, want := range []string{
+			"\nbilibili_followers{wmid=\"472747194\"} 4.153991e+06\n", "\nprocess_start_time_seconds ",
+		} {
 			if !strings.Contains(body, want) {
 				t.Errorf("/metrics lacks %s", want)
 			}
 		}
 		if status, _ := p.End(syscall.SIGTERM); status != 0 {
-			t.Errorf("ended with status %d", status)
+			t.Errorf("exited with status %d", status)
 		}
 	}
 	if got := api.Total().Requests; got != 1 {
 		t.Errorf("got %d requests, want 1", got)
 	}
 	if got := size(t, data); got == 0 {
-		t.Error("nothing was written to /data")
+		t.Error("/data is empty")
 	}
 }
 
@@ -270,17 +277,19 @@ func testExporterImage(t *testing.T, b *buildah) {
 func testDemoImage(t *testing.T, b *buildah) {
 	root := b.build("demo", "--target=demo")
 	config := b.config("demo")
-	if want := []string{"-web.listen-address=0.0.0.0:12233"}; config.User != "65534:65534" || !slices.Equal(config.Cmd, want) {
-		t.Errorf("got user %s and %s, want 65534:65534 and %s", config.User, config.Cmd, want)
+	want := []string{"-web.listen-address=0.0.0.0:12233"}
+	if config.User != "65534:65534" || !slices.Equal(config.Cmd, want) {
+		t.Errorf("got user %s and arguments %s, want 65534:65534 and %s", config.User, config.Cmd, want)
 	}
-	view, _ := readOnly(t, root)
-	demo := exportertest.Start(t, inside(view, config, "-web.listen-address=127.0.0.1:0"))
+	mounted, _ := mountReadOnly(t, root)
+	demo := exportertest.Start(t, containerCommand(mounted, config, "-web.listen-address=127.0.0.1:0"))
 	address := demo.Await(`bilibili_exporter runs at http://(\S+),`)
 	body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
-	if !strings.Contains(body, "\nbilibili_followers{wmid=\"100006\"} 12\n") || strings.Contains(body, justoneapitest.Token) {
-		t.Errorf("the demo shows:\n%s", body)
+	sample := "\nbilibili_followers{wmid=\"100006\"} 12\n"
+	if !strings.Contains(body, sample) || strings.Contains(body, justoneapitest.Token) {
+		t.Errorf("the demo exposes:\n%s", body)
 	}
 	if status, _ := demo.End(syscall.SIGTERM); status != 0 {
-		t.Errorf("the demo ended with status %d", status)
+		t.Errorf("the demo exited with status %d", status)
 	}
 }

@@ -1,3 +1,8 @@
+//go:build e2e || crash || soak || image
+
+// Package e2e tests the exporter as a process, with real clients and under real faults. The build tags choose the
+// tests, because each group needs other programs, privileges or time: e2e (Prometheus, Alertmanager, Chromium and
+// curl), crash (strace and root), soak (time) and image (buildah and root). The Makefile has a target for each.
 package e2e
 
 import (

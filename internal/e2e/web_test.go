@@ -18,24 +18,23 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// tooLate is how curl ends when its certificate, or the lack of one, is refused.
-// With TLS 1.3, it has sent its request by then, and meets the refusal as it
-// writes or as it reads.
-var tooLate = []string{"exit status 16", "exit status 55", "exit status 56"}
+// certificateRefused are curl's possible outcomes when the server refuses its certificate, or the lack of one. With
+// TLS 1.3, curl has sent its request by then, and fails to write or to read.
+var certificateRefused = []string{"exit status 16", "exit status 55", "exit status 56"}
 
-// access is a way to reach the exporter, for curl and Prometheus alike. What is
-// empty is left out.
+// access is a way to access the exporter, for curl and Prometheus.
 type access struct {
 	scheme      string
-	ca          string // file of the authority that the server is to be known to
-	password    string // of the user prometheus
-	certificate string // folder of the client's cert.pem and key.pem
-	maxTLS      string // such as 1.3
+	ca          string // path of the trusted authority's certificate
+	password    string // of the user prometheus; may be empty
+	certificate string // directory of the client's cert.pem and key.pem; may be empty
+	maxTLS      string // version, for example 1.3
 }
 
-// settings returns the settings of a scrape job.
+// settings returns the keys of a Prometheus job in YAML's flow style.
 func (a access) settings() string {
-	tls := fmt.Sprintf("ca_file: %s, min_version: TLS10, max_version: TLS%s", a.ca, strings.ReplaceAll(a.maxTLS, ".", ""))
+	maxVersion := "TLS" + strings.ReplaceAll(a.maxTLS, ".", "")
+	tls := fmt.Sprintf("ca_file: %s, min_version: TLS10, max_version: %s", a.ca, maxVersion)
 	if a.certificate != "" {
 		tls += fmt.Sprintf(", cert_file: %s/cert.pem, key_file: %[1]s/key.pem", a.certificate)
 	}
@@ -46,17 +45,18 @@ func (a access) settings() string {
 	return settings
 }
 
-// curl gets a page. The outcome is the HTTP status or, if there is none, curl's
-// exit status.
+// curl requests a page. The outcome is the HTTP status or, if there is none, curl's exit status.
 func (a access) curl(t *testing.T, address, path string) (outcome, body string) {
 	t.Helper()
-	args := []string{"--disable", "--silent", "--noproxy", "*", "--max-time", "20", "--write-out", "%{stderr}%{http_code}"}
+	args := []string{
+		"--disable", "--silent", "--noproxy", "*", "--max-time", "20", "--write-out", "%{stderr}%{http_code}",
+	}
 	if a.scheme == "https" {
-		// The security level lets curl offer old TLS, so that it is the server that refuses.
+		// With this security level curl offers old versions of TLS, so that the server has to refuse them.
 		args = append(args, "--cacert", a.ca, "--tls-max", a.maxTLS, "--ciphers", "DEFAULT@SECLEVEL=0")
 	}
 	if a.certificate != "" {
-		args = append(args, "--cert", filepath.Join(a.certificate, "cert.pem"), "--key", filepath.Join(a.certificate, "key.pem"))
+		args = append(args, "--cert", a.certificate+"/cert.pem", "--key", a.certificate+"/key.pem")
 	}
 	if a.password != "" {
 		args = append(args, "--user", "prometheus:"+a.password)
@@ -72,11 +72,11 @@ func (a access) curl(t *testing.T, address, path string) (outcome, body string) 
 	return status.String(), page.String()
 }
 
-// TestWebSecurity lets curl and Prometheus in with what the web configuration
-// asks for, and with nothing less. Who is refused causes no call.
+// TestWebSecurity checks that curl and Prometheus have access with what the web configuration requires, and not without
+// any of it, and that refused clients cause no API requests.
 func TestWebSecurity(t *testing.T) {
 	ours, foreign := exportertest.NewAuthority(t), exportertest.NewAuthority(t)
-	client, stranger := ours.Issue(t), foreign.Issue(t)
+	client, foreignClient := ours.Issue(t), foreign.Issue(t)
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -86,19 +86,19 @@ func TestWebSecurity(t *testing.T) {
 	mutual := serverConfig(ours.Issue(t), "client_auth_type: RequireAndVerifyClientCert, client_ca_file: "+ours.File)
 
 	mistakes := map[string]struct {
-		make     func(*access)
-		outcomes []string // of curl: any of them
+		apply    func(*access)
+		outcomes []string // of curl, any of them
 	}{
-		"wrong password":     {func(a *access) { a.password = "wrong" }, []string{"401"}},
-		"no password":        {func(a *access) { a.password = "" }, []string{"401"}},
-		"no certificate":     {func(a *access) { a.certificate = "" }, tooLate},
-		"stranger":           {func(a *access) { a.certificate = stranger }, tooLate},
-		"plain HTTP":         {func(a *access) { a.scheme = "http" }, []string{"400"}},
-		"TLS 1.1":            {func(a *access) { a.maxTLS = "1.1" }, []string{"exit status 35"}},
-		"server not trusted": {func(a *access) { a.ca = foreign.File }, []string{"exit status 60"}},
+		"wrong password":      {func(a *access) { a.password = "wrong" }, []string{"401"}},
+		"no password":         {func(a *access) { a.password = "" }, []string{"401"}},
+		"no certificate":      {func(a *access) { a.certificate = "" }, certificateRefused},
+		"foreign certificate": {func(a *access) { a.certificate = foreignClient }, certificateRefused},
+		"plain HTTP":          {func(a *access) { a.scheme = "http" }, []string{"400"}},
+		"TLS 1.1":             {func(a *access) { a.maxTLS = "1.1" }, []string{"exit status 35"}},
+		"server not trusted":  {func(a *access) { a.ca = foreign.File }, []string{"exit status 60"}},
 	}
 	passwords := []string{"wrong password", "no password"}
-	certificates := []string{"no certificate", "stranger"}
+	certificates := []string{"no certificate", "foreign certificate"}
 	protocols := []string{"plain HTTP", "TLS 1.1", "server not trusted"}
 
 	for name, test := range map[string]struct {
@@ -107,18 +107,28 @@ func TestWebSecurity(t *testing.T) {
 		mistakes []string
 	}{
 		"TLS": {server, access{scheme: "https", ca: ours.File, maxTLS: "1.2"}, protocols},
-		"TLS and password": {server + users, access{scheme: "https", ca: ours.File, password: "right", maxTLS: "1.3"},
-			slices.Concat(protocols, passwords)},
-		"TLS and certificate": {mutual, access{scheme: "https", ca: ours.File, certificate: client, maxTLS: "1.3"},
-			slices.Concat(protocols, certificates)},
-		"TLS, certificate and password": {mutual + users, access{scheme: "https", ca: ours.File, certificate: client, password: "right", maxTLS: "1.3"},
-			slices.Concat(protocols, certificates, passwords)},
+		"TLS and password": {
+			server + users,
+			access{scheme: "https", ca: ours.File, password: "right", maxTLS: "1.3"},
+			slices.Concat(protocols, passwords),
+		},
+		"TLS and certificate": {
+			mutual,
+			access{scheme: "https", ca: ours.File, certificate: client, maxTLS: "1.3"},
+			slices.Concat(protocols, certificates),
+		},
+		"TLS, certificate and password": {
+			mutual + users,
+			access{scheme: "https", ca: ours.File, certificate: client, password: "right", maxTLS: "1.3"},
+			slices.Concat(protocols, certificates, passwords),
+		},
 		"password over plain HTTP": {users, access{scheme: "http", password: "right", maxTLS: "1.3"}, passwords},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			api, file := exportertest.NewAPI(t, exportertest.Steady)
-			_, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+exportertest.WriteFile(t, "web.yml", test.config))
+			webFile := exportertest.WriteFile(t, "web.yml", test.config)
+			_, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+webFile)
 			pages := map[string]string{
 				"/metrics": `bilibili_followers{wmid="472747194"} 4.153991e+06`,
 				"/":        "<h1>bilibili_exporter</h1>", "/config": "token: <secret>", "/-/healthy": "is healthy",
@@ -126,24 +136,25 @@ func TestWebSecurity(t *testing.T) {
 			var jobs []string
 			for _, mistake := range test.mistakes {
 				wrong := test.right
-				mistakes[mistake].make(&wrong)
+				mistakes[mistake].apply(&wrong)
 				jobs = append(jobs, wrong.settings())
 				for path := range pages {
-					if got, _ := wrong.curl(t, address, path); !slices.Contains(mistakes[mistake].outcomes, got) {
-						t.Errorf("%s, %s: got %s, want one of %q", mistake, path, got, mistakes[mistake].outcomes)
+					want := mistakes[mistake].outcomes
+					if got, _ := wrong.curl(t, address, path); !slices.Contains(want, got) {
+						t.Errorf("%s, %s: got %s, want one of %q", mistake, path, got, want)
 					}
 				}
 			}
-			startPrometheus(t, address, jobs...).expect("count(up == 0)", float64(len(jobs)))
+			scrapeWithPrometheus(t, address, jobs...).expect("count(up == 0)", float64(len(jobs)))
 			if got := api.Total(); got != (justoneapitest.Tally{}) {
-				t.Errorf("who is refused causes calls: %+v", got)
+				t.Errorf("refused clients cause API requests: %+v", got)
 			}
 			for path, want := range pages {
 				if got, body := test.right.curl(t, address, path); got != "200" || !strings.Contains(body, want) {
 					t.Errorf("%s: got %s and\n%s\nwant 200 and %s", path, got, body, want)
 				}
 			}
-			p := startPrometheus(t, address, test.right.settings())
+			p := scrapeWithPrometheus(t, address, test.right.settings())
 			p.expect("up", 1)
 			p.expect("bilibili_followers", 4153991)
 			if got, want := api.Total(), (justoneapitest.Tally{Requests: 1, Billed: 1}); got != want {
@@ -153,18 +164,18 @@ func TestWebSecurity(t *testing.T) {
 	}
 }
 
-// serverConfig returns a web configuration for the cert.pem and key.pem in a
-// folder, with further keys in YAML's flow style.
-func serverConfig(folder, further string) string {
-	return fmt.Sprintf("tls_server_config: {cert_file: %s/cert.pem, key_file: %[1]s/key.pem, %s}\n", folder, further)
+// serverConfig returns a web configuration with the cert.pem and key.pem in dir, and further keys in YAML's flow style.
+func serverConfig(dir, keys string) string {
+	return fmt.Sprintf("tls_server_config: {cert_file: %s/cert.pem, key_file: %[1]s/key.pem, %s}\n", dir, keys)
 }
 
-// TestWebSecurityRenewal replaces the server's certificate under the exporter.
+// TestWebSecurityRenewal replaces the server's certificate while the exporter runs.
 func TestWebSecurityRenewal(t *testing.T) {
 	first, second := exportertest.NewAuthority(t), exportertest.NewAuthority(t)
-	folder, renewed := first.Issue(t), second.Issue(t)
+	dir, renewed := first.Issue(t), second.Issue(t)
 	_, file := exportertest.NewAPI(t, exportertest.Steady)
-	_, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+exportertest.WriteFile(t, "web.yml", serverConfig(folder, "")))
+	webFile := exportertest.WriteFile(t, "web.yml", serverConfig(dir, ""))
+	_, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+webFile)
 	expect := func(ca *exportertest.Authority, want string) {
 		t.Helper()
 		if got, _ := (access{scheme: "https", ca: ca.File, maxTLS: "1.3"}).curl(t, address, "/metrics"); got != want {
@@ -174,7 +185,7 @@ func TestWebSecurityRenewal(t *testing.T) {
 	expect(first, "200")
 	expect(second, "exit status 60")
 	for _, name := range []string{"cert.pem", "key.pem"} {
-		if err := os.Rename(filepath.Join(renewed, name), filepath.Join(folder, name)); err != nil {
+		if err := os.Rename(filepath.Join(renewed, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// version is the version of the file's format. It is raised when an older
-// program could not read the file, or would misread it.
+// version is the version of the file's format. It increases when older programs could not read the file, or would
+// misread it.
 const version = 1
 
 var (
@@ -26,11 +26,11 @@ var (
 	errDamaged = errors.New("damaged")
 )
 
-// manifest sums up all records, so that none can get lost or come back.
+// manifest summarizes all records, so that a lost or reverted record is detected.
 type manifest struct {
 	Version uint64
 	Count   uint64 // of records
-	Digest  uint64 // all their checksums, xored
+	Digest  uint64 // XOR of their checksums
 }
 
 // checksum covers a record's key and value.
@@ -42,7 +42,7 @@ func checksum(key, value []byte) uint64 {
 	return h.Sum64()
 }
 
-// seal puts the checksum before a value, as it is stored.
+// seal returns a value as it is stored, preceded by the checksum.
 func seal(key, value []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, checksum(key, value)), value...)
 }
@@ -50,7 +50,7 @@ func seal(key, value []byte) []byte {
 // unseal returns a stored value and its checksum.
 func unseal(key, stored []byte) (value []byte, sum uint64, err error) {
 	if len(stored) < 8 {
-		return nil, 0, fmt.Errorf("%w: record %q is cut", errDamaged, key)
+		return nil, 0, fmt.Errorf("%w: record %q is truncated", errDamaged, key)
 	}
 	sum, value = binary.BigEndian.Uint64(stored), stored[8:]
 	if sum != checksum(key, value) {
@@ -59,9 +59,8 @@ func unseal(key, stored []byte) (value []byte, sum uint64, err error) {
 	return value, sum, nil
 }
 
-// guarded runs f, and returns a panic or a memory fault in it as an error: on a
-// damaged file package bbolt can cause both, the latter because it reads the
-// file through a memory map.
+// guarded runs f and returns a panic or a memory fault as an error. A damaged file can cause both in package bbolt,
+// which reads the file through a memory map.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -72,8 +71,8 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// create makes a new file with the given records. It appears under its name when
-// it is whole: an empty file is a damaged one.
+// create creates a file with the records. The file gets its name when it is complete, because an empty file counts as
+// damaged.
 func create(path string, records map[string][]byte) (*bbolt.DB, error) {
 	draft := path + ".new"
 	if err := os.RemoveAll(draft); err != nil {
@@ -105,7 +104,7 @@ func create(path string, records map[string][]byte) (*bbolt.DB, error) {
 	return openDB(path)
 }
 
-// syncDir makes a new name durable, on systems where a folder can be synced.
+// syncDir makes a new name durable, where directories can be synced.
 func syncDir(path string) {
 	if dir, err := os.Open(path); err == nil {
 		dir.Sync() //nolint:errcheck // Windows cannot
@@ -127,7 +126,7 @@ func load(path string) (db *bbolt.DB, records map[string][]byte, err error) {
 		return nil, nil, err
 	}
 	records = make(map[string][]byte)
-	usable := false // a database that has panicked cannot even be closed
+	usable := false // after a panic, the database cannot even be closed
 	err = guarded(func() error {
 		if db, err = openDB(path); err != nil {
 			return err
@@ -142,7 +141,7 @@ func load(path string) (db *bbolt.DB, records map[string][]byte, err error) {
 	return db, records, err
 }
 
-// read reads all records, and checks that they are those that were written.
+// read reads all records and compares them with the manifest.
 func read(tx *bbolt.Tx, records map[string][]byte) error {
 	want, err := getManifest(tx)
 	if err != nil {
@@ -150,7 +149,7 @@ func read(tx *bbolt.Tx, records map[string][]byte) error {
 	}
 	bucket := tx.Bucket(recordsBucket)
 	if bucket == nil {
-		return fmt.Errorf("%w: there are no records", errDamaged)
+		return fmt.Errorf("%w: the records are missing", errDamaged)
 	}
 	got := manifest{Version: version}
 	err = bucket.ForEach(func(key, stored []byte) error {
@@ -167,12 +166,12 @@ func read(tx *bbolt.Tx, records map[string][]byte) error {
 		return err
 	}
 	if got != want {
-		return fmt.Errorf("%w: %d records do not add up to the %d that were written", errDamaged, got.Count, want.Count)
+		return fmt.Errorf("%w: %d records do not match the manifest of %d records", errDamaged, got.Count, want.Count)
 	}
 	return nil
 }
 
-// apply makes changes to the records, and to the manifest accordingly.
+// apply changes records and the manifest.
 func apply(tx *bbolt.Tx, changes map[string][]byte) error {
 	m, err := getManifest(tx)
 	if err != nil {
@@ -180,7 +179,7 @@ func apply(tx *bbolt.Tx, changes map[string][]byte) error {
 	}
 	bucket := tx.Bucket(recordsBucket)
 	if bucket == nil {
-		return fmt.Errorf("%w: there are no records", errDamaged)
+		return fmt.Errorf("%w: the records are missing", errDamaged)
 	}
 	for key, value := range changes {
 		key := []byte(key)
@@ -210,17 +209,17 @@ func getManifest(tx *bbolt.Tx) (manifest, error) {
 	var m manifest
 	bucket := tx.Bucket(manifestBucket)
 	if bucket == nil {
-		return m, fmt.Errorf("%w: there is no manifest", errDamaged)
+		return m, fmt.Errorf("%w: the manifest is missing", errDamaged)
 	}
 	value, _, err := unseal(manifestKey, bucket.Get(manifestKey))
 	if err != nil {
 		return m, err
 	}
 	if _, err := binary.Decode(value, binary.BigEndian, &m); err != nil {
-		return m, fmt.Errorf("%w: the manifest is cut", errDamaged)
+		return m, fmt.Errorf("%w: the manifest is truncated", errDamaged)
 	}
 	if m.Version != version {
-		return m, fmt.Errorf("%w: version %d of the format is not known, only %d", errDamaged, m.Version, version)
+		return m, fmt.Errorf("%w: unknown format version %d, want %d", errDamaged, m.Version, version)
 	}
 	return m, nil
 }

@@ -11,8 +11,8 @@ import (
 	"os"
 )
 
-// The form of a bbolt file. Source: https://github.com/etcd-io/bbolt,
-// internal/common/page.go, meta.go and bucket.go. All numbers are in the
+// The format of a bbolt file. Source: https://github.com/etcd-io/bbolt,
+// internal/common/page.go, meta.go and bucket.go. Numbers are in the
 // machine's byte order.
 const (
 	headerSize  = 16 // of a page: id, flags, count, overflow
@@ -25,7 +25,7 @@ const (
 	bucketFlag = 0x01 // of a leaf element that is a bucket
 )
 
-// meta is what a meta page holds behind its header.
+// meta is the content of a meta page after its header.
 type meta struct {
 	Magic, Version, PageSize, Flags                 uint32
 	Root, Sequence, Freelist, HighWater, Tx, Digest uint64
@@ -38,23 +38,20 @@ const (
 	magic        = 0xED0CDAED
 	bboltVersion = 2
 
-	// mostPages bounds the memory that a check takes: of pages of 4 KiB, it is
-	// a gibibyte, where 10,000 users take some megabytes.
+	// mostPages limits the memory of a check: 1 GiB with pages of 4 KiB. 10,000 users need some megabytes.
 	mostPages = 1 << 18
 )
 
-// checkFile refuses a file that is damaged in a way that package bbolt does not
-// notice, or that it would not survive: it descends for ever in a branch that
-// leads to itself, allocates whatever a page says, and when one of the two meta
-// pages is damaged, it goes back silently by one transaction, to where a call
-// was not made yet that has been paid.
+// checkFile refuses damage that package bbolt does not detect or cannot handle: it follows a cycle of branches for
+// ever, allocates as much as a page says, and if one of the two meta pages is damaged, it silently reverts the
+// latest transaction, and with it the record of a request that may have been billed.
 func checkFile(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return err
 	case info.IsDir():
-		return fmt.Errorf("%w: it is a folder", errDamaged)
+		return fmt.Errorf("%w: it is a directory", errDamaged)
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", path)
 	}
@@ -79,7 +76,7 @@ func checkContent(file io.ReaderAt, size int64) error {
 	}
 	used := latest.HighWater * uint64(latest.PageSize)
 	if latest.HighWater > mostPages || used > uint64(size) {
-		return fmt.Errorf("the file has %d bytes, and should have %d", size, used)
+		return fmt.Errorf("the file has %d bytes, want %d", size, used)
 	}
 	content := make([]byte, used)
 	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -92,7 +89,7 @@ func checkContent(file io.ReaderAt, size int64) error {
 	return t.checkFreelist(latest.Freelist)
 }
 
-// readMetas returns the later of the two meta pages, both of which must be good.
+// readMetas returns the later of the two meta pages. Both must be intact.
 func readMetas(file io.ReaderAt) (latest meta, err error) {
 	var pageSize uint32
 	for i := range int64(2) {
@@ -110,9 +107,9 @@ func readMetas(file io.ReaderAt) (latest meta, err error) {
 		case h.Sum64() != m.Digest:
 			return meta{}, fmt.Errorf("the checksum of meta page %d is wrong", i)
 		case m.Magic != magic || m.Version != bboltVersion:
-			return meta{}, errors.New("this is no file of bbolt")
+			return meta{}, errors.New("not a bbolt file")
 		case bits.OnesCount32(m.PageSize) != 1 || m.PageSize < 1<<10 || m.PageSize > 1<<16 || i > 0 && m.PageSize != pageSize:
-			return meta{}, fmt.Errorf("the page size cannot be %d", m.PageSize)
+			return meta{}, fmt.Errorf("invalid page size %d", m.PageSize)
 		}
 		pageSize = m.PageSize
 		if m.Tx >= latest.Tx {
@@ -122,7 +119,7 @@ func readMetas(file io.ReaderAt) (latest meta, err error) {
 	return latest, nil
 }
 
-// tree checks the pages that the tree of a database consists of.
+// tree checks the pages of the tree of a database.
 type tree struct {
 	content             []byte
 	pageSize, highWater uint64
@@ -132,12 +129,12 @@ type tree struct {
 // page returns a page with its overflow, its flags and its count.
 func (t *tree) page(id uint64) (page []byte, flags uint16, count uint64, err error) {
 	if id >= t.highWater || t.seen[id] {
-		return nil, 0, 0, fmt.Errorf("page %d is out of place", id)
+		return nil, 0, 0, fmt.Errorf("page %d is misplaced", id)
 	}
 	t.seen[id] = true
 	at := id * t.pageSize
 	if at+t.pageSize > uint64(len(t.content)) {
-		return nil, 0, 0, fmt.Errorf("page %d is cut off", id)
+		return nil, 0, 0, fmt.Errorf("page %d is truncated", id)
 	}
 	header := t.content[at : at+headerSize]
 	overflow := uint64(binary.NativeEndian.Uint32(header[12:]))
@@ -150,8 +147,7 @@ func (t *tree) page(id uint64) (page []byte, flags uint16, count uint64, err err
 	return t.content[at : at+(overflow+1)*t.pageSize], binary.NativeEndian.Uint16(header[8:]), uint64(binary.NativeEndian.Uint16(header[10:])), nil
 }
 
-// checkFreelist checks the list of free pages, when the tree has been checked:
-// none of them may be in use.
+// checkFreelist checks that no page in the list of free pages is in use. The tree must have been checked before.
 func (t *tree) checkFreelist(id uint64) error {
 	page, flags, count, err := t.page(id)
 	if err != nil {
@@ -175,8 +171,7 @@ func (t *tree) checkFreelist(id uint64) error {
 	return nil
 }
 
-// check checks a page and all below it. Its first key must be the given one, if
-// that is not nil.
+// check checks a page and all pages below it. Unless first is nil, it must be the first key of the page.
 func (t *tree) check(id uint64, first []byte) error {
 	page, flags, count, err := t.page(id)
 	if err != nil {
@@ -200,16 +195,15 @@ func (t *tree) check(id uint64, first []byte) error {
 	return nil
 }
 
-// checkElement checks an element of a branch or leaf page and what it leads to,
-// and returns its key.
+// checkElement checks an element of a branch or leaf page and the pages below it, and returns its key.
 func (t *tree) checkElement(page []byte, at uint64, flags uint16) (key []byte, err error) {
 	field := func(i uint64) uint64 { return uint64(binary.NativeEndian.Uint32(page[at+4*i:])) }
-	offset, keySize, valueSize := field(1), field(2), field(3) // of a leaf; its flags are before them
+	offset, keySize, valueSize := field(1), field(2), field(3) // of a leaf, after its flags
 	if flags == branchFlag {
 		offset, keySize, valueSize = field(0), field(1), 0
 	}
 	if at+offset+keySize+valueSize > uint64(len(page)) {
-		return nil, errors.New("an element lies outside")
+		return nil, errors.New("an element exceeds the page")
 	}
 	key = page[at+offset : at+offset+keySize]
 	value := page[at+offset+keySize : at+offset+keySize+valueSize]
@@ -219,7 +213,7 @@ func (t *tree) checkElement(page []byte, at uint64, flags uint16) (key []byte, e
 	case field(0)&bucketFlag == 0:
 		return key, nil
 	case valueSize < 16:
-		return nil, errors.New("a bucket is cut")
+		return nil, errors.New("a bucket is truncated")
 	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
 		return key, t.check(root, nil)
@@ -227,12 +221,11 @@ func (t *tree) checkElement(page []byte, at uint64, flags uint16) (key []byte, e
 	return key, checkInline(value[16:])
 }
 
-// checkInline checks the page of a bucket that is so small that it lies within
-// its element.
+// checkInline checks the page of a bucket that is small enough to be stored in its element.
 func checkInline(page []byte) error {
 	t := &tree{content: page, pageSize: uint64(len(page)), highWater: 1, seen: make(map[uint64]bool)}
 	if len(page) < headerSize {
-		return errors.New("a small bucket is cut")
+		return errors.New("an inline bucket is truncated")
 	}
 	return t.check(0, nil)
 }

@@ -1,9 +1,7 @@
-// Package store keeps small records in one file, durably. It knows nothing of
-// what they mean.
+// Package store keeps small, opaque records durably in one file.
 //
-// The file is a bbolt database. Every record carries a checksum, and a
-// manifest carries one over all records, so that a damaged file is noticed
-// whatever the damage: it is set aside, and a new one begun.
+// The file is a bbolt database. Every record has a checksum, and a manifest has one over all records, so that any
+// damage is detected. A damaged file is renamed, and a new one is created.
 package store
 
 import (
@@ -26,10 +24,10 @@ const (
 	fileName = "state.db"
 	lockName = "lock"
 
-	// asideSuffix and the time are added to the name of a damaged file.
+	// asideSuffix and the time are appended to the name of a damaged file.
 	asideSuffix = ".corrupt-"
 
-	// slowCommit is how long a commit may take without being reported.
+	// slowCommit is the time after which a commit in progress is reported.
 	slowCommit = 10 * time.Second
 )
 
@@ -41,13 +39,11 @@ const (
 
 // Config is what a [Store] needs.
 type Config struct {
-	Dir     string                            // made if missing
-	OnError func(operation string, err error) // told of every failure; may be called from any goroutine
-	// OnRecovery is told when a write has succeeded after what OnError was told.
-	// It may be nil.
+	Dir     string                            // created if missing
+	OnError func(operation string, err error) // called for every failure, from any goroutine
+	// OnRecovery is called when a write succeeds again after a failure. It may be nil.
 	OnRecovery func()
-	// IfLost are the records of a new store that is begun because the old one
-	// was damaged.
+	// IfLost are the records of a new store that replaces a damaged one.
 	IfLost map[string][]byte
 }
 
@@ -59,30 +55,29 @@ type Store struct {
 	db        *bbolt.DB
 	onError   func(operation string, err error)
 	recovered func()
-	wake      chan struct{} // has room for one: somebody waits for the batch
+	wake      chan struct{} // buffered; receives when a caller waits for the batch
 	closing   chan struct{} // closed by Close
 	closeOnce sync.Once
-	stopped   chan struct{} // closed when the committer has ended
-	broken    error         // the committer's: set when the database can no longer be used
-	failing   bool          // the committer's: whether the latest write has failed
+	stopped   chan struct{} // closed when the committer has stopped
+	broken    error         // used by the committer only: set when the database can no longer be used
+	failing   bool          // used by the committer only: whether the latest write failed
 
 	mu         sync.Mutex        // protects the following fields
-	pending    map[string][]byte // the batch that gathers, by key; nil deletes
-	gathering  chan struct{}     // closed when that batch has been committed
-	committing chan struct{}     // the same for the batch before it, nil unless it is being committed
+	pending    map[string][]byte // the next batch by key; nil deletes
+	gathering  chan struct{}     // closed when the next batch has been committed
+	committing chan struct{}     // closed when the batch in progress has been committed; nil if there is none
 }
 
 // Contents are the records of a store when it is opened.
 type Contents struct {
 	Records map[string][]byte
-	// SetAside is where a damaged file was moved to, with the Damage found;
-	// empty if the file was good, or there was none.
+	// SetAside is the new path of a damaged file, and Damage what was found. It is empty if there was no damaged file.
 	SetAside string
 	Damage   error
 }
 
-// Open opens the store in a folder, or makes one. It fails if the folder cannot
-// be used, or if another process uses it.
+// Open opens the store in a directory, or creates one. It fails if the directory cannot be used or another process
+// uses it.
 func Open(config Config) (*Store, Contents, error) {
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
@@ -101,12 +96,12 @@ func Open(config Config) (*Store, Contents, error) {
 	path := filepath.Join(config.Dir, fileName)
 	db, contents, err := open(path, config)
 	if err != nil {
-		lock.Unlock() //nolint:errcheck // the process is about to end
+		lock.Unlock() //nolint:errcheck // the process is about to exit
 		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
 	}
 	file, err := os.Stat(path)
 	if err != nil {
-		db.Close()    //nolint:errcheck // the process is about to end
+		db.Close()    //nolint:errcheck // the process is about to exit
 		lock.Unlock() //nolint:errcheck // likewise
 		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
 	}
@@ -119,7 +114,7 @@ func Open(config Config) (*Store, Contents, error) {
 	return s, contents, nil
 }
 
-// open opens the file at path, a new one if there is none or it is damaged.
+// open opens the file at path. It creates a new one if there is none or it is damaged.
 func open(path string, config Config) (*bbolt.DB, Contents, error) {
 	_, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -140,14 +135,14 @@ func open(path string, config Config) (*bbolt.DB, Contents, error) {
 	config.OnError(OperationRead, damage)
 	aside, err := setAside(path)
 	if err != nil {
-		return nil, Contents{}, fmt.Errorf("%s is damaged (%w), and setting it aside failed: %w", path, damage, err)
+		return nil, Contents{}, fmt.Errorf("%s is damaged (%w), and renaming it failed: %w", path, damage, err)
 	}
 	db, err = create(path, config.IfLost)
 	return db, Contents{Records: config.IfLost, SetAside: aside, Damage: damage}, err
 }
 
-// wasSetAside reports whether there is a file that was set aside. Then a
-// process has ended before it could begin a new one.
+// wasSetAside reports whether there is a renamed damaged file. If there is no other, a process exited before it
+// created a new one.
 func wasSetAside(path string) bool {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	return err != nil || slices.ContainsFunc(entries, func(entry os.DirEntry) bool {
@@ -155,19 +150,18 @@ func wasSetAside(path string) bool {
 	})
 }
 
-// setAside gives a damaged file another name, and returns it.
+// setAside renames a damaged file and returns its new path.
 func setAside(path string) (string, error) {
 	aside := path + asideSuffix + time.Now().UTC().Format("20060102T150405.000Z")
 	return aside, os.Rename(path, aside)
 }
 
-// Put changes records, all of them at once or none; a nil value deletes. It
-// only queues the changes, which are committed in the order of their queueing.
+// Put queues changes of records; a nil value deletes. Queued changes are committed in order, and those of one Put
+// in one transaction.
 //
-// The function that it returns waits until they, and all before them, are on
-// disk or could not be brought there, or until its context ends. What could not
-// be is not lost: it goes with the next commit. Put without changes is for its
-// function only.
+// The returned function waits until these changes and all earlier ones are on disk or failed to be written, or
+// until its context ends. Changes that failed are part of the next commit. Put may be called without changes, to
+// wait for others.
 func (s *Store) Put(changes map[string][]byte) (wait func(context.Context)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,8 +173,7 @@ func (s *Store) Put(changes map[string][]byte) (wait func(context.Context)) {
 	return func(ctx context.Context) { s.await(ctx, done) }
 }
 
-// await has the batch committed that done belongs to, nil for none, and waits
-// for that.
+// await starts the commit of the batch that done belongs to, if it is not nil, and waits for it.
 func (s *Store) await(ctx context.Context, done <-chan struct{}) {
 	if done == nil {
 		return
@@ -196,8 +189,8 @@ func (s *Store) await(ctx context.Context, done <-chan struct{}) {
 	}
 }
 
-// run commits a batch whenever somebody waits for one. Those who begin to wait
-// meanwhile share the next.
+// run commits the batch whenever a caller waits for it. Callers that start to wait during a commit share the next
+// one.
 func (s *Store) run() {
 	defer close(s.stopped)
 	for {
@@ -211,7 +204,7 @@ func (s *Store) run() {
 	}
 }
 
-// commit commits the batch that has gathered.
+// commit commits the next batch.
 func (s *Store) commit() {
 	s.mu.Lock()
 	if len(s.pending) == 0 {
@@ -225,7 +218,7 @@ func (s *Store) commit() {
 	told := make(chan struct{})
 	slow := time.AfterFunc(slowCommit, func() {
 		defer close(told)
-		s.onError(OperationWrite, fmt.Errorf("writing has taken %v, and goes on: until it ends no call can be recorded, and none is made", slowCommit))
+		s.onError(OperationWrite, fmt.Errorf("writing has taken %v so far; no API request is sent until it finishes", slowCommit))
 	})
 	err := s.write(changes)
 	slowly := !slow.Stop()
@@ -242,28 +235,27 @@ func (s *Store) commit() {
 	s.mu.Lock()
 	s.committing = nil
 	if err != nil {
-		maps.Copy(changes, s.pending) // what is newer wins
+		maps.Copy(changes, s.pending) // newer changes win
 		s.pending = changes
 	}
 	s.mu.Unlock()
 	close(done)
 }
 
-// write brings changes to disk. A panic or a fault leaves the database in a
-// state that nobody knows: it is not touched again, and set aside, so that the
-// next start does not go on from what it was before.
+// write writes changes to disk. A panic or memory fault leaves the database in an unknown state: it is not used
+// again, and renamed, so that the next process does not continue from its old state.
 func (s *Store) write(changes map[string][]byte) error {
 	if s.broken != nil {
 		return s.broken
 	}
 	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
-		return fmt.Errorf("%s was removed or replaced: nothing is kept until a restart", s.path)
+		return fmt.Errorf("%s was removed or replaced: nothing is stored until a restart", s.path)
 	}
 	err := guarded(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error { return apply(tx, changes) })
 	})
 	if errors.Is(err, errDamaged) {
-		s.broken = fmt.Errorf("the database has failed before: %w", err)
+		s.broken = fmt.Errorf("the database failed earlier: %w", err)
 		if _, err := setAside(s.path); err != nil {
 			s.onError(OperationWrite, err)
 		}
@@ -271,8 +263,8 @@ func (s *Store) write(changes map[string][]byte) error {
 	return err
 }
 
-// Close commits what is queued and closes the store. It gives up when ctx ends:
-// a disk can hang. What is put afterwards is not kept. It may be called again.
+// Close commits the queued changes and closes the store. It returns early when ctx ends, because a disk can hang.
+// Later changes are not stored. It may be called again.
 func (s *Store) Close(ctx context.Context) {
 	s.closeOnce.Do(func() { close(s.closing) })
 	select {
@@ -285,5 +277,5 @@ func (s *Store) Close(ctx context.Context) {
 			s.onError(OperationWrite, err)
 		}
 	}
-	s.lock.Unlock() //nolint:errcheck // the process is about to end
+	s.lock.Unlock() //nolint:errcheck // the process is about to exit
 }

@@ -12,18 +12,17 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
-// failing answers every call with an error of the given kind.
+// failing fails every request with an error of the given kind.
 func failing(kind justoneapi.Kind) func(context.Context, int64) (justoneapi.Stat, error) {
 	return func(context.Context, int64) (justoneapi.Stat, error) {
 		return justoneapi.Stat{}, &justoneapi.Error{Kind: kind}
 	}
 }
 
-// TestMetrics compares all that is exposed with golden files, after scrapes
-// that the API answers in different ways.
+// TestMetrics compares the whole exposition with golden files, after scrapes with different API responses.
 func TestMetrics(t *testing.T) {
 	noSuchUser := justoneapi.Kind{Code: "-404", Scope: justoneapi.ScopeUser, Billing: justoneapi.Billed}
-	three := []collector.User{
+	users := []collector.User{
 		{WMID: 472747194, Name: "472747194"},
 		{WMID: 2, Name: `碧诗 "the" \ first`, Labels: map[string]string{"agency": "none"}},
 		{WMID: 3546564939877816, Name: "new\nline", Labels: map[string]string{"Tier": "a", "agency": ""}},
@@ -37,13 +36,13 @@ func TestMetrics(t *testing.T) {
 			scrape(c, 9*time.Second)
 		}},
 		{"failure", func(c *collector.Collector, api *fakeAPI) {
-			api.answer = failing(noSuchUser)
+			api.respond = failing(noSuchUser)
 			scrape(c, 9*time.Second)
 		}},
 		{"failure-after-success", func(c *collector.Collector, api *fakeAPI) {
 			scrape(c, 9*time.Second)
 			time.Sleep(15 * time.Minute)
-			api.answer = func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
+			api.respond = func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
 				if wmid == 2 {
 					return failing(noSuchUser)(ctx, wmid)
 				}
@@ -51,9 +50,9 @@ func TestMetrics(t *testing.T) {
 			}
 			scrape(c, 9*time.Second)
 		}},
-		{"too-old", func(c *collector.Collector, api *fakeAPI) {
+		{"expired", func(c *collector.Collector, api *fakeAPI) {
 			scrape(c, 9*time.Second)
-			api.answer = failing(justoneapi.Kind{Code: "500", Billing: justoneapi.NotBilled})
+			api.respond = failing(justoneapi.Kind{Code: "500", Billing: justoneapi.NotBilled})
 			time.Sleep(24*time.Hour + time.Nanosecond)
 			scrape(c, 9*time.Second)
 		}},
@@ -62,7 +61,7 @@ func TestMetrics(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := newFakeAPI(instant)
-				c := newCollector(t, api, three)
+				c := newCollector(t, api, users)
 				test.steps(c, api)
 				expectMetrics(t, c.Snapshot(), test.name+".metrics")
 			})
@@ -70,8 +69,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestMaxAge shows values up to max_age, or to 3 × the interval in force if
-// that is longer, and the time of the last success for ever.
+// TestMaxAge expects values to expire after max_age, or after 3 × the effective interval if that is longer, and the
+// time of the last success never.
 func TestMaxAge(t *testing.T) {
 	for _, test := range []struct {
 		maxAge, want time.Duration
@@ -80,55 +79,63 @@ func TestMaxAge(t *testing.T) {
 		{30 * time.Minute, 45 * time.Minute},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCollector(t, newFakeAPI(instant), users(1), func(config *collector.Config) { config.MaxAge = test.maxAge })
+			c := newCollector(t, newFakeAPI(instant), users(1), func(config *collector.Config) {
+				config.MaxAge = test.maxAge
+			})
 			scrape(c, time.Second)
+			values := func() string { return gather(t, c.Snapshot(), "bilibili_followers", "bilibili_following") }
 			time.Sleep(test.want)
-			if got := gather(t, c.Snapshot(), "bilibili_followers", "bilibili_following"); strings.Count(got, "\nbilibili_") != 2 {
-				t.Errorf("max_age %v: after %v the values are gone", test.maxAge, test.want)
+			if got := values(); strings.Count(got, "\nbilibili_") != 2 {
+				t.Errorf("max_age %v: after %v, got values %q, want 2", test.maxAge, test.want, got)
 			}
 			time.Sleep(time.Nanosecond)
-			if got := gather(t, c.Snapshot(), "bilibili_followers", "bilibili_following"); got != "" {
-				t.Errorf("max_age %v: after more than %v there still is %s", test.maxAge, test.want, got)
+			if got := values(); got != "" {
+				t.Errorf("max_age %v: after more than %v, got values %q, want none", test.maxAge, test.want, got)
 			}
 			if got := gather(t, c.Snapshot(), "bilibili_last_success_timestamp_seconds"); got == "" {
-				t.Error("the time of the last success is gone")
+				t.Errorf("max_age %v: the time of the last success has expired", test.maxAge)
 			}
 		})
 	}
 }
 
-// TestCollect lets the collector work in any registry, without its handler.
+// TestCollect uses the collector in a registry without the HTTP handler.
 func TestCollect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(after(3 * time.Second))
 		c := newCollector(t, api, users(2))
 		got := gather(t, c, "bilibili_followers")
-		if want := "# HELP bilibili_followers Number of followers, cached by the exporter between requests.\n" +
-			"# TYPE bilibili_followers gauge\nbilibili_followers{wmid=\"1\"} 10\nbilibili_followers{wmid=\"2\"} 20\n"; got != want {
-			t.Errorf("got %s", got)
+		want := "# HELP bilibili_followers Number of followers, cached by the exporter between requests.\n" +
+			"# TYPE bilibili_followers gauge\n" +
+			"bilibili_followers{wmid=\"1\"} 10\nbilibili_followers{wmid=\"2\"} 20\n"
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
 		gather(t, c)
-		if got := api.calls(0); got != 2 {
-			t.Errorf("got %d calls for 2 users within their interval", got)
+		if got := api.requests(0); got != 2 {
+			t.Errorf("got %d requests for 2 users within their interval, want 2", got)
 		}
-		if got := api.calls(0); gather(t, c.Snapshot()) == "" || got != 2 {
-			t.Errorf("got %d calls, want none for the cached view", got)
+		if gather(t, c.Snapshot()) == "" {
+			t.Error("the snapshot is empty")
+		}
+		if got := api.requests(0); got != 2 {
+			t.Errorf("got %d requests for a snapshot, want none", got-2)
 		}
 	})
 }
 
-// TestDescribeCallsNobody registers the collector, which must not cost.
-func TestDescribeCallsNobody(t *testing.T) {
+// TestSnapshotSendsNoRequests registers and gathers the snapshot of a new collector.
+func TestSnapshotSendsNoRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
 		gather(t, newCollector(t, api, users(3)).Snapshot())
-		if got := api.calls(0); got != 0 {
-			t.Errorf("got %d calls", got)
+		if got := api.requests(0); got != 0 {
+			t.Errorf("got %d requests, want none", got)
 		}
 	})
 }
 
-// TestManyCodes keeps hostile codes from growing the exposition without end.
+// TestManyCodes expects the number of distinct error codes in the exposition to be limited.
 func TestManyCodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n int
@@ -143,13 +150,13 @@ func TestManyCodes(t *testing.T) {
 		}
 		got := gather(t, c.Snapshot(), "upstream_error_code")
 		if series := strings.Count(got, "\nupstream_error_code{"); series != 101 {
-			t.Errorf("got %d series, want 100 and other", series)
+			t.Errorf("got %d series, want 101: 100 codes and \"other\"", series)
 		}
 		if want := `upstream_error_code{code="other"} 125`; !strings.Contains(got, want) {
-			t.Errorf("want %s in %s", want, got)
+			t.Errorf("got %s, want it to contain %s", got, want)
 		}
 		if got := gather(t, c.Snapshot(), "bilibili_last_error_info"); !strings.Contains(got, `code="1200"`) {
-			t.Errorf("the user's last code is not shown: %s", got)
+			t.Errorf("got %s, want the user's last code", got)
 		}
 	})
 }

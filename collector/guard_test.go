@@ -15,12 +15,11 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// slowStore takes its time for every commit.
+// slowStore is a store whose commits take a while.
 type slowStore struct {
 	memoryStore
-	commit time.Duration
-
-	ready time.Time // when the latest changes are durable; protected by the memoryStore's lock
+	commit time.Duration // how long one takes
+	ready  time.Time     // when the latest changes are durable; protected by the memoryStore's lock
 }
 
 func newSlowStore(commit time.Duration) *slowStore {
@@ -43,7 +42,7 @@ func (s *slowStore) Put(changes map[string][]byte) func(context.Context) {
 	}
 }
 
-// withGuard gives a collector a guard of its own.
+// withGuard returns a change of the configuration that replaces the guard.
 func withGuard(users []collector.User, change func(*quota.Config)) func(*collector.Config) {
 	return func(config *collector.Config) {
 		guard := quota.Config{Limits: limitsFor(users)}
@@ -52,13 +51,18 @@ func withGuard(users []collector.User, change func(*quota.Config)) func(*collect
 	}
 }
 
-// withStore gives a collector a guard with a store.
+// withStore returns a change of the configuration that replaces the guard by one with a store.
 func withStore(users []collector.User, store quota.Store) func(*collector.Config) {
 	return withGuard(users, func(guard *quota.Config) { guard.Store = store })
 }
 
-// TestRecordedBeforeSent has a store that takes 2 s: no call is made before, and
-// no value shown that is not kept.
+// withDailyLimit returns a change of the configuration that replaces the guard by one with a daily limit.
+func withDailyLimit(users []collector.User, limit int) func(*collector.Config) {
+	return withGuard(users, func(guard *quota.Config) { guard.DailyLimit = limit })
+}
+
+// TestRecordedBeforeSent has a store that takes 2 s for a commit: no request is sent and no scrape returns before its
+// records are durable.
 func TestRecordedBeforeSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newSlowStore(2 * time.Second)
@@ -66,18 +70,18 @@ func TestRecordedBeforeSent(t *testing.T) {
 		c := newCollector(t, api, users(3), withStore(users(3), store))
 		start := time.Now()
 		if got := scrape(c, 9*time.Second); got != 4*time.Second {
-			t.Errorf("the scrape took %v, want 2s for the calls and 2s for their ends", got)
+			t.Errorf("the scrape took %v, want 2s for the starts of the requests and 2s for their results", got)
 		}
 		for wmid, times := range api.started {
 			if got := times[0].Sub(start); got != 2*time.Second {
-				t.Errorf("user %d was asked about after %v, want 2s", wmid, got)
+				t.Errorf("user %d was requested after %v, want 2s", wmid, got)
 			}
 		}
 	})
 }
 
-// TestHangingDisk keeps calls from being made, and scrapes from nothing.
-func TestHangingDisk(t *testing.T) {
+// TestBlockedDisk has a store that never finishes: no request is sent, and scrapes still return.
+func TestBlockedDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newSlowStore(10 * time.Hour)
 		api := newFakeAPI(instant)
@@ -90,19 +94,21 @@ func TestHangingDisk(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
 		defer cancel()
 		c.Close(ctx)
-		if got := api.calls(0); got != 0 {
-			t.Errorf("got %d calls that were not recorded", got)
+		if got := api.requests(0); got != 0 {
+			t.Errorf("got %d requests that were not recorded, want none", got)
 		}
 	})
 }
 
-// TestSlowDisk takes longer and longer to record a request. What takes more than 5 s is not sent, costs no interval and
-// no budget, and is requested by a later scrape.
+// TestSlowDisk has a store that takes longer and longer. A request whose record takes more than 5 s is not sent, uses
+// up neither interval nor budget, and is sent at a later scrape.
 func TestSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newSlowStore(4 * time.Second)
 		api := newFakeAPI(instant)
-		c := newCollector(t, api, users(2), withGuard(users(2), func(guard *quota.Config) { guard.Store, guard.DailyLimit = store, 1000 }))
+		c := newCollector(t, api, users(2), withGuard(users(2), func(guard *quota.Config) {
+			guard.Store, guard.DailyLimit = store, 1000
+		}))
 		for i, step := range []struct {
 			commit   time.Duration
 			requests int
@@ -112,7 +118,7 @@ func TestSlowDisk(t *testing.T) {
 			store.mu.Unlock()
 			scrape(c, 9*time.Second)
 			time.Sleep(30 * time.Minute)
-			if got := api.calls(0); got != step.requests {
+			if got := api.requests(0); got != step.requests {
 				t.Errorf("after step %d: got %d requests, want %d", i, got, step.requests)
 			}
 			if got := c.Snapshot().Account().Used; got != step.requests {
@@ -122,46 +128,53 @@ func TestSlowDisk(t *testing.T) {
 	})
 }
 
-// TestRefusedQueueEnds at once, though slots are taken by calls that hang.
-func TestRefusedQueueEnds(t *testing.T) {
+// TestQueueEndsWhenRefused refuses the account while the other slots are taken by slow requests: the queue is dropped
+// at once.
+func TestQueueEndsWhenRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		dailyQuota := failing(justoneapi.Kind{
+			Code: "303", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonDailyQuota,
+		})
 		api := newFakeAPI(func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
 			if wmid == 4 {
 				time.Sleep(time.Second)
-				return failing(justoneapi.Kind{Code: "303", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonDailyQuota})(ctx, wmid)
+				return dailyQuota(ctx, wmid)
 			}
 			return after(5*time.Second)(ctx, wmid)
 		})
 		c := newCollector(t, api, users(1000))
 		if got := scrape(c, time.Minute); got != 5*time.Second {
-			t.Errorf("the scrape took %v, want the 5s of the calls that ran", got)
+			t.Errorf("the scrape took %v, want the 5s of the requests in flight", got)
 		}
-		if got := api.calls(0); got != 4 {
-			t.Errorf("got %d calls, want the 4 that ran", got)
+		if got := api.requests(0); got != 4 {
+			t.Errorf("got %d requests, want the 4 that were in flight", got)
 		}
 		scrape(c, time.Minute)
-		got := gather(t, c.Snapshot(), "bilibili_api_paused", "bilibili_suppressed_requests_total", "bilibili_api_resume_timestamp_seconds")
+		got := gather(t, c.Snapshot(), "bilibili_api_paused", "bilibili_suppressed_requests_total",
+			"bilibili_api_resume_timestamp_seconds")
 		for _, want := range []string{
 			`bilibili_api_paused{reason="daily_quota"} 1`, `bilibili_suppressed_requests_total{reason="paused"} 997`,
 			"bilibili_api_resume_timestamp_seconds 9.46688401e+08",
 		} {
 			if !strings.Contains(got, "\n"+want+"\n") {
-				t.Errorf("want %s in\n%s", want, got)
+				t.Errorf("got\n%s\nwant it to contain %s", got, want)
 			}
 		}
 	})
 }
 
-// TestBudgetMetrics compares all that is exposed under a budget and in a pause.
+// TestBudgetMetrics compares the whole exposition with golden files, with stretched intervals and during a pause.
 func TestBudgetMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
-		c := newCollector(t, api, users(2), withGuard(users(2), func(guard *quota.Config) { guard.DailyLimit = 97 }))
+		c := newCollector(t, api, users(2), withDailyLimit(users(2), 97))
 		scrape(c, time.Minute)
 		time.Sleep(20 * time.Minute)
-		scrape(c, time.Minute) // passed over: every interval is stretched
+		scrape(c, time.Minute) // no request: every interval is stretched
 		expectMetrics(t, c.Snapshot(), "stretched.metrics")
-		api.answer = failing(justoneapi.Kind{Code: "601", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonBalance, Billing: justoneapi.NotBilled})
+		api.respond = failing(justoneapi.Kind{
+			Code: "601", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonBalance, Billing: justoneapi.NotBilled,
+		})
 		time.Sleep(20 * time.Minute)
 		scrape(c, time.Minute)
 		scrape(c, time.Minute)
@@ -169,7 +182,7 @@ func TestBudgetMetrics(t *testing.T) {
 	})
 }
 
-// logLines is a logger that keeps messages.
+// logLines keeps the lines that are written to it.
 type logLines struct {
 	mu    sync.Mutex // protects the following field
 	lines []string
@@ -182,43 +195,8 @@ func (l *logLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestPauseLog tells of a pause when it begins, is extended and ends.
-func TestPauseLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		lines := &logLines{}
-		token := "old"
-		dead := failing(justoneapi.Kind{Code: "100", Meaning: "the token is dead", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonToken})
-		api := newFakeAPI(dead)
-		c := newCollector(t, api, users(1), func(config *collector.Config) {
-			config.Logger = log.NewLogfmtLogger(lines)
-			config.Token = func() justoneapi.Token { return justoneapi.NewToken(token) }
-		})
-		scrape(c, time.Second)
-		time.Sleep(5 * time.Minute)
-		scrape(c, time.Second)
-		api.answer = instant
-		time.Sleep(10 * time.Minute)
-		scrape(c, time.Second)
-		api.answer = dead
-		time.Sleep(15 * time.Minute)
-		scrape(c, time.Second)
-		token = "new"
-		scrape(c, time.Second)
-		got := lines.notable()
-		want := `level=warn msg="Requests paused" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:05:00Z
-level=info msg="Requests remain paused" reason=token err="100: the token is dead" next_probe=2000-01-01T00:15:00Z
-level=info msg="Resuming API requests" paused_for=token
-level=warn msg="Requests paused" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:35:00Z
-level=info msg="Resuming API requests: token has changed"
-level=warn msg="Requests paused" reason=token err="100: the token is dead" advice="do this" next_probe=2000-01-01T00:35:00Z`
-		if strings.Join(got, "\n") != want {
-			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
-		}
-	})
-}
-
-// notable returns the lines that are not for debugging.
-func (l *logLines) notable() []string {
+// aboveDebug returns the lines above debug level.
+func (l *logLines) aboveDebug() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var lines []string
@@ -230,62 +208,100 @@ func (l *logLines) notable() []string {
 	return lines
 }
 
-// TestOutageLog has an API fail for 10,000 users at once, and then for one of
-// them in turns with refusals of the account: the log is told, and not filled.
+// withLog returns a change of the configuration that logs to lines.
+func withLog(lines *logLines) func(*collector.Config) {
+	return func(config *collector.Config) { config.Logger = log.NewLogfmtLogger(lines) }
+}
+
+// TestPauseLog expects a message when a pause starts, continues and ends.
+func TestPauseLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		token := "old"
+		invalidToken := failing(justoneapi.Kind{
+			Code: "100", Meaning: "invalid token", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonToken,
+		})
+		api := newFakeAPI(invalidToken)
+		c := newCollector(t, api, users(1), withLog(lines), func(config *collector.Config) {
+			config.Token = func() justoneapi.Token { return justoneapi.NewToken(token) }
+		})
+		scrape(c, time.Second)
+		time.Sleep(5 * time.Minute)
+		scrape(c, time.Second)
+		api.respond = instant
+		time.Sleep(10 * time.Minute)
+		scrape(c, time.Second)
+		api.respond = invalidToken
+		time.Sleep(15 * time.Minute)
+		scrape(c, time.Second)
+		token = "new"
+		scrape(c, time.Second)
+		got := strings.Join(lines.aboveDebug(), "\n")
+		const paused = `level=warn msg="Requests paused" reason=token err="100: invalid token" advice="do this" next_probe=`
+		const want = paused + `2000-01-01T00:05:00Z
+level=info msg="Requests remain paused" reason=token err="100: invalid token" next_probe=2000-01-01T00:15:00Z
+level=info msg="Resuming API requests" paused_for=token
+` + paused + `2000-01-01T00:35:00Z
+level=info msg="Resuming API requests: token has changed"
+` + paused + `2000-01-01T00:35:00Z`
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// TestOutageLog has an API that fails for 10,000 users at once, and one that alternates between a failure of the same
+// user and a refusal of the account: the log reports both without being flooded.
 func TestOutageLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines := &logLines{}
 		api := newFakeAPI(failing(justoneapi.Kind{Code: "503", Meaning: "unavailable"}))
-		c := newCollector(t, api, users(10_000), func(config *collector.Config) {
-			config.Logger = log.NewLogfmtLogger(lines)
+		c := newCollector(t, api, users(10_000), withLog(lines), func(config *collector.Config) {
 			config.MaxConcurrency, config.MaxRequestsPerSecond = 100, 1e6
 		})
 		for range 5 {
 			scrape(c, time.Minute)
 			time.Sleep(15 * time.Minute)
 		}
-		got := lines.notable()
+		got := lines.aboveDebug()
 		last := `level=warn msg="Suppressed per-user log messages; the status page lists all users" suppressed=9980`
-		if len(got) != 21 || !strings.Contains(got[0], `msg="Error fetching user" code=503 err="503: unavailable"`) || got[20] != last {
-			t.Errorf("got %d lines, and the last is %s", len(got), got[len(got)-1])
+		first := `msg="Error fetching user" code=503 err="503: unavailable"`
+		if len(got) != 21 || !strings.Contains(got[0], first) || got[20] != last {
+			t.Errorf("got %d lines, want 21; got\n%s", len(got), strings.Join(got, "\n"))
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
 		lines := &logLines{}
-		once := failing(justoneapi.Kind{Code: "301", Billing: justoneapi.NotBilled})
+		failures := []func(context.Context, int64) (justoneapi.Stat, error){
+			failing(justoneapi.Kind{Code: "301", Billing: justoneapi.NotBilled}),
+			failing(justoneapi.Explain("302", false)),
+		}
 		api := newFakeAPI(nil)
-		c := newCollector(t, api, users(1), func(config *collector.Config) { config.Logger = log.NewLogfmtLogger(lines) })
+		c := newCollector(t, api, users(1), withLog(lines))
 		for i := range 20 {
-			if api.answer = once; i%2 == 1 {
-				api.answer = failing(justoneapi.Explain("302", false))
-			}
+			api.respond = failures[i%2]
 			scrape(c, time.Minute)
 			time.Sleep(15 * time.Minute)
 		}
-		var failures int
-		for _, line := range lines.notable() {
-			failures += strings.Count(line, "Error fetching user")
-		}
-		if failures != 1 {
-			t.Errorf("got %d lines about a failure that repeats", failures)
+		if got := strings.Count(strings.Join(lines.aboveDebug(), "\n"), "Error fetching user"); got != 1 {
+			t.Errorf("got %d lines about a failure that repeats, want 1", got)
 		}
 	})
 }
 
-// TestBudgetLog tells when the day's budget is used up, and when there is one again.
+// TestBudgetLog expects a message when the day's budget is used up, and when there is one again.
 func TestBudgetLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines := &logLines{}
-		c := newCollector(t, newFakeAPI(instant), users(3),
-			withGuard(users(3), func(guard *quota.Config) { guard.DailyLimit = 2 }),
-			func(config *collector.Config) { config.Logger = log.NewLogfmtLogger(lines) })
+		c := newCollector(t, newFakeAPI(instant), users(3), withDailyLimit(users(3), 2), withLog(lines))
 		for range 26 {
 			scrape(c, time.Minute)
 			time.Sleep(time.Hour)
 		}
-		want := `level=warn msg="Daily budget used up" daily_limit=2 resumes=2000-01-02T00:00:00Z advice="Raise quota.daily_limit if the account allows more, or lengthen the intervals."
+		want := `level=warn msg="Daily budget used up" daily_limit=2 resumes=2000-01-02T00:00:00Z ` +
+			`advice="Raise quota.daily_limit if the account allows more, or lengthen the intervals."
 level=info msg="Resuming API requests: daily budget available" daily_limit=2 remaining=2`
-		if got := strings.Join(lines.notable(), "\n"); !strings.HasPrefix(got, want) {
+		if got := strings.Join(lines.aboveDebug(), "\n"); !strings.HasPrefix(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	})

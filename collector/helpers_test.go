@@ -26,53 +26,53 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "update the golden files")
 
-// fakeAPI answers by a function and counts calls.
+// fakeAPI responds as a function says and keeps count of the requests.
 type fakeAPI struct {
-	answer func(ctx context.Context, wmid int64) (justoneapi.Stat, error)
+	respond func(ctx context.Context, wmid int64) (justoneapi.Stat, error)
 
-	mu      sync.Mutex // protects the following fields
-	started map[int64][]time.Time
-	order   []int64 // of the calls since takeOrder
-	running int
-	most    int // calls at a time
+	mu          sync.Mutex // protects the following fields
+	started     map[int64][]time.Time
+	order       []int64 // users requested since takeOrder
+	inFlight    int
+	maxInFlight int
 }
 
-func newFakeAPI(answer func(ctx context.Context, wmid int64) (justoneapi.Stat, error)) *fakeAPI {
-	return &fakeAPI{answer: answer, started: make(map[int64][]time.Time)}
+func newFakeAPI(respond func(ctx context.Context, wmid int64) (justoneapi.Stat, error)) *fakeAPI {
+	return &fakeAPI{respond: respond, started: make(map[int64][]time.Time)}
 }
 
 func (f *fakeAPI) RelationStat(ctx context.Context, _ justoneapi.Token, wmid int64) (justoneapi.Stat, error) {
 	f.mu.Lock()
 	f.started[wmid] = append(f.started[wmid], time.Now())
 	f.order = append(f.order, wmid)
-	f.running++
-	f.most = max(f.most, f.running)
+	f.inFlight++
+	f.maxInFlight = max(f.maxInFlight, f.inFlight)
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
-		f.running--
+		f.inFlight--
 		f.mu.Unlock()
 	}()
-	return f.answer(ctx, wmid)
+	return f.respond(ctx, wmid)
 }
 
-// calls returns the number of calls for a user, or for all if wmid is 0.
-func (f *fakeAPI) calls(wmid int64) int {
+// requests returns the number of requests for a user, or for all users if wmid is 0.
+func (f *fakeAPI) requests(wmid int64) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if wmid != 0 {
 		return len(f.started[wmid])
 	}
-	var calls int
+	var requests int
 	for _, starts := range f.started {
-		calls += len(starts)
+		requests += len(starts)
 	}
-	return calls
+	return requests
 }
 
-// takeOrder returns the users of the calls since it was last asked.
+// takeOrder returns the users requested since the previous takeOrder, in order.
 func (f *fakeAPI) takeOrder() []int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,12 +81,12 @@ func (f *fakeAPI) takeOrder() []int64 {
 	return order
 }
 
-// instant answers at once: a user's followers are 10 times the WMID.
+// instant responds at once. A user's number of followers is 10 times its WMID.
 func instant(_ context.Context, wmid int64) (justoneapi.Stat, error) {
 	return justoneapi.Stat{Followers: 10 * wmid, Following: wmid}, nil
 }
 
-// after answers like instant after a while.
+// after responds like instant, but only after d.
 func after(d time.Duration) func(context.Context, int64) (justoneapi.Stat, error) {
 	return func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
 		select {
@@ -102,13 +102,13 @@ func timeoutError() error {
 	return &justoneapi.Error{Kind: justoneapi.Kind{Code: justoneapi.CodeTimeout}}
 }
 
-// newPipeAPI returns a stand-in API with one answer for all, and the real client
-// of it, for tests with a fake clock.
-func newPipeAPI(t *testing.T, answer justoneapitest.Response) (*justoneapitest.Server, *justoneapi.Client) {
+// newPipeAPI returns a stand-in API that gives every request the same response, and the real client connected to it,
+// for tests with a fake clock.
+func newPipeAPI(t *testing.T, response justoneapitest.Response) (*justoneapitest.Server, *justoneapi.Client) {
 	t.Helper()
 	server := justoneapitest.NewPipeServer()
 	t.Cleanup(server.Close)
-	server.SetAll(answer)
+	server.SetAll(response)
 	transport := server.Transport()
 	t.Cleanup(transport.CloseIdleConnections)
 	base, err := url.Parse(server.URL)
@@ -145,7 +145,9 @@ func limitsFor(users []collector.User) quota.Limits {
 }
 
 // newCollector returns a collector with the usual settings, which change may change.
-func newCollector(t *testing.T, api refresh.API, users []collector.User, change ...func(*collector.Config)) *collector.Collector {
+func newCollector(
+	t *testing.T, api refresh.API, users []collector.User, change ...func(*collector.Config),
+) *collector.Collector {
 	t.Helper()
 	config := collector.Config{
 		Settings: settingsFor(api, users), Guard: quota.New(quota.Config{Limits: limitsFor(users)}),
@@ -173,7 +175,7 @@ func scrape(c *collector.Collector, timeout time.Duration) time.Duration {
 	return time.Since(start)
 }
 
-// gather returns the exposition of a collector, of the named metrics or of all.
+// gather returns the exposition of a collector: the named metrics, or all.
 func gather(t *testing.T, c prometheus.Collector, names ...string) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -182,13 +184,13 @@ func gather(t *testing.T, c prometheus.Collector, names ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wanted := make(map[string]bool)
+	selected := make(map[string]bool)
 	for _, name := range names {
-		wanted[name] = true
+		selected[name] = true
 	}
 	var text strings.Builder
 	for _, family := range families {
-		if len(names) > 0 && !wanted[family.GetName()] {
+		if len(names) > 0 && !selected[family.GetName()] {
 			continue
 		}
 		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {

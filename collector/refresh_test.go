@@ -15,12 +15,12 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 )
 
-// TestDay lets two Prometheus servers scrape for a day, every minute each and
-// with the jitter of real ones, through the real client and a real HTTP
-// exchange, and counts the requests on the wire: 96 for each user.
+// TestDay lets two Prometheus servers scrape for a day, each every minute and with some jitter, through the real API
+// client and its HTTP transport. It counts the requests that arrive at the API: 96 for each user.
 func TestDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, client := newPipeAPI(t, justoneapitest.Latency(2*time.Second, justoneapitest.Stat(justoneapitest.Constant(7), 1)))
+		response := justoneapitest.Latency(2*time.Second, justoneapitest.Stat(justoneapitest.Constant(7), 1))
+		server, client := newPipeAPI(t, response)
 		c := newCollector(t, client, users(3))
 
 		var servers sync.WaitGroup
@@ -42,10 +42,9 @@ func TestDay(t *testing.T) {
 	})
 }
 
-// TestHang lets one user of three hang: the scrape that begins the call is
-// slow, no other is, the other users stay fresh, and the user is asked about
-// again after its interval only.
-func TestHang(t *testing.T) {
+// TestTimeout has the request for one user of three time out. Only the scrape that starts the request is slow, the
+// other users have their values, and the user is not requested again before its interval has elapsed.
+func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
 			if wmid == 2 {
@@ -56,34 +55,40 @@ func TestHang(t *testing.T) {
 		})
 		c := newCollector(t, api, users(3))
 		if got := scrape(c, 9*time.Second); got != 9*time.Second {
-			t.Errorf("the first scrape took %v, want its 9s", got)
+			t.Errorf("the first scrape took %v, want 9s", got)
 		}
-		if got := gather(t, c.Snapshot(), "bilibili_followers"); !strings.Contains(got, `{wmid="1"} 10`) || !strings.Contains(got, `{wmid="3"} 30`) {
-			t.Errorf("the other users lack their values: %s", got)
+		got := gather(t, c.Snapshot(), "bilibili_followers")
+		if !strings.Contains(got, `{wmid="1"} 10`) || !strings.Contains(got, `{wmid="3"} 30`) {
+			t.Errorf("got %s, want the values of users 1 and 3", got)
 		}
-		if got := gather(t, c.Snapshot(), "bilibili_up", "bilibili_api_requests_in_flight"); strings.Contains(got, `bilibili_up{wmid="2"}`) || !strings.Contains(got, "in_flight 1\n") {
-			t.Errorf("want one call in flight and no result: %s", got)
+		got = gather(t, c.Snapshot(), "bilibili_up", "bilibili_api_requests_in_flight")
+		if strings.Contains(got, `bilibili_up{wmid="2"}`) || !strings.Contains(got, "in_flight 1\n") {
+			t.Errorf("got %s, want one request in flight and no result of user 2", got)
 		}
 		for range 5 {
 			time.Sleep(10 * time.Second)
 			if got := scrape(c, 9*time.Second); got != 0 {
-				t.Errorf("a later scrape took %v", got)
+				t.Errorf("a later scrape took %v, want 0s", got)
 			}
 		}
-		time.Sleep(2 * time.Second) // the call has timed out after a minute
-		if got := gather(t, c.Snapshot(), "bilibili_up", "bilibili_last_error_info", "upstream_error_code"); !strings.Contains(got, `bilibili_up{wmid="2"} 0`) ||
-			!strings.Contains(got, `{code="timeout",wmid="2"} 1`) || !strings.Contains(got, `{code="timeout"} 1`) {
-			t.Errorf("want a timeout: %s", got)
+		time.Sleep(2 * time.Second) // the request has timed out after a minute
+		got = gather(t, c.Snapshot(), "bilibili_up", "bilibili_last_error_info", "upstream_error_code")
+		for _, want := range []string{
+			`bilibili_up{wmid="2"} 0`, `{code="timeout",wmid="2"} 1`, `{code="timeout"} 1`,
+		} {
+			if !strings.Contains(got, want) {
+				t.Errorf("got %s, want it to contain %s", got, want)
+			}
 		}
 		time.Sleep(14*time.Minute - 2*time.Second)
 		scrape(c, 9*time.Second)
-		if got := api.calls(2); got != 2 {
-			t.Errorf("got %d calls for the hanging user after 15 minutes, want 2", got)
+		if got := api.requests(2); got != 2 {
+			t.Errorf("got %d requests for user 2 after 15 minutes, want 2", got)
 		}
 	})
 }
 
-// TestSharedRefresh lets many scrapes come at once.
+// TestSharedRefresh has many concurrent scrapes: they share one refresh.
 func TestSharedRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(after(2 * time.Second))
@@ -93,20 +98,19 @@ func TestSharedRefresh(t *testing.T) {
 			scrapes.Go(func() {
 				time.Sleep(rand.N(time.Second))
 				scrape(c, 9*time.Second)
-				if got := strings.Count(gather(t, c.Snapshot(), "bilibili_followers"), "\nbilibili_followers{"); got != 8 {
-					t.Errorf("a scrape did not wait: it shows %d values", got)
+				if got := len(strings.Fields(exposedUsers(t, c))); got != 8 {
+					t.Errorf("a scrape got %d values, want 8: it did not wait", got)
 				}
 			})
 		}
 		scrapes.Wait()
-		if got := api.calls(0); got != 8 {
-			t.Errorf("got %d calls for 8 users", got)
+		if got := api.requests(0); got != 8 {
+			t.Errorf("got %d requests for 8 users, want 8", got)
 		}
 	})
 }
 
-// TestLateUsersJoin makes users due while a refresh runs: they join it at the
-// next scrape.
+// TestLateUsersJoin has a user become due during a refresh: it joins the refresh at the next scrape.
 func TestLateUsersJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := make(map[int64]time.Duration)
@@ -120,40 +124,41 @@ func TestLateUsersJoin(t *testing.T) {
 		start := time.Now()
 		scrape(c, 5*time.Second) // user 1, for 50 s
 		time.Sleep(10 * time.Second)
-		scrape(c, 5*time.Second) // which does not wait for it
+		scrape(c, 5*time.Second) // user 2, without waiting for user 1
 		synctest.Wait()
-		if got := api.calls(2); got != 2 {
-			t.Errorf("%v after the refresh began, user 2 has had %d calls, want 2", time.Since(start), got)
+		if got := api.requests(2); got != 2 {
+			t.Errorf("%v after the refresh started: got %d requests for user 2, want 2", time.Since(start), got)
 		}
 	})
 }
 
-// TestNotWaitedForTwice has a queue that is longer than a scrape: it makes one
-// slow scrape, and is worked off all the same.
-func TestNotWaitedForTwice(t *testing.T) {
+// TestLongQueue has a queue that takes longer than a scrape: only the first scrape waits for it, and all users are
+// requested.
+func TestLongQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(after(2 * time.Second))
 		c := newCollector(t, api, users(100))
 		if got := scrape(c, 9*time.Second); got != 9*time.Second {
-			t.Errorf("the first scrape took %v", got)
+			t.Errorf("the first scrape took %v, want 9s", got)
 		}
 		time.Sleep(time.Second)
 		if got := scrape(c, 9*time.Second); got != 0 {
-			t.Errorf("the second scrape took %v", got)
+			t.Errorf("the second scrape took %v, want 0s", got)
 		}
-		time.Sleep(40 * time.Second) // 100 calls, 4 at a time, 2 s each
-		if got := api.calls(0); got != 100 {
-			t.Errorf("got %d calls, want 100", got)
+		time.Sleep(40 * time.Second) // 100 requests, 4 at a time, 2 s each
+		if got := api.requests(0); got != 100 {
+			t.Errorf("got %d requests, want 100", got)
 		}
 		time.Sleep(time.Minute)
 		if got := scrape(c, 9*time.Second); got != 0 {
-			t.Errorf("a scrape without work took %v", got)
+			t.Errorf("a scrape without due users took %v, want 0s", got)
 		}
 	})
 }
 
-// TestAbandoned: a scrape that times out makes the next ones not wait; one whose client hangs up does not.
-func TestAbandoned(t *testing.T) {
+// TestScrapeAfterTimeout: after a scrape has timed out, later scrapes do not wait for the same refresh. After a scrape
+// whose client has disconnected, they do.
+func TestScrapeAfterTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector(t, newFakeAPI(after(time.Hour)), users(1))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -172,8 +177,8 @@ func TestConcurrencyAndRate(t *testing.T) {
 		api := newFakeAPI(after(5 * time.Second))
 		c := newCollector(t, api, users(20), func(config *collector.Config) { config.MaxConcurrency = 3 })
 		scrape(c, time.Hour)
-		if api.most != 3 {
-			t.Errorf("got %d calls at a time, want 3", api.most)
+		if api.maxInFlight != 3 {
+			t.Errorf("got %d requests in flight at a time, want 3", api.maxInFlight)
 		}
 	})
 	for _, test := range []struct {
@@ -182,106 +187,108 @@ func TestConcurrencyAndRate(t *testing.T) {
 	}{{0.5, 1}, {5, 1}, {9.9, 1}, {10, 1}, {40, 4}} {
 		synctest.Test(t, func(t *testing.T) {
 			api := newFakeAPI(instant)
-			c := newCollector(t, api, users(50), func(config *collector.Config) { config.MaxRequestsPerSecond = test.rate })
+			c := newCollector(t, api, users(50), func(config *collector.Config) {
+				config.MaxRequestsPerSecond = test.rate
+			})
 			got := scrape(c, time.Hour)
 			want := time.Duration(float64(50-test.burst) / test.rate * float64(time.Second))
 			if diff := got - want; diff < -time.Microsecond || diff > time.Millisecond {
-				t.Errorf("rate %v: 50 calls took %v, want %v", test.rate, got, want)
+				t.Errorf("rate %v: 50 requests took %v, want %v", test.rate, got, want)
 			}
 		})
 	}
 }
 
-// TestHangingUsersStarveNobody has more hanging users than slots.
-func TestHangingUsersStarveNobody(t *testing.T) {
+// TestTimeoutsDoNotStarveOthers has more users whose requests time out than slots: they get at most half of the slots.
+func TestTimeoutsDoNotStarveOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var hanging, most int
+		var timingOut, maxTimingOut int // requests in flight that will time out
 		var mu sync.Mutex
 		api := newFakeAPI(nil)
-		api.answer = func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
+		api.respond = func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
 			if wmid > 10 {
 				return instant(ctx, wmid)
 			}
 			mu.Lock()
-			hanging++
-			most = max(most, hanging)
+			timingOut++
+			maxTimingOut = max(maxTimingOut, timingOut)
 			mu.Unlock()
 			<-ctx.Done()
 			mu.Lock()
-			hanging--
+			timingOut--
 			mu.Unlock()
 			return justoneapi.Stat{}, timeoutError()
 		}
 		c := newCollector(t, api, users(30), func(config *collector.Config) { config.MaxConcurrency = 5 })
-		for range 10 { // nobody is known to hang yet
+		for range 10 { // until the first request for each user has finished
 			scrape(c, 9*time.Second)
 			time.Sleep(time.Minute)
 		}
 		time.Sleep(15 * time.Minute)
-		before := api.calls(0)
+		before := api.requests(0)
 		mu.Lock()
-		most = 0
+		maxTimingOut = 0
 		mu.Unlock()
 		scrape(c, 9*time.Second)
-		if api.most != 5 {
-			t.Errorf("got %d calls at a time, want 5", api.most)
+		if api.maxInFlight != 5 {
+			t.Errorf("got %d requests in flight at a time, want 5", api.maxInFlight)
 		}
-		if got := api.calls(0) - before; got != 20+2 {
-			t.Errorf("got %d calls, want those of 20 healthy users and of 2 hanging ones", got)
+		if got := api.requests(0) - before; got != 20+2 {
+			t.Errorf("got %d requests, want 22: those for 20 healthy users and 2 that time out", got)
 		}
 		time.Sleep(time.Minute)
 		mu.Lock()
 		defer mu.Unlock()
-		if most != 2 {
-			t.Errorf("got %d hanging calls at a time, want 2 of 5 slots", most)
+		if maxTimingOut != 2 {
+			t.Errorf("requests that time out took %d of 5 slots, want 2", maxTimingOut)
 		}
 	})
 }
 
-// TestOneSlotForHangingUsers: they are asked about, even if there is but one.
-func TestOneSlotForHangingUsers(t *testing.T) {
+// TestTimeoutWithOneSlot: a user whose request timed out is requested again, even if there is only one slot.
+func TestTimeoutWithOneSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(after(2 * time.Minute))
 		c := newCollector(t, api, users(1), func(config *collector.Config) { config.MaxConcurrency = 1 })
 		scrape(c, time.Hour)
 		time.Sleep(15 * time.Minute)
 		scrape(c, time.Hour)
-		if got := api.calls(1); got != 2 {
-			t.Errorf("got %d calls, want 2", got)
+		if got := api.requests(1); got != 2 {
+			t.Errorf("got %d requests, want 2", got)
 		}
 	})
 }
 
-// TestPatience stops the scrapes while a long queue waits.
-func TestPatience(t *testing.T) {
+// TestQueueTimeout stops scraping while a long queue waits: requests stop 5 minutes after the last scrape.
+func TestQueueTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
 		c := newCollector(t, api, users(1000), func(config *collector.Config) { config.MaxRequestsPerSecond = 1 })
 		scrape(c, time.Second)
 		time.Sleep(time.Hour)
-		if got := api.calls(0); got != 300 {
-			t.Errorf("got %d calls, want those of 5 minutes, 300", got)
+		if got := api.requests(0); got != 300 {
+			t.Errorf("got %d requests, want 300: those of 5 minutes", got)
 		}
 		scrape(c, time.Second)
 		time.Sleep(4 * time.Minute)
 		scrape(c, time.Second)
 		time.Sleep(time.Hour)
-		if got := api.calls(0); got < 300+540 || got > 300+542 {
-			t.Errorf("got %d calls, want those of 9 minutes more, 840", got)
+		if got := api.requests(0); got < 300+540 || got > 300+542 {
+			t.Errorf("got %d requests, want 840: those of 9 minutes more", got)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { // a rate so low that its timer outlasts patience
+	synctest.Test(t, func(t *testing.T) { // a rate so low that the wait for the next request is longer than the timeout
 		api := newFakeAPI(instant)
 		c := newCollector(t, api, users(3), func(config *collector.Config) { config.MaxRequestsPerSecond = 0.001 })
 		scrape(c, time.Second)
 		time.Sleep(time.Hour)
-		if got := api.calls(0); got != 1 {
-			t.Errorf("got %d calls, want 1", got)
+		if got := api.requests(0); got != 1 {
+			t.Errorf("got %d requests, want 1", got)
 		}
 	})
 }
 
-// TestLookAhead scrapes a moment before users are due.
+// TestLookAhead scrapes shortly before users are due: the scrape waits for them.
 func TestLookAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
@@ -293,13 +300,13 @@ func TestLookAhead(t *testing.T) {
 		}
 		for wmid := range int64(2) {
 			if starts := api.started[wmid+1]; len(starts) != 2 || starts[1].Sub(starts[0]) != 15*time.Minute {
-				t.Errorf("user %d: got calls at %v, want two, 15m apart", wmid+1, starts)
+				t.Errorf("user %d: got requests at %v, want two, 15m apart", wmid+1, starts)
 			}
 		}
 	})
 }
 
-// TestMostOverdueFirst looks at the order of calls.
+// TestMostOverdueFirst checks the order of requests.
 func TestMostOverdueFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
@@ -310,7 +317,7 @@ func TestMostOverdueFirst(t *testing.T) {
 		if got, want := api.takeOrder(), []int64{1, 2, 3}; !slices.Equal(got, want) {
 			t.Errorf("at first: got %v, want %v", got, want)
 		}
-		time.Sleep(15*time.Minute - 15*time.Second) // 4 and 5 have had their turn without a scraper; 1 and 2 are due
+		time.Sleep(15*time.Minute - 15*time.Second) // 4 and 5 were requested after the scrape; 1 and 2 are due
 		scrape(c, 9*time.Second)
 		if got, want := api.takeOrder(), []int64{4, 5, 1}; !slices.Equal(got, want) {
 			t.Errorf("later: got %v, want %v", got, want)
@@ -318,8 +325,8 @@ func TestMostOverdueFirst(t *testing.T) {
 	})
 }
 
-// TestClose waits for a running call and records it, begins no other, and cuts
-// what takes too long.
+// TestClose expects Close to wait for requests in flight and to record them, to start no others, and to cancel requests
+// that take too long.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(after(20 * time.Second))
@@ -330,13 +337,13 @@ func TestClose(t *testing.T) {
 		start := time.Now()
 		c.Close(ctx)
 		if got := time.Since(start); got != 19*time.Second {
-			t.Errorf("closing took %v, want the 19s that calls still ran", got)
+			t.Errorf("closing took %v, want the remaining 19s of the requests in flight", got)
 		}
-		if got := strings.Count(gather(t, c.Snapshot(), "bilibili_followers"), "\nbilibili_followers{"); got != 4 || api.calls(0) != 4 {
-			t.Errorf("got %d values of %d calls, want 4 and 4", got, api.calls(0))
+		if got := len(strings.Fields(exposedUsers(t, c))); got != 4 || api.requests(0) != 4 {
+			t.Errorf("got %d values from %d requests, want 4 and 4", got, api.requests(0))
 		}
-		if got := scrape(c, time.Minute); got != 0 || api.calls(0) != 4 {
-			t.Errorf("a scrape of a closed collector took %v and made %d calls", got, api.calls(0)-4)
+		if got := scrape(c, time.Minute); got != 0 || api.requests(0) != 4 {
+			t.Errorf("a scrape of a closed collector took %v and sent %d requests, want neither", got, api.requests(0)-4)
 		}
 		c.Close(ctx)
 	})
@@ -353,9 +360,8 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// TestCloseBeginsNothing closes the collector while a long queue is about to be
-// filled, and one more scrape waits.
-func TestCloseBeginsNothing(t *testing.T) {
+// TestCloseStartsNoRequest closes the collector while a long queue is about to be filled and another scrape waits.
+func TestCloseStartsNoRequest(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
 			api := newFakeAPI(after(2 * time.Second))
@@ -371,15 +377,15 @@ func TestCloseBeginsNothing(t *testing.T) {
 			go scrape(c, time.Second)
 			time.Sleep(10 * time.Millisecond)
 			c.Close(t.Context())
-			if got := api.calls(0); got != 0 {
-				t.Errorf("%d calls began after Close", got)
+			if got := api.requests(0); got != 0 {
+				t.Errorf("got %d requests after Close, want none", got)
 			}
 		})
 	}
 }
 
-// TestCloseWithHangingToken: a file system that hangs does not keep the process.
-func TestCloseWithHangingToken(t *testing.T) {
+// TestCloseWhileTokenBlocks: Close returns although reading the token blocks, as on a broken network file system.
+func TestCloseWhileTokenBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		c := newCollector(t, newFakeAPI(instant), users(1), func(config *collector.Config) {
@@ -389,7 +395,7 @@ func TestCloseWithHangingToken(t *testing.T) {
 			}
 		})
 		if got := scrape(c, 9*time.Second); got != 9*time.Second {
-			t.Errorf("the scrape took %v", got)
+			t.Errorf("the scrape took %v, want 9s", got)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
 		defer cancel()
@@ -402,9 +408,8 @@ func TestCloseWithHangingToken(t *testing.T) {
 	})
 }
 
-// TestScrapeDuringTheLastStep has a scrape come when the refresh believes to
-// have nothing left to do: it is not lost.
-func TestScrapeDuringTheLastStep(t *testing.T) {
+// TestScrapeWhileRefreshEnds has a scrape arrive while the refresh finds nothing left to do: the scrape is not lost.
+func TestScrapeWhileRefreshEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reads int
 		c := newCollector(t, newFakeAPI(instant), users(1), func(config *collector.Config) {
@@ -424,23 +429,23 @@ func TestScrapeDuringTheLastStep(t *testing.T) {
 	})
 }
 
-// TestUnbilledFailureIsRetried and, doubled, again; what may be billed is not.
-func TestUnbilledFailureIsRetried(t *testing.T) {
+// TestRetries expects early retries, at doubling intervals, only after failures that are not billed.
+func TestRetries(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer justoneapitest.Response
-		want   int // requests in 15 minutes of scrapes every 10 s
+		response justoneapitest.Response
+		want     int // requests in 15 minutes of scrapes every 10 s
 	}{
-		"301":              {justoneapitest.Code(301, ""), 5}, // at 0, 1, 3, 7 and 15 minutes
-		"perhaps billed":   {justoneapitest.Code(503, ""), 2},
-		"dead token":       {justoneapitest.Code(100, ""), 3}, // at 0, 5 and 15 minutes
-		"rate limit":       {justoneapitest.Code(302, ""), 5}, // at 0, 0.5, 1.5, 3.5 and 7.5 minutes
-		"cut":              {justoneapitest.CutBefore(), 2},
-		"the user's error": {justoneapitest.BilibiliCode(-404, ""), 1},
-		"success":          {justoneapitest.Stat(justoneapitest.Constant(1), 1), 2},
+		"301":                  {justoneapitest.Code(301, ""), 5}, // at 0, 1, 3, 7 and 15 minutes
+		"perhaps billed":       {justoneapitest.Code(503, ""), 2},
+		"invalid token":        {justoneapitest.Code(100, ""), 3}, // at 0, 5 and 15 minutes
+		"rate limit":           {justoneapitest.Code(302, ""), 5}, // at 0, 0.5, 1.5, 3.5 and 7.5 minutes
+		"connection lost":      {justoneapitest.CutBefore(), 2},
+		"the user's own error": {justoneapitest.BilibiliCode(-404, ""), 1},
+		"success":              {justoneapitest.Stat(justoneapitest.Constant(1), 1), 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server, client := newPipeAPI(t, test.answer)
+				server, client := newPipeAPI(t, test.response)
 				c := newCollector(t, client, users(1))
 				for range 15*6 + 1 {
 					scrape(c, 9*time.Second)

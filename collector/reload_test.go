@@ -13,7 +13,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/refresh"
 )
 
-// reload gives a collector other users, and settings that change may change.
+// reload changes the users of a collector, and its settings to the usual ones, which change may change.
 func reload(c *collector.Collector, api refresh.API, users []collector.User, change ...func(*collector.Settings)) {
 	settings := settingsFor(api, users)
 	for _, change := range change {
@@ -22,8 +22,8 @@ func reload(c *collector.Collector, api refresh.API, users []collector.User, cha
 	c.Reload(settings, limitsFor(users))
 }
 
-// follow returns the users whose values a collector shows.
-func follow(t *testing.T, c *collector.Collector) string {
+// exposedUsers returns the WMIDs of the users whose values a collector exposes.
+func exposedUsers(t *testing.T, c *collector.Collector) string {
 	t.Helper()
 	var wmids []string
 	for line := range strings.Lines(gather(t, c.Snapshot(), "bilibili_followers")) {
@@ -35,37 +35,44 @@ func follow(t *testing.T, c *collector.Collector) string {
 	return strings.Join(wmids, " ")
 }
 
-// TestReload keeps what is known of users who stay, forgets those who go, at
-// once, and has new ones due at the next scrape. Names and labels change.
+// TestReload expects remaining users to keep their values, removed users to disappear at once, and new users to be
+// requested at the next scrape. Names and labels change.
 func TestReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
-		c := newCollector(t, api, []collector.User{{WMID: 1, Name: "a"}, {WMID: 2, Name: "b", Labels: map[string]string{"agency": "x"}}})
+		c := newCollector(t, api, []collector.User{
+			{WMID: 1, Name: "a"},
+			{WMID: 2, Name: "b", Labels: map[string]string{"agency": "x"}},
+		})
 		before := c.Snapshot()
 		scrape(c, time.Second)
-		reload(c, api, []collector.User{{WMID: 2, Name: "b2", Labels: map[string]string{"team": "y"}}, {WMID: 3, Name: "c"}})
-		if got := follow(t, c); got != "2" {
-			t.Errorf("after the reload got values of %s, want 2", got)
+		reload(c, api, []collector.User{
+			{WMID: 2, Name: "b2", Labels: map[string]string{"team": "y"}},
+			{WMID: 3, Name: "c"},
+		})
+		if got := exposedUsers(t, c); got != "2" {
+			t.Errorf("after the reload: got values of users %s, want 2", got)
 		}
 		if got := gather(t, before, "bilibili_followers"); strings.Contains(got, `"1"`) {
-			t.Errorf("a view of before shows who has gone: %s", got)
+			t.Errorf("a snapshot from before the reload exposes the removed user: %s", got)
 		}
 		scrape(c, time.Second)
-		want := "# HELP bilibili_user_info Name and labels of the user, from the configuration; always 1.\n# TYPE bilibili_user_info gauge\n" +
+		want := "# HELP bilibili_user_info Name and labels of the user, from the configuration; always 1.\n" +
+			"# TYPE bilibili_user_info gauge\n" +
 			"bilibili_user_info{name=\"b2\",team=\"y\",wmid=\"2\"} 1\nbilibili_user_info{name=\"c\",team=\"\",wmid=\"3\"} 1\n"
-		if got := gather(t, c.Snapshot(), "bilibili_user_info"); got != want || follow(t, c) != "2 3" {
-			t.Errorf("got %s, and values of %s", got, follow(t, c))
+		if got := gather(t, c.Snapshot(), "bilibili_user_info"); got != want || exposedUsers(t, c) != "2 3" {
+			t.Errorf("got %s and values of users %s, want %s and 2 3", got, exposedUsers(t, c), want)
 		}
-		reload(c, api, users(3)) // 1 comes back, within its interval
+		reload(c, api, users(3)) // user 1 returns within its interval
 		scrape(c, time.Second)
-		if got := follow(t, c); got != "1 2 3" || api.calls(0) != 3 {
-			t.Errorf("got values of %s and %d calls, want 3 and 3", got, api.calls(0))
+		if got := exposedUsers(t, c); got != "1 2 3" || api.requests(0) != 3 {
+			t.Errorf("got values of users %s and %d requests, want 1 2 3 and 3", got, api.requests(0))
 		}
 	})
 }
 
-// TestReloadWhileCallsRun loses no answer, neither of who stays nor of who goes.
-func TestReloadWhileCallsRun(t *testing.T) {
+// TestReloadInFlight reloads while requests are in flight: the responses are kept for remaining and for removed users.
+func TestReloadInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(after(5 * time.Second))
 		c := newCollector(t, api, users(2))
@@ -73,38 +80,39 @@ func TestReloadWhileCallsRun(t *testing.T) {
 		reload(c, newFakeAPI(instant), users(3)[1:])
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if got := follow(t, c); got != "2" {
-			t.Errorf("got values of %s, want 2", got)
+		if got := exposedUsers(t, c); got != "2" {
+			t.Errorf("got values of users %s, want 2", got)
 		}
 		reload(c, api, users(2))
-		if got := follow(t, c); got != "1 2" || api.calls(0) != 2 {
-			t.Errorf("got values of %s and %d calls, want those of both from 2 calls", got, api.calls(0))
+		if got := exposedUsers(t, c); got != "1 2" || api.requests(0) != 2 {
+			t.Errorf("got values of users %s and %d requests, want 1 2 and 2", got, api.requests(0))
 		}
 	})
 }
 
-// TestReloadQueue: who waits for a turn, and stays, is called by the new
-// settings; who goes is not called.
+// TestReloadQueue reloads while users wait in the queue: remaining users are requested with the new settings, removed
+// users are not requested.
 func TestReloadQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before, after := newFakeAPI(after(10*time.Second)), newFakeAPI(after(10*time.Second))
 		c := newCollector(t, before, users(8)) // 4 at a time
 		scrape(c, time.Second)
 		reload(c, after, users(7), func(s *collector.Settings) { s.MaxConcurrency = 1 })
-		time.Sleep(9500 * time.Millisecond) // the four have ended
+		time.Sleep(9500 * time.Millisecond) // the first four have finished
 		synctest.Wait()
-		if got := before.calls(0); got != 4 {
-			t.Errorf("got %d calls by the settings of before, want 4", got)
+		if got := before.requests(0); got != 4 {
+			t.Errorf("got %d requests with the old settings, want 4", got)
 		}
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
-		if after.calls(0) != 3 || after.calls(8) != 0 || after.most != 1 {
-			t.Errorf("got %d calls by the new settings, %d for user 8, %d at a time; want 3, 0 and 1", after.calls(0), after.calls(8), after.most)
+		if after.requests(0) != 3 || after.requests(8) != 0 || after.maxInFlight != 1 {
+			t.Errorf("got %d requests with the new settings, %d for user 8, %d at a time; want 3, 0 and 1",
+				after.requests(0), after.requests(8), after.maxInFlight)
 		}
 	})
 }
 
-// tokenAPI knows a single token, and takes its time.
+// tokenAPI accepts a single token.
 type tokenAPI struct {
 	latency time.Duration
 
@@ -120,12 +128,11 @@ func (a *tokenAPI) RelationStat(ctx context.Context, token justoneapi.Token, wmi
 	if token.Equal(valid) {
 		return instant(ctx, wmid)
 	}
-	kind := justoneapi.Explain("100", false)
-	return justoneapi.Stat{}, &justoneapi.Error{Kind: kind}
+	return failing(justoneapi.Explain("100", false))(ctx, wmid)
 }
 
-// TestReloadToken lifts a pause at once, without a scrape; what is refused to
-// calls with the token of before is no news.
+// TestReloadToken expects a new token to lift a pause at once, without a scrape. Refusals of requests that were sent
+// with the old token are ignored.
 func TestReloadToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &tokenAPI{valid: justoneapi.NewToken("new")}
@@ -141,31 +148,33 @@ func TestReloadToken(t *testing.T) {
 		if !paused() {
 			t.Error("a reload with the same token lifts the pause")
 		}
-		withNew := func(s *collector.Settings) { s.Token = func() justoneapi.Token { return justoneapi.NewToken("new") } }
-		reload(c, api, users(2), withNew)
+		withToken := func(token string) func(*collector.Settings) {
+			return func(s *collector.Settings) {
+				s.Token = func() justoneapi.Token { return justoneapi.NewToken(token) }
+			}
+		}
+		reload(c, api, users(2), withToken("new"))
 		if paused() {
 			t.Error("a new token does not lift the pause")
 		}
 		scrape(c, time.Second)
-		if got := follow(t, c); got != "1 2" {
-			t.Errorf("got values of %q, want both", got)
+		if got := exposedUsers(t, c); got != "1 2" {
+			t.Errorf("got values of users %q, want 1 2", got)
 		}
 
 		time.Sleep(15 * time.Minute)
 		api.latency, api.valid = 5*time.Second, justoneapi.NewToken("newer")
 		scrape(c, time.Second)
-		reload(c, api, users(2), func(s *collector.Settings) {
-			s.Token = func() justoneapi.Token { return justoneapi.NewToken("newer") }
-		})
-		time.Sleep(5 * time.Second) // the calls of before are refused
+		reload(c, api, users(2), withToken("newer"))
+		time.Sleep(5 * time.Second) // the requests with the old token are refused
 		synctest.Wait()
 		if paused() {
-			t.Error("a refusal of the token of before pauses the new one")
+			t.Error("a refusal of the old token causes a pause")
 		}
 	})
 }
 
-// TestReloadRate has calls begin at another rate.
+// TestReloadRate expects requests at the new rate.
 func TestReloadRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI(instant)
@@ -175,8 +184,8 @@ func TestReloadRate(t *testing.T) {
 		scrape(c, time.Nanosecond)
 		time.Sleep(9500 * time.Millisecond)
 		synctest.Wait()
-		if got := api.calls(0); got != 10 {
-			t.Errorf("got %d calls in 9.5 s at 1 in a second, want 10", got)
+		if got := api.requests(0); got != 10 {
+			t.Errorf("got %d requests in 9.5 s at 1 per second, want 10", got)
 		}
 	})
 }

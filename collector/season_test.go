@@ -17,7 +17,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// memoryStore is a store that outlives the exporters of a test.
+// memoryStore is a store in memory. It survives simulated restarts.
 type memoryStore struct {
 	mu      sync.Mutex // protects the following field
 	records map[string][]byte
@@ -42,217 +42,217 @@ func (s *memoryStore) contents() map[string][]byte {
 	return maps.Clone(s.records)
 }
 
-// The cast of a season, by WMID.
+// The users of a season by WMID: each constant is the last WMID of its group.
 const (
-	healthy = 160 // 1 to 160: 15 minutes
-	long    = 180 // … to 180: 6 hours
-	dead    = 190 // … to 190: there is no such user
-	hanging = 200 // … to 200: never answers
+	lastHealthy   = 160 // every 15 minutes
+	lastRare      = 180 // every 6 hours
+	lastMissing   = 190 // no such user
+	lastTimingOut = 200 // never a response
 )
 
-func seasonUsers() (users []quota.User, callsPerDay float64) {
-	for wmid := int64(1); wmid <= hanging; wmid++ {
-		user := quota.User{WMID: wmid, MinInterval: 15 * time.Minute}
-		if wmid > healthy && wmid <= long {
-			user.MinInterval = 6 * time.Hour
-		}
+// seasonUsers returns the users, and the number of requests that their intervals make in a day.
+func seasonUsers() (users []quota.User, requestsPerDay float64) {
+	for wmid := int64(1); wmid <= lastTimingOut; wmid++ {
+		user := quota.User{WMID: wmid, MinInterval: minInterval(wmid)}
 		users = append(users, user)
-		if wmid <= long { // dead users cost next to nothing
-			callsPerDay += float64(24*time.Hour) / float64(user.MinInterval)
+		if wmid <= lastRare || wmid > lastMissing { // missing users back off to one request a day
+			requestsPerDay += float64(24*time.Hour) / float64(user.MinInterval)
 		}
 	}
-	callsPerDay += (hanging - dead) * 96
-	return users, callsPerDay
+	return users, requestsPerDay
 }
 
-// world is the API of a season, and at the same time the checker: it sees the
-// requests, and knows nothing of the guard.
-type world struct {
-	t     *testing.T
-	zone  *time.Location
-	limit int
-	start time.Time
-	// outage says how the account and the API are at a time.
-	outage func(t time.Time) *justoneapi.Error
-
-	mu       sync.Mutex // protects the following fields
-	asked    map[int64]*asked
-	days     map[string]map[int64]int // calls that count, by date and user
-	spent    map[string]int           // all calls, by date
-	running  map[int64]time.Time
-	date     string
-	paused   time.Time       // no call may begin before
-	length   time.Duration   // of that pause; 0 without one
-	troubled map[string]bool // dates with an outage
-	requests int
-}
-
-// asked is what the checker knows of a user.
-type asked struct {
-	last    time.Time     // start of the latest call that counts
-	wait    time.Duration // at least, until the next
-	streak  int           // of the same failure
-	failure string
-	longest time.Duration
-}
-
-func (w *world) dateOf(t time.Time) string { return t.In(w.zone).Format(time.DateOnly) }
-
-// tick notices a new date: calls that run count in it.
-func (w *world) tick() {
-	if date := w.dateOf(time.Now()); date != w.date {
-		w.date = date
-		w.spent[date] += len(w.running)
-		w.days[date] = make(map[int64]int)
-	}
-}
-
-// minInterval is that of the season's users.
 func minInterval(wmid int64) time.Duration {
-	if wmid > healthy && wmid <= long {
+	if wmid > lastHealthy && wmid <= lastRare {
 		return 6 * time.Hour
 	}
 	return 15 * time.Minute
 }
 
-// begin checks that a request may be made now.
-func (w *world) begin(wmid int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.tick()
-	now := time.Now()
-	w.requests++
-	w.spent[w.date]++
-	if w.spent[w.date] > w.limit {
-		w.t.Errorf("%v: request %d of %d on %s", now.In(w.zone), w.spent[w.date], w.limit, w.date)
-	}
-	if now.Before(w.paused) {
-		w.t.Errorf("%v: user %d was asked about in the pause until %v", now.In(w.zone), wmid, w.paused.In(w.zone))
-	}
-	for other, since := range w.running {
-		if w.length > 0 && !since.Before(w.paused) {
-			w.t.Errorf("%v: users %d and %d probe at the same time", now, wmid, other)
-		}
-	}
-	u := w.asked[wmid]
-	if u == nil {
-		u = &asked{}
-		w.asked[wmid] = u
-	} else if gap := now.Sub(u.last); !u.last.IsZero() {
-		if gap < u.wait {
-			w.t.Errorf("%v: user %d was asked about after %v, want %v at least (%s)", now.In(w.zone), wmid, gap, u.wait, u.failure)
-		}
-		u.longest = max(u.longest, gap)
-	}
-	w.running[wmid] = now
+// seasonAPI is the API of a season. It also checks that each request is allowed, independently of the guard.
+type seasonAPI struct {
+	t     *testing.T
+	zone  *time.Location
+	limit int
+	// outage returns the error of every request at a time, nil without an outage.
+	outage func(t time.Time) *justoneapi.Error
+
+	mu          sync.Mutex // protects the following fields
+	users       map[int64]*userHistory
+	perUser     map[string]map[int64]int // requests that were not refused, by date of their start and user
+	used        map[string]int           // all requests in flight at some time of the date
+	inFlight    map[int64]time.Time      // start of the request in flight, by user
+	date        string
+	pausedUntil time.Time       // no request may start before
+	pauseLength time.Duration   // 0 without a pause
+	outageDays  map[string]bool // dates with an outage
+	requests    int
 }
 
-// end notes how the request of a user ended.
-func (w *world) end(wmid int64, kind *justoneapi.Kind, cut bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.tick()
+// userHistory is what the API has seen of a user.
+type userHistory struct {
+	lastStart  time.Time     // of the last request that was not refused
+	minGap     time.Duration // from lastStart to the next start
+	streak     int           // how many requests in a row had the same failure
+	failure    string        // code of the last one; empty for a success
+	longestGap time.Duration
+}
+
+func (a *seasonAPI) dateOf(t time.Time) string { return t.In(a.zone).Format(time.DateOnly) }
+
+// enterDay notices a new date. Requests in flight count for it, too.
+func (a *seasonAPI) enterDay() {
+	if date := a.dateOf(time.Now()); date != a.date {
+		a.date = date
+		a.used[date] += len(a.inFlight)
+		a.perUser[date] = make(map[int64]int)
+	}
+}
+
+// start checks that a request may start now.
+func (a *seasonAPI) start(wmid int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.enterDay()
 	now := time.Now()
-	u := w.asked[wmid]
-	started := w.running[wmid]
-	delete(w.running, wmid)
+	a.requests++
+	a.used[a.date]++
+	if a.used[a.date] > a.limit {
+		a.t.Errorf("%v: request %d of %d on %s", now.In(a.zone), a.used[a.date], a.limit, a.date)
+	}
+	if now.Before(a.pausedUntil) {
+		a.t.Errorf("%v: user %d was requested during the pause until %v", now.In(a.zone), wmid, a.pausedUntil.In(a.zone))
+	}
+	for other, since := range a.inFlight {
+		if a.pauseLength > 0 && !since.Before(a.pausedUntil) {
+			a.t.Errorf("%v: users %d and %d are probes at the same time", now.In(a.zone), wmid, other)
+		}
+	}
+	u := a.users[wmid]
+	if u == nil {
+		u = &userHistory{}
+		a.users[wmid] = u
+	}
+	if gap := now.Sub(u.lastStart); !u.lastStart.IsZero() {
+		if gap < u.minGap {
+			a.t.Errorf("%v: user %d was requested after %v, want at least %v (last failure: %q)",
+				now.In(a.zone), wmid, gap, u.minGap, u.failure)
+		}
+		u.longestGap = max(u.longestGap, gap)
+	}
+	a.inFlight[wmid] = now
+}
+
+// finish records how a request ended.
+func (a *seasonAPI) finish(wmid int64, kind *justoneapi.Kind, canceled bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.enterDay()
+	now := time.Now()
+	u := a.users[wmid]
+	started := a.inFlight[wmid]
+	delete(a.inFlight, wmid)
 	failure := ""
 	if kind != nil {
 		failure = kind.Code
 	}
 	switch {
-	case cut:
-		failure = "cut"
+	case canceled:
+		failure = "canceled"
 	case kind != nil && kind.Scope == justoneapi.ScopeAccount:
-		w.refused(kind.Reason, started, now)
+		a.refuse(kind.Reason, started, now)
 		return
 	case kind == nil || !kind.NoResponse:
-		if !started.Before(w.paused) {
-			w.length = 0 // lifted
+		if !started.Before(a.pausedUntil) {
+			a.pauseLength = 0 // the response ends the pause
 		}
 	}
-	w.days[w.dateOf(started)][wmid]++
-	u.last = started
+	a.perUser[a.dateOf(started)][wmid]++
+	u.lastStart = started
 	if failure != u.failure {
 		u.streak = 0
 	}
 	u.failure = failure
 	u.streak++
-	u.wait = minInterval(wmid)
+	u.minGap = minInterval(wmid)
 	switch failure {
 	case "500":
-		u.wait = min(time.Minute<<(min(u.streak, 20)-1), u.wait)
+		u.minGap = min(time.Minute<<(min(u.streak, 20)-1), u.minGap)
 	case "-404":
-		u.wait = min(u.wait<<min(u.streak, 20), 24*time.Hour)
+		u.minGap = min(u.minGap<<min(u.streak, 20), 24*time.Hour)
 	}
 }
 
-// refused notes a refusal of the account. Those of calls that were running
-// when the pause began are part of it.
-func (w *world) refused(reason justoneapi.Reason, started, now time.Time) {
-	if w.length > 0 && started.Before(w.paused) {
+// refuse records a refusal of the account. Refusals of requests that were in flight when the pause started do not
+// extend it.
+func (a *seasonAPI) refuse(reason justoneapi.Reason, started, now time.Time) {
+	if a.pauseLength > 0 && started.Before(a.pausedUntil) {
 		return
 	}
-	first, most := 5*time.Minute, time.Hour
+	first, longest := 5*time.Minute, time.Hour
 	switch reason {
 	case justoneapi.ReasonRateLimit:
-		first, most = 30*time.Second, 10*time.Minute
+		first, longest = 30*time.Second, 10*time.Minute
 	case justoneapi.ReasonDailyQuota:
 		first = time.Hour
 	}
-	w.length = min(max(first, 2*w.length), most)
-	w.paused = now.Add(w.length)
+	a.pauseLength = min(max(first, 2*a.pauseLength), longest)
+	a.pausedUntil = now.Add(a.pauseLength)
 	if reason == justoneapi.ReasonDailyQuota {
-		for t := now; t.Before(w.paused); t = t.Add(time.Second) {
-			if w.dateOf(t) != w.dateOf(now) {
-				w.paused = t.Truncate(time.Second)
+		for t := now; t.Before(a.pausedUntil); t = t.Add(time.Second) {
+			if a.dateOf(t) != a.dateOf(now) {
+				a.pausedUntil = t.Truncate(time.Second)
 				break
 			}
 		}
 	}
 }
 
-// RelationStat answers as the season wants it.
-func (w *world) RelationStat(ctx context.Context, _ justoneapi.Token, wmid int64) (justoneapi.Stat, error) {
-	w.begin(wmid)
-	err := w.answer(ctx, wmid)
+// RelationStat implements refresh.API.
+func (a *seasonAPI) RelationStat(ctx context.Context, _ justoneapi.Token, wmid int64) (justoneapi.Stat, error) {
+	a.start(wmid)
+	err := a.respond(ctx, wmid)
 	var kind *justoneapi.Kind
 	if err != nil {
 		kind = &err.Kind
 	}
-	w.end(wmid, kind, ctx.Err() == context.Canceled)
+	a.finish(wmid, kind, ctx.Err() == context.Canceled)
 	if err != nil {
 		return justoneapi.Stat{}, err
 	}
 	return justoneapi.Stat{Followers: wmid}, nil
 }
 
-func (w *world) answer(ctx context.Context, wmid int64) *justoneapi.Error {
-	wait := time.Duration(rand.IntN(3000)) * time.Millisecond
-	if wmid > dead {
-		wait = time.Hour
+func (a *seasonAPI) respond(ctx context.Context, wmid int64) *justoneapi.Error {
+	latency := rand.N(3 * time.Second)
+	if wmid > lastMissing {
+		latency = time.Hour
 	}
 	select {
-	case <-time.After(wait):
+	case <-time.After(latency):
 	case <-ctx.Done():
 		return &justoneapi.Error{Kind: justoneapi.Kind{Code: justoneapi.CodeTimeout, NoResponse: true}}
 	}
-	if err := w.outage(time.Now()); err != nil {
-		w.mu.Lock()
-		w.troubled[w.dateOf(time.Now())] = true
-		w.mu.Unlock()
+	if err := a.outage(time.Now()); err != nil {
+		a.mu.Lock()
+		a.outageDays[a.dateOf(time.Now())] = true
+		a.mu.Unlock()
 		return err
 	}
-	if wmid > long {
-		return &justoneapi.Error{Kind: justoneapi.Kind{Code: "-404", Scope: justoneapi.ScopeUser, Billing: justoneapi.Billed}}
+	if wmid > lastRare {
+		return &justoneapi.Error{Kind: justoneapi.Kind{
+			Code: "-404", Scope: justoneapi.ScopeUser, Billing: justoneapi.Billed,
+		}}
 	}
 	return nil
 }
 
-// outages has, after a quiet week, a spell of trouble every third day.
+// outages returns an outage of three hours on every third day, after a quiet week.
 func outages(start time.Time) func(time.Time) *justoneapi.Error {
 	account := func(code string, reason justoneapi.Reason) *justoneapi.Error {
-		return &justoneapi.Error{Kind: justoneapi.Kind{Code: code, Scope: justoneapi.ScopeAccount, Reason: reason, Billing: justoneapi.NotBilled}}
+		return &justoneapi.Error{Kind: justoneapi.Kind{
+			Code: code, Scope: justoneapi.ScopeAccount, Reason: reason, Billing: justoneapi.NotBilled,
+		}}
 	}
 	kinds := []*justoneapi.Error{
 		{Kind: justoneapi.Kind{Code: "500", Billing: justoneapi.NotBilled}},
@@ -271,21 +271,20 @@ func outages(start time.Time) func(time.Time) *justoneapi.Error {
 	}
 }
 
-// TestSeason runs the exporter for 60 days that hold both changes of the clock,
-// scraped by two Prometheus servers, with a budget that does not suffice, and
-// proves for every request that it was allowed.
+// TestSeason simulates 60 days with both changes to and from daylight saving time, two Prometheus servers, and a budget
+// that is too small. It checks that every request was allowed.
 func TestSeason(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		days     int
-		share    float64 // of the calls wanted that the budget allows
+		share    float64 // of the requests per day that the budget allows
 		wantUsed float64
 	}{
-		{"half of the calls wanted", 60, 0.5, 0.99},
+		{"half of the requests", 60, 0.5, 0.99},
 		{"nearly enough", 20, 0.95, 0.97},
 	} {
 		if testing.Short() {
-			test.days = 16 // with one change of the clock
+			test.days = 16 // with one of the changes
 		}
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -296,23 +295,23 @@ func TestSeason(t *testing.T) {
 				}
 				start := time.Date(2026, 2, 1, 0, 0, 0, 0, zone)
 				time.Sleep(time.Until(start))
-				_, wanted := seasonUsers()
-				w := &world{
-					t: t, zone: zone, limit: int(wanted * test.share), start: start, outage: outages(start),
-					asked: make(map[int64]*asked), days: make(map[string]map[int64]int), spent: make(map[string]int),
-					running: make(map[int64]time.Time), troubled: make(map[string]bool),
+				_, requestsPerDay := seasonUsers()
+				api := &seasonAPI{
+					t: t, zone: zone, limit: int(requestsPerDay * test.share), outage: outages(start),
+					users: make(map[int64]*userHistory), perUser: make(map[string]map[int64]int),
+					used: make(map[string]int), inFlight: make(map[int64]time.Time), outageDays: make(map[string]bool),
 				}
-				w.live(time.Duration(test.days) * 24 * time.Hour)
-				w.report(test.wantUsed)
+				api.run(time.Duration(test.days) * 24 * time.Hour)
+				api.report(test.wantUsed)
 			})
 		})
 	}
 }
 
-// live scrapes for a while, with restarts in between.
-func (w *world) live(duration time.Duration) {
+// run scrapes for the duration, and kills and restarts the exporter in between.
+func (a *seasonAPI) run(duration time.Duration) {
 	store := &memoryStore{records: make(map[string][]byte)}
-	c := w.newCollector(store)
+	c := a.newCollector(store)
 	var mu sync.Mutex
 	current := func() *collector.Collector {
 		mu.Lock()
@@ -331,18 +330,18 @@ func (w *world) live(duration time.Duration) {
 	}
 	for time.Now().Before(end) {
 		time.Sleep(2*time.Hour + rand.N(4*time.Hour))
-		killed, cancel := context.WithCancel(context.Background())
+		canceled, cancel := context.WithCancel(context.Background())
 		cancel()
 		mu.Lock()
-		c.Close(killed) // as kill -9 does: what runs is cut, and not recorded
-		c = w.newCollector(store)
+		c.Close(canceled) // like kill -9: requests in flight are canceled and not recorded
+		c = a.newCollector(store)
 		mu.Unlock()
 	}
 	servers.Wait()
 	c.Close(context.Background())
 }
 
-func (w *world) newCollector(store *memoryStore) *collector.Collector {
+func (a *seasonAPI) newCollector(store *memoryStore) *collector.Collector {
 	guardUsers, _ := seasonUsers()
 	var users []collector.User
 	for _, user := range guardUsers {
@@ -350,11 +349,11 @@ func (w *world) newCollector(store *memoryStore) *collector.Collector {
 	}
 	return collector.New(collector.Config{
 		Settings: collector.Settings{
-			API: w, Token: func() justoneapi.Token { return justoneapi.NewToken("season") }, Users: users,
+			API: a, Token: func() justoneapi.Token { return justoneapi.NewToken("season") }, Users: users,
 			MaxAge: 24 * time.Hour, RequestTimeout: time.Minute, MaxConcurrency: 4, MaxRequestsPerSecond: 5,
 		},
 		Guard: quota.New(quota.Config{
-			Limits: quota.Limits{Users: guardUsers, RetryInterval: time.Minute, DailyLimit: w.limit, Zone: w.zone},
+			Limits: quota.Limits{Users: guardUsers, RetryInterval: time.Minute, DailyLimit: a.limit, Zone: a.zone},
 			Store:  store, Records: store.contents(),
 		}),
 		CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
@@ -362,42 +361,42 @@ func (w *world) newCollector(store *memoryStore) *collector.Collector {
 	})
 }
 
-// report says how well the budget was used.
-func (w *world) report(wantUsed float64) {
-	w.t.Helper()
-	var used, possible, worst, days int
-	for date, spent := range w.spent {
-		if w.troubled[date] || date == w.date { // the last date is not over
+// report logs how much of the budget was used and how evenly, and checks both on the days without an outage.
+func (a *seasonAPI) report(wantUsed float64) {
+	a.t.Helper()
+	var used, days, difference int
+	for date, requests := range a.used {
+		if a.outageDays[date] || date == a.date { // the last date is incomplete
 			continue
 		}
 		days++
-		used += spent
-		possible += w.limit
-		least, most := 1<<30, 0
-		for wmid := int64(1); wmid <= healthy; wmid++ {
-			least, most = min(least, w.days[date][wmid]), max(most, w.days[date][wmid])
+		used += requests
+		fewest, most := 1<<30, 0
+		for wmid := int64(1); wmid <= lastHealthy; wmid++ {
+			fewest, most = min(fewest, a.perUser[date][wmid]), max(most, a.perUser[date][wmid])
 		}
-		worst = max(worst, most-least)
+		difference = max(difference, most-fewest)
 	}
-	var longest []time.Duration
-	for wmid := int64(1); wmid <= healthy; wmid++ {
-		longest = append(longest, w.asked[wmid].longest)
+	var gaps []time.Duration // the longest of each user
+	for wmid := int64(1); wmid <= lastHealthy; wmid++ {
+		gaps = append(gaps, a.users[wmid].longestGap)
 	}
-	slices.Sort(longest)
-	median, most := longest[len(longest)/2], longest[len(longest)-1]
-	share := float64(used) / float64(possible)
-	w.t.Logf("%d requests; on %d quiet days %.2f %% of the budget was used, and equal users' calls differed by %d at most; longest gap: %v, median %v",
-		w.requests, days, 100*share, worst, most, median)
+	slices.Sort(gaps)
+	median, longest := gaps[len(gaps)/2], gaps[len(gaps)-1]
+	share := float64(used) / float64(days*a.limit)
+	a.t.Logf("%d requests; on %d quiet days %.2f %% of the budget was used, "+
+		"and equal users' requests differed by %d at most; longest gap %v, median %v",
+		a.requests, days, 100*share, difference, longest, median)
 	if share < wantUsed {
-		w.t.Errorf("used %.4f of the budget, want %.2f", share, wantUsed)
+		a.t.Errorf("used %.4f of the budget, want at least %.2f", share, wantUsed)
 	}
-	if worst > 1 {
-		w.t.Errorf("equal users' daily calls differ by %d, want 1 at most", worst)
+	if difference > 1 {
+		a.t.Errorf("equal users' daily requests differ by %d, want 1 at most", difference)
 	}
-	if float64(most) > 1.1*float64(median) {
-		w.t.Errorf("the longest gap is %v, want at most 1.1 × the median %v", most, median)
+	if float64(longest) > 1.1*float64(median) {
+		a.t.Errorf("the longest gap is %v, want at most 1.1 × the median %v", longest, median)
 	}
 	if days < 12 {
-		w.t.Errorf("there were only %d quiet days", days)
+		a.t.Errorf("got %d quiet days, want at least 12", days)
 	}
 }

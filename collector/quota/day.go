@@ -5,18 +5,17 @@ import (
 	"time"
 )
 
-// day is a quota day: from the first instant of a date in some zone up to the
-// first instant of the next.
+// day is a quota day: from the first instant of a date in a zone, inclusive, to that of the next date, exclusive.
 type day struct {
 	Start time.Time `json:"start"`
 	End   time.Time `json:"end"`
 }
 
-// dayOf returns the day that t is in.
+// dayOf returns the day that contains t.
 func dayOf(t time.Time, zone *time.Location) day {
 	year, month, date := t.In(zone).Date()
 	start := firstInstant(year, month, date, zone)
-	if t.Before(start) { // a minute of this date passes before the clock is set back into the last
+	if t.Before(start) { // this date has started, but the clock is yet to be set back to the date before
 		return day{firstInstant(year, month, date-1, zone), start}
 	}
 	return day{start, firstInstant(year, month, date+1, zone)}
@@ -26,13 +25,12 @@ func (d day) contains(t time.Time) bool { return !t.Before(d.Start) && t.Before(
 
 func (d day) length() time.Duration { return d.End.Sub(d.Start) }
 
-// firstInstant returns when a date begins in a zone, for good if the clock is
-// then set back into the date before. That need not be at 00:00: clocks are set
-// forward over midnight in some zones, and a few dates were left out, for which
-// it is when the next begins.
+// firstInstant returns when a date starts in a zone. If the clock is then set back to the date before, it returns when
+// the date starts for the last time. That need not be at 00:00, because some zones set the clock forward across
+// midnight. A few zones have skipped a date; for such a date it returns when the next one starts.
 func firstInstant(year int, month time.Month, date int, zone *time.Location) time.Time {
 	wanted := time.Date(year, month, date, 0, 0, 0, 0, time.UTC)
-	const most = 26 * time.Hour // more than any zone is away from UTC
+	const most = 26 * time.Hour // more than the offset of any zone from UTC
 	earliest := wanted.Add(-most)
 	seconds := sort.Search(int(2*most/time.Second), func(s int) bool {
 		y, m, d := earliest.Add(time.Duration(s) * time.Second).In(zone).Date()

@@ -11,7 +11,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// clock is a clock that stands still until it is moved.
+// clock is a clock that only moves when it is set.
 type clock struct{ now time.Time }
 
 func newClock() *clock { return &clock{time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)} }
@@ -19,10 +19,13 @@ func newClock() *clock { return &clock{time.Date(2026, 11, 1, 12, 0, 0, 0, time.
 func (c *clock) add(d time.Duration) { c.now = c.now.Add(d) }
 
 func newGuard(c *clock, users ...quota.User) *quota.Guard {
-	return quota.New(quota.Config{Limits: quota.Limits{Users: users, RetryInterval: time.Minute, Zone: time.UTC}, Now: func() time.Time { return c.now }})
+	return quota.New(quota.Config{
+		Limits: quota.Limits{Users: users, RetryInterval: time.Minute, Zone: time.UTC},
+		Now:    func() time.Time { return c.now },
+	})
 }
 
-// start reports whether a request starts.
+// start starts a request, and reports whether that is allowed.
 func start(g *quota.Guard, wmid int64) bool {
 	_, ok := g.Start(wmid)
 	return ok
@@ -35,6 +38,7 @@ func finish(g *quota.Guard, wmid int64, result quota.Result) quota.Transition {
 	return change
 }
 
+// every returns users with the same interval.
 func every(interval time.Duration, wmids ...int64) []quota.User {
 	var users []quota.User
 	for _, wmid := range wmids {
@@ -43,17 +47,17 @@ func every(interval time.Duration, wmids ...int64) []quota.User {
 	return users
 }
 
-// due returns the WMIDs of the turns that the guard hands out.
+// due returns the WMIDs of the users that are due, in order.
 func due(g *quota.Guard, ahead int) string {
 	var wmids []string
-	for _, turn := range g.Due(ahead, 1) {
-		wmids = append(wmids, fmt.Sprint(turn.WMID))
+	for _, user := range g.Due(ahead, 1) {
+		wmids = append(wmids, fmt.Sprint(user.WMID))
 	}
 	return strings.Join(wmids, " ")
 }
 
-// TestIntervals runs a user through ends of calls and looks at the interval
-// after each: not due a moment before it is over, due when it is.
+// TestIntervals finishes requests for a user in different ways and checks the interval after each: the user is not due
+// a nanosecond before it has elapsed, and due when it has.
 func TestIntervals(t *testing.T) {
 	const minute, hour = time.Minute, time.Hour
 	const ok, retry, wait, backOff = quota.VerdictSuccess, quota.VerdictRetry, quota.VerdictWait, quota.VerdictBackOff
@@ -67,12 +71,19 @@ func TestIntervals(t *testing.T) {
 		{"perhaps billed", 15 * minute, []quota.Verdict{wait, wait}, []time.Duration{15 * minute, 15 * minute}},
 		{"not billed", 15 * minute, []quota.Verdict{retry, retry, retry, retry, retry, retry, ok, retry},
 			[]time.Duration{minute, 2 * minute, 4 * minute, 8 * minute, 15 * minute, 15 * minute, 15 * minute, minute}},
-		{"not billed, short interval", 30 * time.Second, []quota.Verdict{retry, retry}, []time.Duration{30 * time.Second, 30 * time.Second}},
-		{"perhaps billed between", 15 * minute, []quota.Verdict{retry, retry, wait, retry}, []time.Duration{minute, 2 * minute, 15 * minute, minute}},
-		{"the user's own", 15 * minute, []quota.Verdict{backOff, backOff, backOff, backOff, backOff, backOff, backOff, backOff, ok, backOff},
-			[]time.Duration{30 * minute, hour, 2 * hour, 4 * hour, 8 * hour, 16 * hour, 24 * hour, 24 * hour, 15 * minute, 30 * minute}},
-		{"the user's own, long interval", 48 * hour, []quota.Verdict{backOff, backOff}, []time.Duration{48 * hour, 48 * hour}},
-		{"the user's own, nearly a day", 20 * hour, []quota.Verdict{backOff, backOff}, []time.Duration{24 * hour, 24 * hour}},
+		{"not billed, short interval", 30 * time.Second, []quota.Verdict{retry, retry},
+			[]time.Duration{30 * time.Second, 30 * time.Second}},
+		{"perhaps billed in between", 15 * minute, []quota.Verdict{retry, retry, wait, retry},
+			[]time.Duration{minute, 2 * minute, 15 * minute, minute}},
+		{"user's own error", 15 * minute,
+			[]quota.Verdict{backOff, backOff, backOff, backOff, backOff, backOff, backOff, backOff, ok, backOff},
+			[]time.Duration{
+				30 * minute, hour, 2 * hour, 4 * hour, 8 * hour, 16 * hour, 24 * hour, 24 * hour, 15 * minute, 30 * minute,
+			}},
+		{"user's own error, long interval", 48 * hour, []quota.Verdict{backOff, backOff},
+			[]time.Duration{48 * hour, 48 * hour}},
+		{"user's own error, nearly a day", 20 * hour, []quota.Verdict{backOff, backOff},
+			[]time.Duration{24 * hour, 24 * hour}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -80,16 +91,16 @@ func TestIntervals(t *testing.T) {
 			g := newGuard(c, quota.User{WMID: 1, MinInterval: test.minInterval})
 			for i, verdict := range test.verdicts {
 				if !start(g, 1) {
-					t.Fatalf("call %d: refused when due", i)
+					t.Fatalf("request %d: not allowed when due", i)
 				}
-				c.add(3 * time.Second) // the call takes a while, which does not count
+				c.add(3 * time.Second) // the interval starts with the request, not with its end
 				finish(g, 1, quota.Result{Verdict: verdict})
 				if got := g.Users()[0].Interval; got != test.want[i] {
-					t.Errorf("call %d: got interval %v, want %v", i, got, test.want[i])
+					t.Errorf("request %d: got interval %v, want %v", i, got, test.want[i])
 				}
 				c.add(test.want[i] - 3*time.Second - time.Nanosecond)
 				if start(g, 1) {
-					t.Fatalf("call %d: allowed a moment too early", i)
+					t.Fatalf("after request %d: the next is allowed 1 ns too early", i)
 				}
 				c.add(time.Nanosecond)
 			}
@@ -110,11 +121,11 @@ func TestDueOrder(t *testing.T) {
 	}
 	c.add(20 * time.Minute)
 	if got, want := due(g, 4), "2 4 3 1 5"; got != want {
-		t.Errorf("later: got %s, want those never asked about, then the most overdue: %s", got, want)
+		t.Errorf("later: got %s, want %s: those never requested, then the most overdue", got, want)
 	}
 	g.Start(2)
 	if got, want := due(g, 4), "4 3 1 5"; got != want {
-		t.Errorf("with one running: got %s, want %s", got, want)
+		t.Errorf("with one in flight: got %s, want %s", got, want)
 	}
 }
 
@@ -143,33 +154,33 @@ func TestDueAhead(t *testing.T) {
 	} {
 		c.add(step.add)
 		if got := due(g, step.ahead); got != step.want {
-			t.Errorf("%v after the last call, %d ahead: got %q, want %q", c.now.Sub(last), step.ahead, got, step.want)
+			t.Errorf("%v after the last request, %d ahead: got %q, want %q", c.now.Sub(last), step.ahead, got, step.want)
 		}
 	}
 	if start(g, 2) {
-		t.Error("a call ahead of its moment was allowed")
+		t.Error("a request was allowed before the user is due")
 	}
 	if !g.Allows(2) || g.Allows(7) {
-		t.Error("Allows: want a known user allowed, an unknown one not")
+		t.Error("want a configured user allowed, and an unknown user not")
 	}
 }
 
-func TestBeginOnce(t *testing.T) {
+func TestOneRequestPerUser(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(time.Minute, 1)...)
 	if !start(g, 1) || start(g, 1) || g.Allows(1) {
-		t.Error("want one call at a time")
+		t.Error("want one request at a time")
 	}
 	c.add(time.Hour)
 	if start(g, 1) || len(g.Due(1, 1)) > 0 {
-		t.Error("want no second call while one runs, however long")
+		t.Error("want no second request while one is in flight, for however long")
 	}
 	finish(g, 1, quota.Result{Verdict: quota.VerdictWait, TimedOut: true})
-	if turns := g.Due(1, 1); len(turns) != 1 || !turns[0].TimedOut {
-		t.Errorf("got %+v, want the user to be due and hanging", turns)
+	if users := g.Due(1, 1); len(users) != 1 || !users[0].TimedOut {
+		t.Errorf("got %+v, want the user to be due and timed out", users)
 	}
 	if start(g, 2) {
-		t.Error("a call for an unknown user was allowed")
+		t.Error("a request for an unknown user was allowed")
 	}
 }
 
@@ -179,14 +190,16 @@ func TestUsers(t *testing.T) {
 	first := c.now
 	g.Start(7)
 	c.add(time.Second)
-	if change := finish(g, 7, quota.Result{Followers: 10, Following: 1}); change.Before.Completed || !change.After.Completed {
-		t.Errorf("the first call: got %+v", change)
+	change := finish(g, 7, quota.Result{Followers: 10, Following: 1})
+	if change.Before.Completed || !change.After.Completed {
+		t.Errorf("got %+v, want the first completed request", change)
 	}
 	c.add(15 * time.Minute)
 	g.Start(7)
 	c.add(time.Second)
-	if change := finish(g, 7, quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}); change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
-		t.Errorf("got %+v", change)
+	change = finish(g, 7, quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"})
+	if change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
+		t.Errorf("got %+v, want a change from success to -404", change)
 	}
 	got := g.Users()
 	want := []quota.UserState{
@@ -204,8 +217,8 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestValuesFromTheFuture sets the clock back: a value must not stay fresh for longer because of that. States that were
-// returned before do not change.
+// TestValuesFromTheFuture sets the clock back: a value must not stay fresh for longer because of that. States that the
+// guard has returned do not change.
 func TestValuesFromTheFuture(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(15*time.Minute, 7)...)
@@ -219,8 +232,9 @@ func TestValuesFromTheFuture(t *testing.T) {
 	expect := func(when string, followers int64) {
 		t.Helper()
 		got := g.Users()[0]
-		if got.Value.Followers != followers || got.Previous.Followers != followers-1 || got.Value.At.After(c.now) || got.Previous.At.After(c.now) {
-			t.Errorf("%s: at %v, got %+v", when, c.now, got)
+		if got.Value.Followers != followers || got.Previous.Followers != followers-1 ||
+			got.Value.At.After(c.now) || got.Previous.At.After(c.now) {
+			t.Errorf("%s: got %+v, want values %d and %d, not later than %v", when, got, followers, followers-1, c.now)
 		}
 	}
 	request(1)
@@ -229,9 +243,9 @@ func TestValuesFromTheFuture(t *testing.T) {
 	want := before
 	c.add(-24 * time.Hour)
 	due(g, 1)
-	expect("set back", 2)
+	expect("clock set back", 2)
 	if before != want {
-		t.Errorf("the clock has changed a returned state to %+v, want %+v", before, want)
+		t.Errorf("a returned state has changed to %+v, want %+v", before, want)
 	}
 	request(3)
 	expect("requested again", 3)
@@ -241,7 +255,7 @@ func TestValuesFromTheFuture(t *testing.T) {
 	c.add(-2 * time.Hour)
 	finish(g, 7, quota.Result{Followers: 4})
 	due(g, 1)
-	expect("set back while a request was in flight", 4)
+	expect("clock set back while a request was in flight", 4)
 }
 
 // TestUndo takes back a request that was not sent: the user is as due as before it, and nothing is charged.
@@ -289,7 +303,7 @@ func TestUndoAtMidnight(t *testing.T) {
 	}
 }
 
-// TestUndoneProbe does not use up the pause's next probe.
+// TestUndoneProbe undoes a probe: another one is allowed at once.
 func TestUndoneProbe(t *testing.T) {
 	s := newSetup(0, every(15*time.Minute, 1)...)
 	g := s.guard()
@@ -300,6 +314,6 @@ func TestUndoneProbe(t *testing.T) {
 	}
 	g.Undo(1)
 	if !start(g, 1) {
-		t.Error("no other probe is allowed at once")
+		t.Error("no other probe is allowed")
 	}
 }

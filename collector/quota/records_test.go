@@ -8,7 +8,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// TestRestart brings all back that a guard knew.
+// TestRestart expects a new guard to restore everything from the records.
 func TestRestart(t *testing.T) {
 	s := newSetup(100, every(15*time.Minute, 1, 2, 3, 4)...)
 	g := s.guard()
@@ -23,23 +23,23 @@ func TestRestart(t *testing.T) {
 	}
 	s.add(10 * time.Hour)
 	for _, result := range []quota.Result{
-		{Followers: 4153990, Following: 12}, // keeps the value before it, too
+		{Followers: 4153990, Following: 12}, // the previous value is kept, too
 		{Verdict: quota.VerdictRetry, Code: "500", Detail: "why"},
 	} {
 		if !start(g, 1) {
-			t.Fatal("no call is allowed")
+			t.Fatal("no request is allowed")
 		}
 		finish(g, 1, result)
 		s.add(10 * time.Hour)
 	}
 	if got := g.Users()[0]; got.Value.Followers != 4153990 || got.Previous.Followers != 4153991 {
-		t.Errorf("got %+v", got)
+		t.Errorf("got %+v, want both values", got)
 	}
 	g.Due(4, 1)
 	want, wantStatus := g.Users(), g.Account()
 	g = s.guard()
 	got, status := g.Users(), g.Account()
-	for i := range got { // the stored result holds no counts: the value does
+	for i := range got { // counts are stored in the value only, not in the result
 		want[i].Last.Followers, want[i].Last.Following = 0, 0
 		for _, state := range []*quota.UserState{&want[i], &got[i]} {
 			state.Value.At, state.Previous.At = state.Value.At.UTC(), state.Previous.At.UTC()
@@ -54,14 +54,18 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestKilledCall waits for the whole interval: it may have been billed.
-func TestKilledCall(t *testing.T) {
+// TestInterrupted kills the process during a request. The request may have been billed, so the whole interval must
+// elapse before the next.
+func TestInterrupted(t *testing.T) {
 	const minute = time.Minute
 	for _, test := range []struct {
 		before quota.Verdict
 		want   time.Duration
 	}{
-		{quota.VerdictSuccess, 15 * minute}, {quota.VerdictRetry, 15 * minute}, {quota.VerdictWait, 15 * minute}, {quota.VerdictBackOff, 30 * minute},
+		{quota.VerdictSuccess, 15 * minute},
+		{quota.VerdictRetry, 15 * minute},
+		{quota.VerdictWait, 15 * minute},
+		{quota.VerdictBackOff, 30 * minute},
 	} {
 		s := newSetup(0, every(15*minute, 1)...)
 		g := s.guard()
@@ -69,28 +73,32 @@ func TestKilledCall(t *testing.T) {
 		finish(g, 1, quota.Result{Verdict: test.before})
 		s.add(time.Hour)
 		if !start(g, 1) {
-			t.Fatal("no call is allowed")
+			t.Fatal("no request is allowed")
 		}
 		s.add(time.Second)
 		g = s.guard()
 		s.add(test.want - time.Second - 1)
 		if start(g, 1) {
-			t.Errorf("after verdict %d and a kill: a call is allowed before %v", test.before, test.want)
+			t.Errorf("after verdict %d and a kill: a request is allowed before %v", test.before, test.want)
 		}
 		s.add(1)
 		if !start(g, 1) {
-			t.Errorf("after verdict %d and a kill: no call is allowed after %v", test.before, test.want)
+			t.Errorf("after verdict %d and a kill: no request is allowed after %v", test.before, test.want)
 		}
 	}
 }
 
-// TestRemovedUsers are remembered for 30 days.
+// TestRemovedUsers expects records of removed users to be kept for 30 days.
 func TestRemovedUsers(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, test := range []struct {
 		interval, away time.Duration
 		stored         int
-	}{{20 * day, 29 * day, 2}, {20 * day, 31 * day, 1}, {365 * day, 31 * day, 2}} { // a longer interval is kept as well
+	}{
+		{20 * day, 29 * day, 2},
+		{20 * day, 31 * day, 1},
+		{365 * day, 31 * day, 2}, // kept for at least one interval
+	} {
 		s := newSetup(0, every(test.interval, 1, 2)...)
 		g := s.guard()
 		request(g, quota.Result{Followers: 1})
@@ -108,13 +116,12 @@ func TestRemovedUsers(t *testing.T) {
 			}
 		}
 		if stored != test.stored {
-			t.Errorf("after %v: got %d users in the store, want %d", test.away, stored, test.stored)
+			t.Errorf("after %v: got records of %d users, want %d", test.away, stored, test.stored)
 		}
 	}
 }
 
-// TestForeignRecords must not stop the start: the store has checked what it
-// returns, but an older or newer program may have written it.
+// TestForeignRecords starts with records that another version may have written: the guard must tolerate them.
 func TestForeignRecords(t *testing.T) {
 	s := newSetup(5, every(time.Minute, 1)...)
 	for _, key := range []string{"user/1", "user/x", "user/", "budget", "pause", "token", "else"} {
@@ -123,7 +130,7 @@ func TestForeignRecords(t *testing.T) {
 			g := s.guard()
 			g.Due(1, 1)
 			if status := g.Account(); !(status.Ratio >= 1) || !status.Reset.After(s.now) {
-				t.Errorf("%s = %s: got %+v", key, value, status)
+				t.Errorf("%s = %s: got %+v, want a ratio of at least 1 and a reset in the future", key, value, status)
 			}
 		}
 	}

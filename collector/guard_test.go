@@ -42,7 +42,7 @@ func (s *slowStore) Put(changes map[string][]byte) func(context.Context) {
 	}
 }
 
-// withGuard returns a change of the configuration that replaces the guard.
+// withGuard returns a change of the configuration that replaces the guard by one with a changed configuration.
 func withGuard(users []collector.User, change func(*quota.Config)) func(*collector.Config) {
 	return func(config *collector.Config) {
 		guard := quota.Config{Limits: limitsFor(users)}

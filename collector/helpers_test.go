@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var update = flag.Bool("update", false, "update the golden files")
 
-// fakeAPI responds as a function says and keeps count of the requests.
+// fakeAPI responds as its function says and records the requests.
 type fakeAPI struct {
 	respond func(ctx context.Context, wmid int64) (justoneapi.Stat, error)
 
@@ -144,9 +144,9 @@ func limitsFor(users []collector.User) quota.Limits {
 	return limits
 }
 
-// newCollector returns a collector with the usual settings, which change may change.
+// newCollector returns a collector with the usual settings, modified by the given functions.
 func newCollector(
-	t *testing.T, api refresh.API, users []collector.User, change ...func(*collector.Config),
+	t *testing.T, api refresh.API, users []collector.User, changes ...func(*collector.Config),
 ) *collector.Collector {
 	t.Helper()
 	config := collector.Config{
@@ -154,7 +154,7 @@ func newCollector(
 		CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
 		Advice: func(justoneapi.Kind) string { return "do this" },
 	}
-	for _, change := range change {
+	for _, change := range changes {
 		change(&config)
 	}
 	c := collector.New(config)

@@ -13,10 +13,10 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/refresh"
 )
 
-// reload changes the users of a collector, and its settings to the usual ones, which change may change.
-func reload(c *collector.Collector, api refresh.API, users []collector.User, change ...func(*collector.Settings)) {
+// reload reloads a collector with the usual settings for the users, modified by the given functions.
+func reload(c *collector.Collector, api refresh.API, users []collector.User, changes ...func(*collector.Settings)) {
 	settings := settingsFor(api, users)
-	for _, change := range change {
+	for _, change := range changes {
 		change(&settings)
 	}
 	c.Reload(settings, limitsFor(users))

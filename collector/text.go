@@ -40,7 +40,8 @@ type exposedState struct {
 func newText(users []User, info *infoMetric) *text {
 	t := &text{rank: make([]int, len(users))}
 	for _, g := range userGauges {
-		t.families = append(t.families, textFamily{g.name, func(w *bufio.Writer, users []exposedState) { writeGauge(w, &g, users) }})
+		write := func(w *bufio.Writer, users []exposedState) { writeGauge(w, &g, users) }
+		t.families = append(t.families, textFamily{g.name, write})
 	}
 	constant := render(info)
 	t.families = append(t.families,
@@ -135,7 +136,7 @@ func writeGauge(w *bufio.Writer, g *userGauge, users []exposedState) {
 // escaper escapes a label value.
 var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
-// writeLastErrors writes bilibili_last_error_info, by code first.
+// writeLastErrors writes bilibili_last_error_info, sorted by code and then by rank.
 func writeLastErrors(w *bufio.Writer, users []exposedState) {
 	var failures []*quota.UserState
 	for _, user := range users {

@@ -286,10 +286,10 @@ func (s *setup) longestWait(g *quota.Guard, duration time.Duration) time.Duratio
 func TestClockAndTightBudget(t *testing.T) {
 	const usual = 30 * time.Minute
 	for _, test := range []struct {
-		name, to    string
-		stay        time.Duration
-		back        string
-		want        time.Duration
+		name, to string
+		stay     time.Duration
+		back     string
+		want     time.Duration
 	}{
 		{"ahead by ten days for an hour", "2026-12-03 12:00", time.Hour, "2026-11-23 13:00", usual + 5*time.Minute},
 		{"back by three days", "2026-11-20 12:00", 0, "", 12*time.Hour + usual},

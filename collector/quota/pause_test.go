@@ -2,6 +2,7 @@ package quota_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -11,12 +12,12 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
+// refused returns a refusal of the account.
 func refused(reason quota.Reason) quota.Result {
 	return quota.Result{Verdict: quota.VerdictRefused, Reason: reason, Code: string(reason)}
 }
 
-// step moves the clock to when the pause may be probed, and checks that nobody
-// may call a moment before.
+// toProbe sets the clock to the pause's next probe, and checks that no request is allowed before.
 func (s *setup) toProbe(t *testing.T, g *quota.Guard, want time.Duration) {
 	t.Helper()
 	resume := g.Account().Pause.Resume
@@ -25,12 +26,12 @@ func (s *setup) toProbe(t *testing.T, g *quota.Guard, want time.Duration) {
 	}
 	s.now = resume.Add(-time.Second - time.Nanosecond)
 	if len(g.Due(4, 1)) > 0 {
-		t.Errorf("a call is due before %v", resume)
+		t.Errorf("a user is due before %v", resume)
 	}
 	s.now = resume.Add(-time.Nanosecond)
 	for wmid := range int64(8) {
 		if g.Allows(wmid) || start(g, wmid) {
-			t.Errorf("a call is allowed before %v", resume)
+			t.Errorf("a request is allowed before %v", resume)
 		}
 	}
 	s.now = resume
@@ -44,7 +45,7 @@ func TestPauseLengths(t *testing.T) {
 		quota.ReasonPermission: {5 * minute, 10 * minute},
 		quota.ReasonBalance:    {5 * minute, 10 * minute},
 		quota.ReasonTokenLimit: {5 * minute, 10 * minute},
-		// From 12:00 on: hourly, and at midnight, and hourly again.
+		// From 12:00: every hour, at midnight, and every hour again.
 		quota.ReasonDailyQuota: {hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour, hour},
 	} {
 		for _, restart := range []bool{false, true} {
@@ -54,7 +55,7 @@ func TestPauseLengths(t *testing.T) {
 				g := s.guard()
 				for _, want := range want {
 					if !request(g, refused(reason)) {
-						t.Fatal("no call is due")
+						t.Fatal("no request is allowed")
 					}
 					if got := g.Account().Pause.Reason; got != reason {
 						t.Errorf("got a pause for %q, want %q", got, reason)
@@ -65,32 +66,33 @@ func TestPauseLengths(t *testing.T) {
 					s.toProbe(t, g, want)
 				}
 				if !request(g, quota.Result{}) || g.Account().Pause != (quota.Pause{}) {
-					t.Errorf("a good answer does not lift the pause: %+v", g.Account())
+					t.Errorf("a success does not lift the pause: %+v", g.Account())
 				}
 				s.add(minute)
 				request(g, refused(reason))
-				s.toProbe(t, g, want[0]) // it begins anew
+				s.toProbe(t, g, want[0]) // the first length again
 			})
 		}
 	}
 }
 
-// TestQuotaPauseEnds at the end of the quota day, if that comes within the hour.
-func TestQuotaPauseEnds(t *testing.T) {
+// TestDailyQuotaPauseEnds: a pause for the daily quota is probed at the end of the quota day if that is within an hour.
+func TestDailyQuotaPauseEnds(t *testing.T) {
 	s := newSetup(0, every(time.Minute, 1, 2, 3)...)
 	s.at("2026-11-23 23:20")
 	g := s.guard()
 	request(g, refused(quota.ReasonDailyQuota))
 	s.toProbe(t, g, 40*time.Minute)
-	request(g, refused(quota.ReasonRateLimit)) // a new day: the quota is not it any more
+	request(g, refused(quota.ReasonRateLimit)) // on the new day, the quota is no longer the reason
 	if got := g.Account().Pause.Reason; got != quota.ReasonRateLimit {
-		t.Errorf("got a pause for %q", got)
+		t.Errorf("got a pause for %q, want rate_limit", got)
 	}
 	s.toProbe(t, g, 30*time.Second)
 }
 
-// TestRefusalUsesUpNothing: who was refused is due when the pause ends.
-func TestRefusalUsesUpNothing(t *testing.T) {
+// TestRefusedUserIsDueAgain: a refusal of the account does not use up the user's interval. The user is due when the
+// pause ends.
+func TestRefusedUserIsDueAgain(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2)...)
 	g := s.guard()
 	request(g, quota.Result{})
@@ -99,22 +101,22 @@ func TestRefusalUsesUpNothing(t *testing.T) {
 	s.add(2 * time.Hour)
 	request(g, refused(quota.ReasonToken))
 	if got := due(g, 4); got != "" {
-		t.Errorf("in the pause: got %s due", got)
+		t.Errorf("during the pause: got %s due, want none", got)
 	}
 	s.add(5 * time.Minute)
 	if got := due(g, 4); got != "1" {
-		t.Errorf("at its end: got %q due, want the one that was refused", got)
+		t.Errorf("at its end: got %q due, want the refused user, 1", got)
 	}
 	after := g.Users()
 	if after[0].Due != before[0].Due || after[1].Interval != before[1].Interval || after[0].Last.Code != "token" {
-		t.Errorf("got %+v\nthen %+v", before, after)
+		t.Errorf("got %+v\nafter %+v", after, before)
 	}
 	if used := g.Account().Used; used != 3 {
-		t.Errorf("got %d used: a refused call counts", used)
+		t.Errorf("got %d used, want 3: a refused request counts", used)
 	}
 }
 
-// TestRefusalsInFlight count as one, whatever comes in between.
+// TestRefusalsInFlight: refusals of requests that were in flight at the same time cause one pause.
 func TestRefusalsInFlight(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7)...)
 	g := s.guard()
@@ -125,13 +127,13 @@ func TestRefusalsInFlight(t *testing.T) {
 	s.add(time.Second)
 	finish(g, 2, refused(quota.ReasonRateLimit))
 	s.add(time.Second)
-	finish(g, 3, quota.Result{}) // was under way before: lifts nothing
+	finish(g, 3, quota.Result{}) // in flight before the pause: does not lift it
 	if got := g.Account().Pause.Resume.Sub(s.now); got != 28*time.Second {
 		t.Errorf("the next probe is in %v, want 28s", got)
 	}
 	s.add(28 * time.Second)
 	request(g, quota.Result{})
-	finish(g, 4, refused(quota.ReasonRateLimit)) // of before the pause, after its end
+	finish(g, 4, refused(quota.ReasonRateLimit)) // started before the pause, finished after it
 	if got := g.Account().Pause; got != (quota.Pause{}) {
 		t.Errorf("an old refusal pauses again: %+v", got)
 	}
@@ -141,8 +143,8 @@ func TestRefusalsInFlight(t *testing.T) {
 	}
 }
 
-// TestLaterEndWins of two pauses that calls in flight cause.
-func TestLaterEndWins(t *testing.T) {
+// TestLongerPauseWins has two requests in flight that cause different pauses: the one that ends later wins.
+func TestLongerPauseWins(t *testing.T) {
 	for _, test := range []struct {
 		first, second, want quota.Reason
 	}{
@@ -163,32 +165,32 @@ func TestLaterEndWins(t *testing.T) {
 	}
 }
 
-// TestOneProbe lets one call through, and after it another user's.
+// TestOneProbe expects one probe at a time, of a user whose requests do not time out, and then of another user.
 func TestOneProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
 	g := s.guard()
-	request(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1 hangs
-	request(g, refused(quota.ReasonToken))                                                 // 2
+	request(g, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true}) // 1 times out
+	request(g, refused(quota.ReasonToken))                                                 // 2 is refused
 	s.add(2 * time.Hour)
 	if got := due(g, 4); got != "2" {
-		t.Fatalf("got %q due, want one user, and not the one who hangs", got)
+		t.Fatalf("got %q due, want 2: one user, and not the one that times out", got)
 	}
 	if start(g, 2); start(g, 3) || g.Allows(3) || due(g, 4) != "" {
-		t.Error("two calls probe at a time")
+		t.Error("two probes at a time are allowed")
 	}
 	s.add(time.Minute)
 	finish(g, 2, quota.Result{Verdict: quota.VerdictWait, TimedOut: true, NoResponse: true})
 	s.toProbe(t, g, 5*time.Minute) // as long as before
 	if got := due(g, 4); got != "3" {
-		t.Errorf("got %q due, want another user", got)
+		t.Errorf("got %q due, want 3: another user", got)
 	}
 	if suppressed := g.Account().Suppressed[quota.SuppressedPaused]; suppressed == 0 {
-		t.Error("no user was counted as passed over")
+		t.Error("no user was counted as suppressed")
 	}
 }
 
-// TestProbeAvoidsHangingUsers, also when they were refused since.
-func TestProbeAvoidsHangingUsers(t *testing.T) {
+// TestProbeAvoidsTimeouts: a user whose last request timed out is no probe, even if it was refused since.
+func TestProbeAvoidsTimeouts(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		s := newSetup(0, every(time.Hour, 1, 2)...)
 		g := s.guard()
@@ -202,13 +204,13 @@ func TestProbeAvoidsHangingUsers(t *testing.T) {
 		}
 		s.add(5 * time.Minute)
 		if got := due(g, 4); got != "2" {
-			t.Errorf("restart %v: got %q due, want 2: 1 is more overdue, but hangs", restart, got)
+			t.Errorf("restart %v: got %q due, want 2: 1 is more overdue, but times out", restart, got)
 		}
 	}
 }
 
-// TestKilledProbe restarts under a probe: the next must wait, and be another user.
-func TestKilledProbe(t *testing.T) {
+// TestInterruptedProbe kills the process during a probe: the next probe is another user, and not allowed at once.
+func TestInterruptedProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2)...)
 	g := s.guard()
 	request(g, refused(quota.ReasonToken))
@@ -244,12 +246,10 @@ func TestTokenLiftsPause(t *testing.T) {
 			t.Errorf("restart %v: another token does not lift the pause", restart)
 		}
 		if !restart {
-			finish(g, 3, refused(quota.ReasonToken)) // of a call with the old token
+			finish(g, 3, refused(quota.ReasonToken)) // of a request with the old token
 			if got := g.Account().Pause; got != (quota.Pause{}) {
-				t.Errorf("a refusal of the old token pauses the new: %+v", got)
+				t.Errorf("a refusal of the old token causes a pause: %+v", got)
 			}
-		}
-		if !restart {
 			g.Due(4, 1)
 			start(g, 1)
 			start(g, 2)
@@ -257,17 +257,17 @@ func TestTokenLiftsPause(t *testing.T) {
 			request(g, refused(quota.ReasonRateLimit)) // 3, with the newest token
 			finish(g, 1, refused(quota.ReasonDailyQuota))
 			if got := g.Account().Pause.Reason; got != quota.ReasonRateLimit {
-				t.Errorf("a refusal of the old token changes the pause of the new: %+v", got)
+				t.Errorf("a refusal of an old token changes the pause to %q", got)
 			}
 			g.SetToken(fingerprint("last"))
 		}
 		if g = s.guard(); g.Account().Pause.Reason != "" {
-			t.Errorf("restart %v: a restart brings the pause back", restart)
+			t.Errorf("restart %v: the pause is back after another restart", restart)
 		}
 	}
 }
 
-// TestPauseAndClock sets the clock back in a pause: it lasts no longer for that.
+// TestPauseAndClock sets the clock back during a pause: that does not make the pause longer.
 func TestPauseAndClock(t *testing.T) {
 	for _, reason := range []quota.Reason{quota.ReasonToken, quota.ReasonDailyQuota} {
 		s := newSetup(0, every(time.Minute, 1, 2)...)
@@ -277,23 +277,23 @@ func TestPauseAndClock(t *testing.T) {
 		s.at("2026-11-20 12:00")
 		g.Due(4, 1)
 		if got := g.Account().Pause.Resume.Sub(s.now); got > time.Hour {
-			t.Errorf("%s: the next probe is in %v", reason, got)
+			t.Errorf("%s: the next probe is in %v, want at most 1h", reason, got)
 		}
 	}
 }
 
-// model is what a user of the guard may rely on, kept apart from its code.
+// model is a second, simple implementation of what the guard promises.
 type model struct {
-	started map[int64]time.Time // latest call that counts
-	wait    map[int64]time.Duration
-	streak  map[int64]int
-	last    map[int64]quota.Verdict
-	running map[int64]time.Time
-	paused  time.Time // no call before
+	started     map[int64]time.Time // start of the user's last request that was not refused
+	wait        map[int64]time.Duration
+	streak      map[int64]int
+	last        map[int64]quota.Verdict
+	inFlight    map[int64]time.Time
+	pausedUntil time.Time
 }
 
-// TestGuardProperties drives the guard at random, with restarts, and checks
-// every call that it allows, and that it lets nobody wait for ever.
+// TestGuardProperties performs random actions, restarts included. It checks every request that the guard allows, and
+// that every user is requested again in the end.
 func TestGuardProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const minInterval, limit = 15 * time.Minute, 30
@@ -301,124 +301,120 @@ func TestGuardProperties(t *testing.T) {
 		g := s.guard()
 		m := &model{
 			started: make(map[int64]time.Time), wait: make(map[int64]time.Duration), streak: make(map[int64]int),
-			last: make(map[int64]quota.Verdict), running: make(map[int64]time.Time),
+			last: make(map[int64]quota.Verdict), inFlight: make(map[int64]time.Time),
 		}
-		spent := make(map[string]int)
+		used := make(map[string]int)
 		today := s.now.Format(time.DateOnly)
 		advance := func(d time.Duration) {
 			s.add(d)
 			if date := s.now.Format(time.DateOnly); date != today {
 				today = date
-				spent[date] += len(m.running)
+				used[date] += len(m.inFlight)
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"wait": func(t *rapid.T) {
 				advance(time.Duration(rapid.SampledFrom([]int{1, 10, 60, 600, 3600, 7200}).Draw(t, "seconds")) * time.Second)
 			},
-			"begin": func(t *rapid.T) {
-				turns := g.Due(2, 1)
-				if len(turns) == 0 {
-					t.Skip("nobody is due")
+			"start": func(t *rapid.T) {
+				users := g.Due(2, 1)
+				if len(users) == 0 {
+					t.Skip("no user is due")
 				}
-				wmid := rapid.SampledFrom(turns).Draw(t, "turn").WMID
+				wmid := rapid.SampledFrom(users).Draw(t, "user").WMID
 				if !start(g, wmid) {
 					return
 				}
-				if _, running := m.running[wmid]; running {
-					t.Fatalf("user %d has two calls", wmid)
+				if _, inFlight := m.inFlight[wmid]; inFlight {
+					t.Fatalf("user %d has two requests in flight", wmid)
 				}
 				if started, ok := m.started[wmid]; ok && s.now.Sub(started) < m.wait[wmid] {
-					t.Fatalf("user %d is called after %v, want %v", wmid, s.now.Sub(started), m.wait[wmid])
+					t.Fatalf("user %d is requested after %v, want at least %v", wmid, s.now.Sub(started), m.wait[wmid])
 				}
-				if s.now.Before(m.paused) {
-					t.Fatalf("user %d is called in a pause", wmid)
+				if s.now.Before(m.pausedUntil) {
+					t.Fatalf("user %d is requested during a pause", wmid)
 				}
-				if spent[today]++; spent[today] > limit {
-					t.Fatalf("%d calls on %s", spent[today], today)
+				if used[today]++; used[today] > limit {
+					t.Fatalf("got %d requests on %s", used[today], today)
 				}
-				m.running[wmid] = s.now
+				m.inFlight[wmid] = s.now
 			},
-			"end": func(t *rapid.T) {
-				var running []int64
-				for wmid := range m.running {
-					running = append(running, wmid)
+			"finish": func(t *rapid.T) {
+				if len(m.inFlight) == 0 {
+					t.Skip("no request is in flight")
 				}
-				if len(running) == 0 {
-					t.Skip("no call runs")
-				}
-				slices.Sort(running)
-				wmid := rapid.SampledFrom(running).Draw(t, "user")
-				verdict := rapid.SampledFrom([]quota.Verdict{quota.VerdictSuccess, quota.VerdictRetry, quota.VerdictWait, quota.VerdictBackOff, quota.VerdictRefused}).Draw(t, "verdict")
+				wmid := rapid.SampledFrom(slices.Sorted(maps.Keys(m.inFlight))).Draw(t, "user")
+				verdict := rapid.SampledFrom([]quota.Verdict{
+					quota.VerdictSuccess, quota.VerdictRetry, quota.VerdictWait, quota.VerdictBackOff, quota.VerdictRefused,
+				}).Draw(t, "verdict")
 				result := quota.Result{Verdict: verdict}
 				if verdict == quota.VerdictRefused {
 					result = refused(rapid.SampledFrom(quota.Reasons()).Draw(t, "reason"))
 				} else {
-					result.NoResponse = verdict == quota.VerdictWait && rapid.Bool().Draw(t, "unanswered")
+					result.NoResponse = verdict == quota.VerdictWait && rapid.Bool().Draw(t, "no response")
 				}
-				was := g.Account().Pause
+				before := g.Account().Pause
 				finish(g, wmid, result)
-				m.end(wmid, verdict, minInterval)
-				is := g.Account().Pause
-				if verdict == quota.VerdictRefused && was.Reason == "" && is.Reason == "" {
-					// Only a refusal of before the latest pause is no news; the
-					// call must have begun before it.
-					if m.paused.IsZero() {
-						t.Fatal("a refusal does not pause")
+				m.finish(wmid, verdict, minInterval)
+				after := g.Account().Pause
+				if verdict == quota.VerdictRefused && before.Reason == "" && after.Reason == "" {
+					// The guard ignores a refusal only of a request that started before the last pause.
+					if m.pausedUntil.IsZero() {
+						t.Fatal("a refusal does not cause a pause")
 					}
 				}
-				if is.Reason != "" {
-					m.paused = is.Resume
-					if wait := is.Resume.Sub(s.now); wait > time.Hour {
-						t.Fatalf("the next probe is in %v", wait)
+				if after.Reason != "" {
+					m.pausedUntil = after.Resume
+					if wait := after.Resume.Sub(s.now); wait > time.Hour {
+						t.Fatalf("the next probe is in %v, want at most 1h", wait)
 					}
 				} else {
-					m.paused = s.now
+					m.pausedUntil = s.now
 				}
 			},
 			"restart": func(*rapid.T) {
 				g = s.guard()
-				for wmid := range m.running {
+				for wmid := range m.inFlight {
 					verdict := m.last[wmid]
 					if verdict != quota.VerdictBackOff {
-						m.end(wmid, quota.VerdictWait, minInterval)
+						m.finish(wmid, quota.VerdictWait, minInterval)
 						continue
 					}
-					m.started[wmid] = m.running[wmid] // its back-off goes on
-					delete(m.running, wmid)
+					m.started[wmid] = m.inFlight[wmid] // its backoff continues
+					delete(m.inFlight, wmid)
 				}
 			},
 			"": func(t *rapid.T) {
 				status := g.Account()
-				if status.Used != spent[today] || !status.Reset.After(s.now) || !(status.Ratio >= 1) {
-					t.Fatalf("got %+v, want %d used", status, spent[today])
+				if status.Used != used[today] || !status.Reset.After(s.now) || !(status.Ratio >= 1) {
+					t.Fatalf("got %+v, want %d used", status, used[today])
 				}
 			},
 		})
-		// When all calls have ended, time and good answers bring everybody back.
-		for wmid := range m.running {
+		// Once all requests have finished and the API works, every user is requested again.
+		for wmid := range m.inFlight {
 			finish(g, wmid, quota.Result{})
 		}
-		called := make(map[int64]bool)
+		requested := make(map[int64]bool)
 		for range 3 * 24 * 60 {
 			s.add(time.Minute)
-			for _, turn := range g.Due(0, 1) {
-				if start(g, turn.WMID) {
-					called[turn.WMID] = true
-					finish(g, turn.WMID, quota.Result{})
+			for _, user := range g.Due(0, 1) {
+				if start(g, user.WMID) {
+					requested[user.WMID] = true
+					finish(g, user.WMID, quota.Result{})
 				}
 			}
 		}
-		if len(called) != 5 {
-			t.Fatalf("within three days only %d of 5 users had a call", len(called))
+		if len(requested) != 5 {
+			t.Fatalf("only %d of 5 users were requested within three days", len(requested))
 		}
 	})
 }
 
-// end notes how a call ended.
-func (m *model) end(wmid int64, verdict quota.Verdict, minInterval time.Duration) {
-	started := m.running[wmid]
-	delete(m.running, wmid)
+// finish records how a request ended.
+func (m *model) finish(wmid int64, verdict quota.Verdict, minInterval time.Duration) {
+	started := m.inFlight[wmid]
+	delete(m.inFlight, wmid)
 	if verdict == quota.VerdictRefused {
 		return
 	}

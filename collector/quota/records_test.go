@@ -125,7 +125,9 @@ func TestRemovedUsers(t *testing.T) {
 func TestForeignRecords(t *testing.T) {
 	s := newSetup(5, every(time.Minute, 1)...)
 	for _, key := range []string{"user/1", "user/x", "user/", "budget", "pause", "token", "else"} {
-		for _, value := range []string{"", "null", "[]", `{"reason":7}`, `{"days":[{}],"ratio":-1,"today":0}`, `{"started":-1}`} {
+		for _, value := range []string{
+			"", "null", "[]", `{"reason":7}`, `{"today":0}`, `{"today":{},"ratio":-1}`, `{"started":-1}`,
+		} {
 			s.config.Store.(memory)[key] = []byte(value)
 			g := s.guard()
 			g.Due(1, 1)

@@ -9,23 +9,23 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// TestQueue pops users while slots last; capital letters have timed out.
+// TestQueue pops users until no slot is free. Letters are users; the requests of capital letters have timed out.
 func TestQueue(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		slots    int
-		due      string // in order of their moments
+		due      string // in the order in which they became due
 		rejected string
 		want     string
 	}{
 		{"regular only", 4, "abcdef", "", "abcd"},
 		{"timed out only", 4, "ABCDEF", "", "AB"},
 		{"one slot", 1, "ABab", "", "A"},
-		{"together no more than the slots", 4, "ABCDabcd", "", "ABab"},
+		{"no more than the slots in total", 4, "ABCDabcd", "", "ABab"},
 		{"most overdue first, across lines", 6, "aBcDeF", "", "aBcDeF"},
 		{"timed out last", 4, "abcdAB", "", "abcd"},
-		{"the front is rejected", 2, "abcdef", "abc", "de"},
-		{"all are rejected", 2, "aAbB", "aAbB", ""},
+		{"the first users are rejected", 2, "abcdef", "abc", "de"},
+		{"all users are rejected", 2, "aAbB", "aAbB", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var due []quota.DueUser
@@ -48,7 +48,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestQueueRejectedWithoutSlot empties a queue that waits for a slot.
+// TestQueueRejectedWithoutSlot rejects all users of a queue without a free slot: the queue becomes empty.
 func TestQueueRejectedWithoutSlot(t *testing.T) {
 	var q queue
 	q.resize(1)
@@ -58,6 +58,6 @@ func TestQueueRejectedWithoutSlot(t *testing.T) {
 		t.Error("want a queue that waits for a slot")
 	}
 	if q.next(func(int64) bool { return false }) != nil || q.waiting() {
-		t.Error("want a rejected queue to end without a slot")
+		t.Error("want the queue to become empty without a free slot")
 	}
 }

@@ -77,7 +77,7 @@ func render(c prometheus.Collector) []byte {
 
 // WriteText writes the metrics that have a series for each user, and the given families, in Prometheus' text format, as
 // if they had been gathered together. The families are those of [Snapshot.Common] and others, sorted by name. The error
-// is the first of out.
+// is the first one that out returned.
 func (s *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error {
 	w := bufio.NewWriterSize(out, 64<<10)
 	users := s.ranked()

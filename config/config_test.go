@@ -33,7 +33,10 @@ func TestParseDefaults(t *testing.T) {
 			MaxConcurrency: 4, MaxRequestsPerSecond: 5,
 			HTTPClient: promconfig.HTTPClientConfig{ProxyConfig: promconfig.ProxyConfig{ProxyFromEnvironment: true}},
 		},
-		Quota:  Quota{MinInterval: model.Duration(15 * time.Minute), RetryInterval: model.Duration(time.Minute), TimeZone: "Asia/Shanghai"},
+		Quota: Quota{
+			MinInterval: model.Duration(15 * time.Minute), RetryInterval: model.Duration(time.Minute),
+			TimeZone: "Asia/Shanghai",
+		},
 		MaxAge: model.Duration(24 * time.Hour),
 		Users:  []User{{WMID: 2, Name: "2", MinInterval: model.Duration(15 * time.Minute)}},
 	}
@@ -74,21 +77,27 @@ users:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprintln(got.API.HTTPClient.ProxyURL.Host, got.API.HTTPClient.ProxyFromEnvironment, got.API.HTTPClient.TLSConfig.CAFile, got.API.TokenFile, len(got.API.HTTPClient.HTTPHeaders.Headers)); got != "proxy.example.com:3128 false dir/ca.pem dir/secrets/token 1\n" {
-		t.Errorf("http_client: got %s", got)
+	client := got.API.HTTPClient
+	if got, want := fmt.Sprint(client.ProxyURL.Host, " ", client.ProxyFromEnvironment, " ", client.TLSConfig.CAFile,
+		" ", len(client.HTTPHeaders.Headers)), "proxy.example.com:3128 false dir/ca.pem 1"; got != want {
+		t.Errorf("http_client: got %s, want %s", got, want)
 	}
 	got.API.HTTPClient = promconfig.HTTPClientConfig{}
+	labels := map[string]string{"agency": "none"}
 	want := &Config{
 		API: API{
-			BaseURL: "https://api.example.com/v2", TokenFile: filepath.Join("dir", "secrets", "token"), Timeout: model.Duration(30 * time.Second),
-			MaxConcurrency: 64, MaxRequestsPerSecond: 0.5,
+			BaseURL: "https://api.example.com/v2", TokenFile: filepath.Join("dir", "secrets", "token"),
+			Timeout: model.Duration(30 * time.Second), MaxConcurrency: 64, MaxRequestsPerSecond: 0.5,
 		},
-		Quota:  Quota{MinInterval: model.Duration(90 * time.Minute), RetryInterval: model.Duration(2 * time.Minute), DailyLimit: 1000, TimeZone: "America/Havana"},
+		Quota: Quota{
+			MinInterval: model.Duration(90 * time.Minute), RetryInterval: model.Duration(2 * time.Minute), DailyLimit: 1000,
+			TimeZone: "America/Havana",
+		},
 		MaxAge: model.Duration(48 * time.Hour),
 		Users: []User{
 			{WMID: 3546564939877816, Name: "3546564939877816", MinInterval: model.Duration(90 * time.Minute)},
-			{WMID: 2, Name: "碧诗", Labels: map[string]string{"agency": "none"}, MinInterval: model.Duration(24 * time.Hour)},
-			{WMID: 3, Name: "3", Labels: map[string]string{"agency": "none"}, MinInterval: model.Duration(90 * time.Minute)},
+			{WMID: 2, Name: "碧诗", Labels: labels, MinInterval: model.Duration(24 * time.Hour)},
+			{WMID: 3, Name: "3", Labels: labels, MinInterval: model.Duration(90 * time.Minute)},
 		},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -96,111 +105,217 @@ users:
 	}
 }
 
-// TestParseErrors has a case for every rule. None of the errors may show what
-// could be a secret.
+// TestParseErrors has a case for every rule. No error may show a possible secret.
 func TestParseErrors(t *testing.T) {
 	const user = "users: [2]\n"
 	tests := []struct{ name, text, want string }{
-		{"empty", "", `dir/b.yml:1: the file is empty: want at least users`},
-		{"only a comment", "# nothing\n", `dir/b.yml:1: the file is empty: want at least users`},
-		{"not YAML", "users: [2]\napi: }{", `dir/b.yml:2: this is not YAML: did not find expected node content`},
-		{"not YAML, on its first line", "users: ]", `dir/b.yml:1: this is not YAML: did not find expected node content`},
-		{"not YAML, in a scalar", "users: [2]\nmax_age: @x\n", `dir/b.yml:2: this is not YAML: found character that cannot start any token`},
-		{"a list", "- 1\n", `dir/b.yml:1: want keys and values, got a list`},
-		{"a token that YAML takes for a tag", user + "api: {token: !s3cret-t0ken }", `dir/b.yml:2: api.token: want a string (in quotes if it looks like something else), got a value with a tag of its own`},
-		{"null", "null\n", `dir/b.yml:1: api.token: is not set, nor is token_file: the environment variable JUSTONEAPI_TOKEN is not set: it holds the token`},
-		{"a second document", "api: {token: x}\n" + user + "---\nusers: [3]\n", `dir/b.yml:3: a second document begins: want only one`},
-		{"broken second document", "api: {token: x}\n" + user + "---\n}\n", `dir/b.yml:4: this is not YAML: did not find expected node content`},
-		{"unknown key", "api: {token: x}\n" + user + "usres: []\n", `dir/b.yml:3: usres: is not known; the keys here are api, max_age, quota, users`},
-		{"no space after the colon", user + "api: {token:s3cret-t0ken}\n", `dir/b.yml:2: api.token:…: is not known; the keys here are base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, token_file`},
-		{"unknown section", user + "quotas:\n  # comment\n\n  daily_limit: 3\n", `dir/b.yml:2: quotas: is not known; the keys here are api, max_age, quota, users`},
-		{"repeated block", user + "max_age: 1h\nquota:\n  daily_limit: 3\nquota:\n  daily_limit: 4\n", `dir/b.yml:5: quota: is given twice, first in line 3`},
-		{"unknown key below", user + "api:\n  token: x\n  tokn: y\n", `dir/b.yml:4: api.tokn: is not known; the keys here are base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, token_file`},
-		{"merge key", "api: &x {token: y}\nquota: {<<: *x}\n" + user, `dir/b.yml:2: quota.<<: is not known; the keys here are daily_limit, min_interval, retry_interval, time_zone`},
-		{"repeated key", user + "max_age: 1h\nmax_age: 2h\n", `dir/b.yml:3: max_age: is given twice, first in line 2`},
-		{"repeated section", user + "api: {}\napi: {}\n", `dir/b.yml:3: api: is given twice, first in line 2`},
-		{"section of a wrong type", "api: 7\n" + user, `dir/b.yml:1: api: want keys and values, got a whole number`},
+		{"empty", "", `1: the file is empty, want at least the field users`},
+		{"only a comment", "# nothing\n", `1: the file is empty, want at least the field users`},
+		{"not YAML", "users: [2]\napi: }{", `2: invalid YAML: did not find expected node content`},
+		{"not YAML, on its first line", "users: ]", `1: invalid YAML: did not find expected node content`},
+		{"not YAML, in a scalar", "users: [2]\nmax_age: @x\n",
+			`2: invalid YAML: found character that cannot start any token`},
+		{"a list", "- 1\n", `1: want a mapping, got a list`},
+		{"a token that YAML takes for a tag", user + "api: {token: !s3cret-t0ken }",
+			`2: api.token: want a string (in quotes if it looks like another type), got a value with a custom tag`},
+		{"null", "null\n",
+			`1: api.token: neither token nor token_file is set, ` +
+				`and the environment variable JUSTONEAPI_TOKEN is not set`},
+		{"a second document", "api: {token: x}\n" + user + "---\nusers: [3]\n",
+			`3: want a single YAML document, got a second one`},
+		{"broken second document", "api: {token: x}\n" + user + "---\n}\n",
+			`4: invalid YAML: did not find expected node content`},
+		{"unknown key", "api: {token: x}\n" + user + "usres: []\n",
+			`3: usres: unknown field; valid fields: api, max_age, quota, users`},
+		{"no space after the colon", user + "api: {token:s3cret-t0ken}\n",
+			`2: api.token:…: unknown field; valid fields: ` +
+				`base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, ` +
+				`token_file`},
+		{"unknown section", user + "quotas:\n  # comment\n\n  daily_limit: 3\n",
+			`2: quotas: unknown field; valid fields: api, max_age, quota, users`},
+		{"repeated block", user + "max_age: 1h\nquota:\n  daily_limit: 3\nquota:\n  daily_limit: 4\n",
+			`5: quota: duplicate field, first set on line 3`},
+		{"unknown key below", user + "api:\n  token: x\n  tokn: y\n",
+			`4: api.tokn: unknown field; valid fields: ` +
+				`base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, ` +
+				`token_file`},
+		{"merge key", "api: &x {token: y}\nquota: {<<: *x}\n" + user,
+			`2: quota.<<: unknown field; valid fields: daily_limit, min_interval, retry_interval, time_zone`},
+		{"repeated key", user + "max_age: 1h\nmax_age: 2h\n", `3: max_age: duplicate field, first set on line 2`},
+		{"repeated section", user + "api: {}\napi: {}\n", `3: api: duplicate field, first set on line 2`},
+		{"section of a wrong type", "api: 7\n" + user, `1: api: want a mapping, got an integer`},
 
-		{"no token", user + "api:\n  timeout: 60s\n", `dir/b.yml:2: api.token: is not set, nor is token_file: the environment variable JUSTONEAPI_TOKEN is not set: it holds the token`},
-		{"two tokens", user + "api:\n  token: s3cret-t0ken\n  token_file: x\n", `dir/b.yml:4: api.token_file: replaces token (line 3): remove one of the two`},
-		{"token of a wrong type", user + "api:\n  token: 31337\n", `dir/b.yml:3: api.token: want a string (in quotes if it looks like something else), got a whole number`},
-		{"token in a list", user + "api:\n  token: [s3cret-t0ken]\n", `dir/b.yml:3: api.token: want a string (in quotes if it looks like something else), got a list`},
-		{"token with a space", user + "api:\n  token: s3cret-t0ken x\n", `dir/b.yml:3: api.token: holds a character that no token has: white space within it, say`},
-		{"token as an alias", user + "api:\n  token: *s3cret-t0ken\n", `dir/b.yml:1: this is not YAML: a value that begins with * must stand in quotes`},
-		{"environment", user + "api: {token: x, environment: prod-de}\n", `dir/b.yml:2: api.environment: want prod-cn or prod-global, got "prod-de"`},
-		{"environment of a wrong type", user + "api: {token: x, environment: true}\n", `dir/b.yml:2: api.environment: want a string (in quotes if it looks like something else), got true or false`},
-		{"environment and base URL", user + "api:\n  token: x\n  environment: prod-cn\n  base_url: http://x\n", `dir/b.yml:5: api.base_url: replaces environment (line 4): remove one of the two`},
-		{"base URL without scheme", user + "api: {token: x, base_url: api.example.com}\n", `dir/b.yml:2: api.base_url: must begin with http:// or https://`},
-		{"base URL of another scheme", user + "api: {token: x, base_url: 'ftp://x'}\n", `dir/b.yml:2: api.base_url: must begin with http:// or https://`},
-		{"base URL without host", user + "api: {token: x, base_url: 'http://:80'}\n", `dir/b.yml:2: api.base_url: names no host`},
-		{"base URL with password", user + "api: {token: x, base_url: 'http://u:s3cret-t0ken@x'}\n", `dir/b.yml:2: api.base_url: must not hold a user or password`},
-		{"base URL with query", user + "api: {token: x, base_url: 'http://x?token=s3cret-t0ken'}\n", `dir/b.yml:2: api.base_url: must not hold a query or fragment`},
-		{"base URL, broken", user + "api: {token: x, base_url: 'http://[s3cret-t0ken'}\n", `dir/b.yml:2: api.base_url: is not a URL`},
-		{"base URL, port", user + "api: {token: x, base_url: 'http://x:99999'}\n", `dir/b.yml:2: api.base_url: has a bad port`},
-		{"timeout", user + "api: {token: x, timeout: 0s}\n", `dir/b.yml:2: api.timeout: want a duration above 0 and of at most 1y, got "0s"`},
-		{"timeout without unit", user + "api: {token: x, timeout: 60}\n", `dir/b.yml:2: api.timeout: want a duration such as 15m or 1d, got "60"`},
-		{"timeout without value", user + "api:\n  token: x\n  timeout:\n", `dir/b.yml:4: api.timeout: want a duration such as 15m or 1d, got nothing`},
-		{"concurrency", user + "api: {token: x, max_concurrency: 0}\n", `dir/b.yml:2: api.max_concurrency: want a whole number of at least 1, got 0`},
-		{"concurrency, a fraction", user + "api: {token: x, max_concurrency: 1.5}\n", `dir/b.yml:2: api.max_concurrency: want a whole number of at least 1, got a number`},
-		{"concurrency, vast", user + "api: {token: x, max_concurrency: 99999999999}\n", `dir/b.yml:2: api.max_concurrency: want a whole number of at least 1, got 99999999999`},
-		{"rate", user + "api: {token: x, max_requests_per_second: 0}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got 0`},
-		{"rate, infinite", user + "api: {token: x, max_requests_per_second: .inf}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got .inf`},
-		{"rate, no number", user + "api: {token: x, max_requests_per_second: .nan}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got .nan`},
-		{"rate of a wrong type", user + "api: {token: x, max_requests_per_second: fast}\n", `dir/b.yml:2: api.max_requests_per_second: want a number above 0, got a string`},
+		{"no token", user + "api:\n  timeout: 60s\n",
+			`2: api.token: neither token nor token_file is set, ` +
+				`and the environment variable JUSTONEAPI_TOKEN is not set`},
+		{"two tokens", user + "api:\n  token: s3cret-t0ken\n  token_file: x\n",
+			`4: api.token_file: mutually exclusive with token (line 3)`},
+		{"token of a wrong type", user + "api:\n  token: 31337\n",
+			`3: api.token: want a string (in quotes if it looks like another type), got an integer`},
+		{"token in a list", user + "api:\n  token: [s3cret-t0ken]\n",
+			`3: api.token: want a string (in quotes if it looks like another type), got a list`},
+		{"token with a space", user + "api:\n  token: s3cret-t0ken x\n",
+			`3: api.token: contains a character that is not allowed in a token, such as a space`},
+		{"token as an alias", user + "api:\n  token: *s3cret-t0ken\n",
+			`1: invalid YAML: a value that starts with * must be quoted`},
+		{"environment", user + "api: {token: x, environment: prod-de}\n",
+			`2: api.environment: want prod-cn or prod-global, got "prod-de"`},
+		{"environment of a wrong type", user + "api: {token: x, environment: true}\n",
+			`2: api.environment: want a string (in quotes if it looks like another type), got a boolean`},
+		{"environment and base URL", user + "api:\n  token: x\n  environment: prod-cn\n  base_url: http://x\n",
+			`5: api.base_url: mutually exclusive with environment (line 4)`},
+		{"base URL without scheme", user + "api: {token: x, base_url: api.example.com}\n",
+			`2: api.base_url: must start with http:// or https://`},
+		{"base URL of another scheme", user + "api: {token: x, base_url: 'ftp://x'}\n",
+			`2: api.base_url: must start with http:// or https://`},
+		{"base URL without host", user + "api: {token: x, base_url: 'http://:80'}\n",
+			`2: api.base_url: missing host`},
+		{"base URL with password", user + "api: {token: x, base_url: 'http://u:s3cret-t0ken@x'}\n",
+			`2: api.base_url: must not contain a user or password`},
+		{"base URL with query", user + "api: {token: x, base_url: 'http://x?token=s3cret-t0ken'}\n",
+			`2: api.base_url: must not contain a query or fragment`},
+		{"base URL, broken", user + "api: {token: x, base_url: 'http://[s3cret-t0ken'}\n",
+			`2: api.base_url: invalid URL`},
+		{"base URL, port", user + "api: {token: x, base_url: 'http://x:99999'}\n", `2: api.base_url: invalid port`},
+		{"timeout", user + "api: {token: x, timeout: 0s}\n",
+			`2: api.timeout: want a duration above 0 and of at most 1y, got "0s"`},
+		{"timeout without unit", user + "api: {token: x, timeout: 60}\n",
+			`2: api.timeout: want a duration such as 15m or 1d, got "60"`},
+		{"timeout without value", user + "api:\n  token: x\n  timeout:\n",
+			`4: api.timeout: want a duration such as 15m or 1d, got null`},
+		{"concurrency", user + "api: {token: x, max_concurrency: 0}\n",
+			`2: api.max_concurrency: want an integer of at least 1, got "0"`},
+		{"concurrency, a fraction", user + "api: {token: x, max_concurrency: 1.5}\n",
+			`2: api.max_concurrency: want an integer of at least 1, got a number`},
+		{"concurrency, vast", user + "api: {token: x, max_concurrency: 99999999999}\n",
+			`2: api.max_concurrency: want an integer of at least 1, got "99999999999"`},
+		{"rate", user + "api: {token: x, max_requests_per_second: 0}\n",
+			`2: api.max_requests_per_second: want a number above 0, got "0"`},
+		{"rate, infinite", user + "api: {token: x, max_requests_per_second: .inf}\n",
+			`2: api.max_requests_per_second: want a number above 0, got ".inf"`},
+		{"rate, no number", user + "api: {token: x, max_requests_per_second: .nan}\n",
+			`2: api.max_requests_per_second: want a number above 0, got ".nan"`},
+		{"rate of a wrong type", user + "api: {token: x, max_requests_per_second: fast}\n",
+			`2: api.max_requests_per_second: want a number above 0, got a string`},
 
-		{"client with a password", user + "api:\n  token: x\n  http_client:\n    basic_auth: {password: s3cret-t0ken}\n", `dir/b.yml:5: api.http_client.basic_auth: is not supported: the API takes its token as api.token only`},
-		{"client with redirects", user + "api: {token: x, http_client: {follow_redirects: true}}\n", `dir/b.yml:2: api.http_client.follow_redirects: is not supported: redirects would show the token to another server`},
-		{"client with HTTP/2", user + "api: {token: x, http_client: {enable_http2: true}}\n", `dir/b.yml:2: api.http_client.enable_http2: is not supported: HTTP/2 may send a request twice, which would be paid twice`},
-		{"client, unknown key", user + "api: {token: x, http_client: {proxy: x}}\n", `dir/b.yml:2: api.http_client.proxy: is not known; the keys here are enable_http2, follow_redirects, http_headers, no_proxy, proxy_connect_header, proxy_from_environment, proxy_url, tls_config`},
-		{"client, unknown key below", user + "api:\n  token: x\n  http_client:\n    tls_config:\n      cafile: x\n", `dir/b.yml:6: api.http_client.tls_config.cafile: is not known; the keys here are ca, ca_file, cert, cert_file, insecure_skip_verify, key, key_file, max_version, min_version, server_name`},
-		{"client, proxy URL", user + "api: {token: x, http_client: {proxy_url: 'http://u:s3cret-t0ken@[x'}}\n", `dir/b.yml:2: api.http_client.proxy_url: is not a URL`},
-		{"client, proxy URL without scheme", user + "api: {token: x, http_client: {proxy_url: 'proxy.example.com:3128'}}\n", `dir/b.yml:2: api.http_client.proxy_url: want http://, https:// or socks5://, and a host`},
-		{"client, proxy URL without host", user + "api: {token: x, http_client: {proxy_url: 'http://:3128'}}\n", `dir/b.yml:2: api.http_client.proxy_url: want http://, https:// or socks5://, and a host`},
-		{"client, header name", user + "api: {token: x, http_client: {http_headers: {'bad header': {values: [x]}}}}\n", `dir/b.yml:2: api.http_client.http_headers: bad header is not the name of an HTTP header`},
-		{"client, proxy header name", user + "api: {token: x, http_client: {proxy_url: 'http://x', proxy_connect_header: {'bad header': [x]}}}\n", `dir/b.yml:2: api.http_client.proxy_connect_header: bad header is not the name of an HTTP header`},
-		{"client, header value", user + "api: {token: x, http_client: {http_headers: {X: {values: [\"a\\nb\"]}}}}\n", `dir/b.yml:2: api.http_client.http_headers: X has a value that no HTTP header can have`},
-		{"client, two proxies", user + "api: {token: x, http_client: {proxy_url: 'http://x', proxy_from_environment: true}}\n", `dir/b.yml:2: api.http_client: if proxy_from_environment is configured, proxy_url must not be configured`},
-		{"client, wrong type", user + "api:\n  token: x\n  http_client:\n    proxy_connect_header:\n      Proxy-Authorization: s3cret-t0ken\n", `dir/b.yml:6: api.http_client.proxy_connect_header: cannot unmarshal !!str into []config.Secret`},
-		{"client, TLS version", user + "api: {token: x, http_client: {tls_config: {min_version: SSL3}}}\n", `dir/b.yml:2: api.http_client.tls_config: unknown TLS version: SSL3`},
-		{"client, two CAs", user + "api: {token: x, http_client: {tls_config: {ca: a, ca_file: b}}}\n", `dir/b.yml:2: api.http_client.tls_config: at most one of ca, ca_file & ca_ref must be configured`},
-		{"client, reserved header", user + "api: {token: x, http_client: {http_headers: {Host: {values: [s3cret-t0ken]}}}}\n", `dir/b.yml:2: api.http_client: setting header "Host" is not allowed`},
-		{"client, header", user + "api: {token: x, http_client: {http_headers: {X: {value: s3cret-t0ken}}}}\n", `dir/b.yml:2: api.http_client.http_headers.X.value: is not known; the keys here are secrets, values`},
+		{"client with a password",
+			user + "api:\n  token: x\n  http_client:\n    basic_auth: {password: s3cret-t0ken}\n",
+			`5: api.http_client.basic_auth: not supported; ` +
+				`the API is authenticated with api.token or api.token_file`},
+		{"client with redirects", user + "api: {token: x, http_client: {follow_redirects: true}}\n",
+			`2: api.http_client.follow_redirects: not supported, ` +
+				`because a redirect would reveal the token to another server`},
+		{"client with HTTP/2", user + "api: {token: x, http_client: {enable_http2: true}}\n",
+			`2: api.http_client.enable_http2: not supported, ` +
+				`because HTTP/2 may send a request twice, which may be billed twice`},
+		{"client, unknown key", user + "api: {token: x, http_client: {proxy: x}}\n",
+			`2: api.http_client.proxy: unknown field; valid fields: ` +
+				`enable_http2, follow_redirects, http_headers, no_proxy, proxy_connect_header, ` +
+				`proxy_from_environment, proxy_url, tls_config`},
+		{"client, unknown key below", user + "api:\n  token: x\n  http_client:\n    tls_config:\n      cafile: x\n",
+			`6: api.http_client.tls_config.cafile: unknown field; valid fields: ` +
+				`ca, ca_file, cert, cert_file, insecure_skip_verify, key, key_file, max_version, min_version, ` +
+				`server_name`},
+		{"client, proxy URL", user + "api: {token: x, http_client: {proxy_url: 'http://u:s3cret-t0ken@[x'}}\n",
+			`2: api.http_client.proxy_url: invalid URL`},
+		{"client, proxy URL without scheme",
+			user + "api: {token: x, http_client: {proxy_url: 'proxy.example.com:3128'}}\n",
+			`2: api.http_client.proxy_url: want a URL with a host and the scheme http, https or socks5`},
+		{"client, proxy URL without host", user + "api: {token: x, http_client: {proxy_url: 'http://:3128'}}\n",
+			`2: api.http_client.proxy_url: want a URL with a host and the scheme http, https or socks5`},
+		{"client, header name",
+			user + "api: {token: x, http_client: {http_headers: {'bad header': {values: [x]}}}}\n",
+			`2: api.http_client.http_headers: invalid header name "bad header"`},
+		{"client, proxy header name",
+			user + "api: {token: x, http_client: {proxy_url: 'http://x', proxy_connect_header: {'bad header': [x]}}}\n",
+			`2: api.http_client.proxy_connect_header: invalid header name "bad header"`},
+		{"client, header value", user + "api: {token: x, http_client: {http_headers: {X: {values: [\"a\\nb\"]}}}}\n",
+			`2: api.http_client.http_headers: invalid value of header "X"`},
+		{"client, two proxies",
+			user + "api: {token: x, http_client: {proxy_url: 'http://x', proxy_from_environment: true}}\n",
+			`2: api.http_client: if proxy_from_environment is configured, proxy_url must not be configured`},
+		{"client, wrong type",
+			user + "api:\n  token: x\n  http_client:\n    proxy_connect_header:\n      Proxy-Authorization: s3cret-t0ken\n",
+			`6: api.http_client.proxy_connect_header: cannot unmarshal !!str into []config.Secret`},
+		{"client, TLS version", user + "api: {token: x, http_client: {tls_config: {min_version: SSL3}}}\n",
+			`2: api.http_client.tls_config: unknown TLS version: SSL3`},
+		{"client, two CAs", user + "api: {token: x, http_client: {tls_config: {ca: a, ca_file: b}}}\n",
+			`2: api.http_client.tls_config: at most one of ca, ca_file & ca_ref must be configured`},
+		{"client, reserved header",
+			user + "api: {token: x, http_client: {http_headers: {Host: {values: [s3cret-t0ken]}}}}\n",
+			`2: api.http_client: setting header "Host" is not allowed`},
+		{"client, header", user + "api: {token: x, http_client: {http_headers: {X: {value: s3cret-t0ken}}}}\n",
+			`2: api.http_client.http_headers.X.value: unknown field; valid fields: secrets, values`},
 
-		{"interval", "api: {token: x}\nquota: {min_interval: -1m}\n" + user, `dir/b.yml:2: quota.min_interval: want a duration such as 15m or 1d, got "-1m"`},
-		{"interval, vast", "api: {token: x}\nquota: {min_interval: 2y}\n" + user, `dir/b.yml:2: quota.min_interval: want a duration above 0 and of at most 1y, got "2y"`},
-		{"retry interval", "api: {token: x}\nquota: {retry_interval: soon}\n" + user, `dir/b.yml:2: quota.retry_interval: want a duration such as 15m or 1d, got "soon"`},
-		{"daily limit", "api: {token: x}\nquota: {daily_limit: -1}\n" + user, `dir/b.yml:2: quota.daily_limit: want a whole number of at least 0, got -1`},
-		{"daily limit as text", "api: {token: x}\nquota: {daily_limit: '7'}\n" + user, `dir/b.yml:2: quota.daily_limit: want a whole number of at least 0, got a string`},
-		{"time zone", "api: {token: x}\nquota: {time_zone: Asia/Bejing}\n" + user, `dir/b.yml:2: quota.time_zone: want the name of a time zone such as Asia/Shanghai or UTC, got "Asia/Bejing"`},
-		{"time zone of the machine", "api: {token: x}\nquota: {time_zone: Local}\n" + user, `dir/b.yml:2: quota.time_zone: want the name of a time zone such as Asia/Shanghai or UTC, got "Local"`},
-		{"max age", "api: {token: x}\nmax_age: [1h]\n" + user, `dir/b.yml:2: max_age: want a duration such as 15m or 1d, got a list`},
+		{"interval", "api: {token: x}\nquota: {min_interval: -1m}\n" + user,
+			`2: quota.min_interval: want a duration such as 15m or 1d, got "-1m"`},
+		{"interval, vast", "api: {token: x}\nquota: {min_interval: 2y}\n" + user,
+			`2: quota.min_interval: want a duration above 0 and of at most 1y, got "2y"`},
+		{"retry interval", "api: {token: x}\nquota: {retry_interval: soon}\n" + user,
+			`2: quota.retry_interval: want a duration such as 15m or 1d, got "soon"`},
+		{"daily limit", "api: {token: x}\nquota: {daily_limit: -1}\n" + user,
+			`2: quota.daily_limit: want an integer of at least 0, got "-1"`},
+		{"daily limit as text", "api: {token: x}\nquota: {daily_limit: '7'}\n" + user,
+			`2: quota.daily_limit: want an integer of at least 0, got a string`},
+		{"time zone", "api: {token: x}\nquota: {time_zone: Asia/Bejing}\n" + user,
+			`2: quota.time_zone: want the name of a time zone such as Asia/Shanghai or UTC, got "Asia/Bejing"`},
+		{"time zone of the machine", "api: {token: x}\nquota: {time_zone: Local}\n" + user,
+			`2: quota.time_zone: want the name of a time zone such as Asia/Shanghai or UTC, got "Local"`},
+		{"max age", "api: {token: x}\nmax_age: [1h]\n" + user,
+			`2: max_age: want a duration such as 15m or 1d, got a list`},
 
-		{"no users", "api: {token: x}\n", `dir/b.yml:1: users: want at least one user: the number in https://space.bilibili.com/<wmid>`},
-		{"no users in the list", "api: {token: x}\nusers: []\n", `dir/b.yml:2: users: want at least one user: the number in https://space.bilibili.com/<wmid>`},
-		{"users of a wrong type", "api: {token: x}\nusers: {2: x}\n", `dir/b.yml:2: users: want a list, got keys and values`},
-		{"WMID as text", "api: {token: x}\nusers:\n  - '2'\n", `dir/b.yml:3: users[0].wmid: want a WMID, a whole number, got a string`},
-		{"WMID 0", "api: {token: x}\nusers: [0]\n", `dir/b.yml:2: users[0].wmid: "0" is not a WMID: want the number in https://space.bilibili.com/<wmid>`},
-		{"WMID below 0", "api: {token: x}\nusers: [-2]\n", `dir/b.yml:2: users[0].wmid: "-2" is not a WMID: want the number in https://space.bilibili.com/<wmid>`},
-		{"WMID in octal", "api: {token: x}\nusers: [0123]\n", `dir/b.yml:2: users[0].wmid: "0123" is not a WMID: want the number in https://space.bilibili.com/<wmid>`},
-		{"WMID beyond 64 bits", "api: {token: x}\nusers: [9223372036854775808]\n", `dir/b.yml:2: users[0].wmid: "9223372036854775808" is not a WMID: want the number in https://space.bilibili.com/<wmid>`},
-		{"WMID missing", "api: {token: x}\nusers:\n  - 2\n  - name: x\n", `dir/b.yml:4: users[1].wmid: is missing: want the number in https://space.bilibili.com/<wmid>`},
-		{"WMID without value", "api: {token: x}\nusers:\n  -\n", `dir/b.yml:3: users[0].wmid: want a WMID, a whole number, got nothing`},
-		{"WMID twice", "api: {token: x}\nusers:\n  - 2\n  - {wmid: 2}\n", `dir/b.yml:4: users[1]: user 2 is given twice, first in line 3`},
-		{"a user that is a list", "api: {token: x}\nusers: [[2]]\n", `dir/b.yml:2: users[0]: want keys and values, got a list`},
-		{"name", "api: {token: x}\nusers: [{wmid: 2, name: ' '}]\n", `dir/b.yml:2: users[0].name: is empty: remove it to show the WMID`},
-		{"invisible name", "api: {token: x}\nusers: [{wmid: 2, name: \"\u200b\ufeff\"}]\n", `dir/b.yml:2: users[0].name: is empty: remove it to show the WMID`},
-		{"long name", "api: {token: x}\nusers: [{wmid: 2, name: " + strings.Repeat("长", 201) + "}]\n", `dir/b.yml:2: users[0].name: is longer than 200 characters`},
-		{"name that turns the line around", "api: {token: x}\nusers: [{wmid: 2, name: \"a\u202eb\"}]\n", `dir/b.yml:2: users[0].name: holds a character that changes how lines are shown`},
-		{"name with a control character", "api: {token: x}\nusers: [{wmid: 2, name: \"a\\eb\"}]\n", `dir/b.yml:2: users[0].name: holds a character that changes how lines are shown`},
-		{"name of a wrong type", "api: {token: x}\nusers: [{wmid: 2, name: 007}]\n", `dir/b.yml:2: users[0].name: want a string (in quotes if it looks like something else), got a whole number`},
-		{"user's key", "api: {token: x}\nusers: [{wmid: 2, nickname: x}]\n", `dir/b.yml:2: users[0].nickname: is not known; the keys here are labels, min_interval, name, wmid`},
-		{"user's interval", "api: {token: x}\nusers: [{wmid: 2, min_interval: 0s}]\n", `dir/b.yml:2: users[0].min_interval: want a duration above 0 and of at most 1y, got "0s"`},
-		{"label name", "api: {token: x}\nusers:\n  - wmid: 2\n    labels: {a-b: x}\n", `dir/b.yml:4: users[0].labels.a-b: is not a label name: want letters, digits and _, not beginning with a digit`},
-		{"label wmid", "api: {token: x}\nusers: [{wmid: 2, labels: {wmid: x}}]\n", `dir/b.yml:2: users[0].labels.wmid: is a label name of the exporter or of Prometheus: choose another`},
-		{"label name", "api: {token: x}\nusers: [{wmid: 2, labels: {name: x}}]\n", `dir/b.yml:2: users[0].labels.name: is a label name of the exporter or of Prometheus: choose another`},
-		{"label of Prometheus", "api: {token: x}\nusers: [{wmid: 2, labels: {__x: x}}]\n", `dir/b.yml:2: users[0].labels.__x: is a label name of the exporter or of Prometheus: choose another`},
-		{"label value", "api: {token: x}\nusers: [{wmid: 2, labels: {tier: 1}}]\n", `dir/b.yml:2: users[0].labels.tier: want a string (in quotes if it looks like something else), got a whole number`},
-		{"label twice", "api: {token: x}\nusers: [{wmid: 2, labels: {a: x, a: y}}]\n", `dir/b.yml:2: users[0].labels.a: is given twice, first in line 2`},
+		{"no users", "api: {token: x}\n",
+			`1: users: want at least one user, the number in https://space.bilibili.com/<wmid>`},
+		{"no users in the list", "api: {token: x}\nusers: []\n",
+			`2: users: want at least one user, the number in https://space.bilibili.com/<wmid>`},
+		{"users of a wrong type", "api: {token: x}\nusers: {2: x}\n", `2: users: want a list, got a mapping`},
+		{"WMID as text", "api: {token: x}\nusers:\n  - '2'\n",
+			`3: users[0].wmid: want a WMID (an integer), got a string`},
+		{"WMID 0", "api: {token: x}\nusers: [0]\n",
+			`2: users[0].wmid: invalid WMID "0", want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID below 0", "api: {token: x}\nusers: [-2]\n",
+			`2: users[0].wmid: invalid WMID "-2", want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID in octal", "api: {token: x}\nusers: [0123]\n",
+			`2: users[0].wmid: invalid WMID "0123", want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID beyond 64 bits", "api: {token: x}\nusers: [9223372036854775808]\n",
+			`2: users[0].wmid: invalid WMID "9223372036854775808"` +
+				`, want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID missing", "api: {token: x}\nusers:\n  - 2\n  - name: x\n",
+			`4: users[1].wmid: missing, want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID without value", "api: {token: x}\nusers:\n  -\n",
+			`3: users[0].wmid: want a WMID (an integer), got null`},
+		{"WMID twice", "api: {token: x}\nusers:\n  - 2\n  - {wmid: 2}\n",
+			`4: users[1]: duplicate user 2, first listed on line 3`},
+		{"a user that is a list", "api: {token: x}\nusers: [[2]]\n", `2: users[0]: want a mapping, got a list`},
+		{"name", "api: {token: x}\nusers: [{wmid: 2, name: ' '}]\n",
+			`2: users[0].name: must not be empty; without the field the WMID is shown`},
+		{"invisible name", "api: {token: x}\nusers: [{wmid: 2, name: \"\u200b\ufeff\"}]\n",
+			`2: users[0].name: must not be empty; without the field the WMID is shown`},
+		{"long name", "api: {token: x}\nusers: [{wmid: 2, name: " + strings.Repeat("长", 201) + "}]\n",
+			`2: users[0].name: must not be longer than 200 characters`},
+		{"name that turns the line around", "api: {token: x}\nusers: [{wmid: 2, name: \"a\u202eb\"}]\n",
+			`2: users[0].name: must not contain control or text direction characters`},
+		{"name with a control character", "api: {token: x}\nusers: [{wmid: 2, name: \"a\\eb\"}]\n",
+			`2: users[0].name: must not contain control or text direction characters`},
+		{"name of a wrong type", "api: {token: x}\nusers: [{wmid: 2, name: 007}]\n",
+			`2: users[0].name: want a string (in quotes if it looks like another type), got an integer`},
+		{"user's key", "api: {token: x}\nusers: [{wmid: 2, nickname: x}]\n",
+			`2: users[0].nickname: unknown field; valid fields: labels, min_interval, name, wmid`},
+		{"user's interval", "api: {token: x}\nusers: [{wmid: 2, min_interval: 0s}]\n",
+			`2: users[0].min_interval: want a duration above 0 and of at most 1y, got "0s"`},
+		{"label name", "api: {token: x}\nusers:\n  - wmid: 2\n    labels: {a-b: x}\n",
+			`4: users[0].labels.a-b: invalid label name` +
+				`, want letters, digits and underscores, not starting with a digit`},
+		{"label wmid", "api: {token: x}\nusers: [{wmid: 2, labels: {wmid: x}}]\n",
+			`2: users[0].labels.wmid: reserved label name, used by the exporter or by Prometheus`},
+		{"label name", "api: {token: x}\nusers: [{wmid: 2, labels: {name: x}}]\n",
+			`2: users[0].labels.name: reserved label name, used by the exporter or by Prometheus`},
+		{"label of Prometheus", "api: {token: x}\nusers: [{wmid: 2, labels: {__x: x}}]\n",
+			`2: users[0].labels.__x: reserved label name, used by the exporter or by Prometheus`},
+		{"label value", "api: {token: x}\nusers: [{wmid: 2, labels: {tier: 1}}]\n",
+			`2: users[0].labels.tier: want a string (in quotes if it looks like another type), got an integer`},
+		{"label twice", "api: {token: x}\nusers: [{wmid: 2, labels: {a: x, a: y}}]\n",
+			`2: users[0].labels.a: duplicate field, first set on line 2`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -212,8 +327,8 @@ func TestParseErrors(t *testing.T) {
 			if err == nil {
 				t.Fatalf("got no error, want %s", test.want)
 			}
-			if got := err.Error(); got != test.want {
-				t.Errorf("got  %s\nwant %s", got, test.want)
+			if got, want := err.Error(), "dir/b.yml:"+test.want; got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
 			}
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("shows a secret: %v", err)
@@ -225,9 +340,9 @@ func TestParseErrors(t *testing.T) {
 func TestFromWMIDsErrors(t *testing.T) {
 	t.Setenv(TokenVariable, testToken)
 	for wmids, want := range map[string]string{
-		"2,x":  `--wmid: "x" is not a WMID: want the number in https://space.bilibili.com/<wmid>`,
-		"2,02": `--wmid: "02" is not a WMID: want the number in https://space.bilibili.com/<wmid>`,
-		"2,2":  `--wmid: 2 is given twice`,
+		"2,x":  `--wmid: invalid WMID "x", want the number in https://space.bilibili.com/<wmid>`,
+		"2,02": `--wmid: invalid WMID "02", want the number in https://space.bilibili.com/<wmid>`,
+		"2,2":  `--wmid: duplicate user 2`,
 	} {
 		if _, err := FromWMIDs(strings.Split(wmids, ",")); err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", wmids, err, want)
@@ -235,13 +350,14 @@ func TestFromWMIDsErrors(t *testing.T) {
 	}
 	for _, bad := range []string{"…", "s3cret t0ken"} {
 		t.Setenv(TokenVariable, bad)
-		want := "--wmid: the environment variable JUSTONEAPI_TOKEN holds a character that no token has: white space within it, say"
+		want := "--wmid: the environment variable JUSTONEAPI_TOKEN contains a character that is not allowed in a token, " +
+			"such as a space"
 		if _, err := FromWMIDs([]string{"2"}); err == nil || err.Error() != want {
 			t.Errorf("token %q: got %v, want %s", bad, err, want)
 		}
 	}
 	t.Setenv(TokenVariable, "")
-	want := "--wmid: the environment variable JUSTONEAPI_TOKEN is not set: it holds the token"
+	want := "--wmid: the environment variable JUSTONEAPI_TOKEN is not set"
 	if _, err := FromWMIDs([]string{"2"}); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -253,7 +369,8 @@ func TestReadToken(t *testing.T) {
 	for _, test := range []struct{ content, want, err string }{
 		{testToken + "\n", testToken, ""},
 		{"", "", "api.token_file: " + path + " is empty"},
-		{testToken + "\nx", "", "api.token_file: " + path + " holds a character that no token has: white space within it, say"},
+		{testToken + "\nx", "",
+			"api.token_file: " + path + " contains a character that is not allowed in a token, such as a space"},
 		{"rotated", "rotated", ""},
 		{strings.Repeat("x", 1<<17), "", "api.token_file: " + path + " is not a regular file of at most 65536 bytes"},
 	} {
@@ -274,22 +391,23 @@ func TestReadToken(t *testing.T) {
 }
 
 func TestConfigPrintsNoSecret(t *testing.T) {
-	c, err := parse(t, "users: [2]\napi: {token: s3cret-t0ken, http_client: {proxy_url: 'http://u:s3cret-t0ken@x', proxy_connect_header: {A: [s3cret-t0ken]}, tls_config: {key: s3cret-t0ken, cert: x}}}")
+	c, err := parse(t, "users: [2]\napi: {token: s3cret-t0ken, http_client: {proxy_url: 'http://u:s3cret-t0ken@x', "+
+		"proxy_connect_header: {A: [s3cret-t0ken]}, tls_config: {key: s3cret-t0ken, cert: x}}}")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		for _, value := range []any{c, *c, c.API, &c.API} {
-			if text := fmt.Sprintf(verb, value); strings.Contains(text, testToken) || strings.Contains(text, fmt.Sprintf("%x", testToken)) {
-				t.Errorf("%s of %T shows the token: %s", verb, value, text)
+			printed := fmt.Sprintf(verb, value)
+			if strings.Contains(printed, testToken) || strings.Contains(printed, fmt.Sprintf("%x", testToken)) {
+				t.Errorf("%s of %T shows the token: %s", verb, value, printed)
 			}
 		}
 	}
 }
 
-// TestMarshalled writes a configuration and reads it again: it is the same, but
-// for its secrets.
-func TestMarshalled(t *testing.T) {
+// TestYAML checks that a printed configuration is valid and, except for its secrets, the same.
+func TestYAML(t *testing.T) {
 	for name, text := range map[string]string{
 		"defaults": "users: [2]\napi: {token: s3cret-t0ken}",
 		"much": `
@@ -312,7 +430,7 @@ users: [3546564939877816, {wmid: 2, name: "1e3 # 碧诗", labels: {agency: "yes"
 		if err != nil {
 			t.Fatal(err)
 		}
-		marshalled, err := want.Text()
+		marshalled, err := want.YAML()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,21 +441,21 @@ users: [3546564939877816, {wmid: 2, name: "1e3 # 碧诗", labels: {agency: "yes"
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, marshalled)
 		}
-		again, err := got.Text()
+		again, err := got.YAML()
 		if err != nil || string(again) != string(marshalled) {
 			t.Errorf("%s: %v, got\n%s\nwant\n%s", name, err, again, marshalled)
 		}
 	}
 }
 
-// TestLoadOddFiles refuses what would keep its reader waiting or fill its memory.
+// TestLoadOddFiles loads files that could block the reader or fill its memory.
 func TestLoadOddFiles(t *testing.T) {
 	dir := t.TempDir()
 	fifo, huge := filepath.Join(dir, "fifo"), filepath.Join(dir, "huge")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(huge, make([]byte, maxFile+1), 0o600); err != nil {
+	if err := os.WriteFile(huge, make([]byte, maxConfigSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{fifo, huge, dir} {
@@ -348,8 +466,8 @@ func TestLoadOddFiles(t *testing.T) {
 	}
 }
 
-// TestExposedToken warns of a file that holds the token and is readable by all.
-func TestExposedToken(t *testing.T) {
+// TestWorldReadableWarning warns about a file that contains the token and is readable by everyone.
+func TestWorldReadableWarning(t *testing.T) {
 	t.Setenv(TokenVariable, testToken)
 	path := filepath.Join(t.TempDir(), "b.yml")
 	for _, test := range []struct {
@@ -357,7 +475,8 @@ func TestExposedToken(t *testing.T) {
 		mode os.FileMode
 		want string
 	}{
-		{"users: [2]\napi: {token: x}", 0o644, path + " holds the token, and every user of this machine may read it: chmod o-r, or use api.token_file or JUSTONEAPI_TOKEN."},
+		{"users: [2]\napi: {token: x}", 0o644, path + " contains the token and is readable by every user of this machine. " +
+			"Run chmod o-r on it, or use api.token_file or JUSTONEAPI_TOKEN."},
 		{"users: [2]\napi: {token: x}", 0o640, ""},
 		{"users: [2]", 0o644, ""},
 	} {
@@ -379,8 +498,9 @@ func TestExposedToken(t *testing.T) {
 
 func TestShortIntervalWarning(t *testing.T) {
 	for text, want := range map[string]string{
-		"users: [2, {wmid: 3, min_interval: 30s}]": "the min_interval of user 3 is 30s, less than the usual scrape interval of 1m: users are asked about at scrapes only, and so at every one, which costs most.",
-		"users: [2]\nquota: {min_interval: 1m}":    "",
+		"users: [2, {wmid: 3, min_interval: 30s}]": "the min_interval of user 3 is 30s, shorter than the default scrape " +
+			"interval of 1m. Requests are made only on scrapes, so every scrape requests this user, which is billed each time.",
+		"users: [2]\nquota: {min_interval: 1m}": "",
 	} {
 		c, err := parse(t, "api: {token: x}\n"+text)
 		if err != nil {
@@ -393,16 +513,20 @@ func TestShortIntervalWarning(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
+	const clearText = " is plain HTTP, so the token crosses the network in clear text. " +
+		"Use https (environment prod-global) on networks that you do not trust."
 	for text, want := range map[string]string{
 		"token: x": "",
 		"token: x, base_url: 'http://127.0.0.1:80'":                                    "",
 		"token: x, base_url: 'http://[::1]:80'":                                        "",
-		"token: x, base_url: 'http://localhost', http_client: {proxy_url: 'http://x'}": "the token crosses the network in clear: http://localhost is plain HTTP. Use https (environment prod-global) where the network is not yours.",
 		"token: x, base_url: 'http://localhost'":                                       "",
-		"token: x, timeout: 59s":                                                       "api.timeout is 59s, less than the 1m that the vendor asks for: an answer that was not waited for can be billed all the same.",
-		"token: x, environment: prod-cn":                                               "the token crosses the network in clear: http://47.117.133.51:30015 is plain HTTP. Use https (environment prod-global) where the network is not yours.",
-		"token: x, base_url: 'http://x'":                                               "the token crosses the network in clear: http://x is plain HTTP. Use https (environment prod-global) where the network is not yours.",
-		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}":            "api.http_client.tls_config.insecure_skip_verify is set: whoever stands in for the API can read the token.",
+		"token: x, base_url: 'http://localhost', http_client: {proxy_url: 'http://x'}": "http://localhost" + clearText,
+		"token: x, base_url: 'http://x'":                                               "http://x" + clearText,
+		"token: x, environment: prod-cn":                                               "http://47.117.133.51:30015" + clearText,
+		"token: x, timeout: 59s": "api.timeout is 59s, less than the 1m that the vendor recommends. " +
+			"A request that is cancelled early may still be billed.",
+		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}": "api.http_client.tls_config.insecure_skip_verify " +
+			"is set, so a server that impersonates the API can read the token.",
 	} {
 		c, err := parse(t, "users: [2]\napi: {"+text+"}")
 		if err != nil {
@@ -414,7 +538,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-func TestCallsPerDay(t *testing.T) {
+func TestRequestsPerDay(t *testing.T) {
 	c, err := parse(t, "users: [2, {wmid: 3, min_interval: 1h}]\napi: {token: x}")
 	if err != nil {
 		t.Fatal(err)
@@ -424,7 +548,7 @@ func TestCallsPerDay(t *testing.T) {
 	}
 }
 
-// TestExample loads the example file, which names every key with its default.
+// TestExample checks that the example file names every key with its default.
 func TestExample(t *testing.T) {
 	t.Setenv(TokenVariable, testToken)
 	got, err := Load("../examples/bilibili_exporter.yml")
@@ -445,8 +569,8 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{
-		"environment", "base_url", "token", "token_file", "timeout", "max_concurrency", "max_requests_per_second", "http_client",
-		"min_interval", "retry_interval", "daily_limit", "time_zone", "max_age", "users", "wmid", "name", "labels",
+		"environment", "base_url", "token", "token_file", "timeout", "max_concurrency", "max_requests_per_second",
+		"http_client", "min_interval", "retry_interval", "daily_limit", "time_zone", "max_age", "users", "wmid", "name", "labels",
 	} {
 		if !strings.Contains(string(text), key+":") {
 			t.Errorf("the example does not name %s", key)
@@ -454,12 +578,13 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// FuzzParse looks for panics, and for files that are taken and yet not valid.
+// FuzzParse looks for panics, and for invalid files that are accepted.
 func FuzzParse(f *testing.F) {
 	f.Add("users: [2, {wmid: 3, name: x, labels: {a: b}, min_interval: 1h}]\napi: {token: x}\nquota: {daily_limit: 3}")
 	f.Add("a: &a [*a]\nusers: *a")
 	f.Add("---\n---\n")
-	f.Add("users: [2]\napi: {token: x, http_client: {tls_config: {ca: a}, proxy_url: 'http://x', http_headers: {a: {values: [b]}}}}")
+	f.Add("users: [2]\napi: {token: x, http_client: {tls_config: {ca: a}, proxy_url: 'http://x', " +
+		"http_headers: {a: {values: [b]}}}}")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := Parse("b.yml", strings.NewReader(text))
 		if err != nil {
@@ -468,7 +593,8 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if len(c.Users) == 0 || c.Quota.MinInterval <= 0 || c.API.Timeout <= 0 || c.API.MaxConcurrency < 1 || !(c.API.MaxRequestsPerSecond > 0) {
+		if len(c.Users) == 0 || c.Quota.MinInterval <= 0 || c.API.Timeout <= 0 || c.API.MaxConcurrency < 1 ||
+			!(c.API.MaxRequestsPerSecond > 0) {
 			t.Errorf("not valid: %+v", c)
 		}
 		for _, user := range c.Users {
@@ -479,7 +605,7 @@ func FuzzParse(f *testing.F) {
 		if _, err := c.API.URL(); err != nil {
 			t.Error(err)
 		}
-		if _, err := c.Text(); err != nil {
+		if _, err := c.YAML(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -13,86 +12,78 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// refusedKeys are the keys of Prometheus' HTTP client configuration that have
-// no place here, each with the reason.
-var refusedKeys = map[string]string{
-	"basic_auth":        "the API takes its token as api.token only",
-	"authorization":     "the API takes its token as api.token only",
-	"oauth2":            "the API takes its token as api.token only",
-	"bearer_token":      "the API takes its token as api.token only",
-	"bearer_token_file": "the API takes its token as api.token_file only",
-}
-
-// decodeHTTPClient reads Prometheus' HTTP client configuration, less
-// authentication, redirects and HTTP/2, which can only be off.
-func decodeHTTPClient(s *section, to *promconfig.HTTPClientConfig) {
-	for _, key := range slices.Sorted(maps.Keys(refusedKeys)) {
+// decodeHTTPClient reads Prometheus' HTTP client configuration without authentication. Redirects and HTTP/2 can only
+// be disabled.
+func decodeHTTPClient(s *section, dst *promconfig.HTTPClientConfig) {
+	for _, key := range []string{"authorization", "basic_auth", "bearer_token", "bearer_token_file", "oauth2"} {
 		if s.has(key) {
-			s.bad(key, "is not supported: %s", refusedKeys[key])
+			s.invalid(key, "not supported; the API is authenticated with api.token or api.token_file")
 		}
 	}
-	s.known("proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "tls_config", "http_headers", "enable_http2", "follow_redirects")
+	s.checkFields("proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "tls_config",
+		"http_headers", "enable_http2", "follow_redirects")
 	if s.has("proxy_url") || s.has("no_proxy") {
-		to.ProxyFromEnvironment = false
+		dst.ProxyFromEnvironment = false
 	}
-	s.boolean("proxy_from_environment", &to.ProxyFromEnvironment)
-	s.text("no_proxy", &to.NoProxy)
-	s.foreign("proxy_url", &to.ProxyURL)
-	if proxy := to.ProxyURL.URL; proxy != nil && (proxy.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme)) {
-		s.bad("proxy_url", "want http://, https:// or socks5://, and a host")
+	s.boolean("proxy_from_environment", &dst.ProxyFromEnvironment)
+	s.str("no_proxy", &dst.NoProxy)
+	s.unmarshal("proxy_url", &dst.ProxyURL)
+	schemes := []string{"http", "https", "socks5"}
+	if proxy := dst.ProxyURL.URL; proxy != nil && (proxy.Hostname() == "" || !slices.Contains(schemes, proxy.Scheme)) {
+		s.invalid("proxy_url", "want a URL with a host and the scheme http, https or socks5")
 	}
-	s.foreign("proxy_connect_header", &to.ProxyConnectHeader)
-	for name, values := range to.ProxyConnectHeader {
+	s.unmarshal("proxy_connect_header", &dst.ProxyConnectHeader)
+	for name, values := range dst.ProxyConnectHeader {
 		checkHeader(s, "proxy_connect_header", name, values)
 	}
-	s.boolean("follow_redirects", &to.FollowRedirects)
-	if to.FollowRedirects {
-		s.bad("follow_redirects", "is not supported: redirects would show the token to another server")
+	s.boolean("follow_redirects", &dst.FollowRedirects)
+	if dst.FollowRedirects {
+		s.invalid("follow_redirects", "not supported, because a redirect would reveal the token to another server")
 	}
-	s.boolean("enable_http2", &to.EnableHTTP2)
-	if to.EnableHTTP2 {
-		s.bad("enable_http2", "is not supported: HTTP/2 may send a request twice, which would be paid twice")
+	s.boolean("enable_http2", &dst.EnableHTTP2)
+	if dst.EnableHTTP2 {
+		s.invalid("enable_http2", "not supported, because HTTP/2 may send a request twice, which may be billed twice")
 	}
 
-	s.sub("tls_config").known(keysOf(reflect.TypeFor[promconfig.TLSConfig]())...)
-	s.foreign("tls_config", &to.TLSConfig)
+	s.sub("tls_config").checkFields(yamlKeys(reflect.TypeFor[promconfig.TLSConfig]())...)
+	s.unmarshal("tls_config", &dst.TLSConfig)
 
 	headers := s.sub("http_headers")
 	for name := range headers.nodes {
-		headers.sub(name).known("secrets", "values") // files would be read, and waited for, at every call
+		headers.sub(name).checkFields("secrets", "values") // not files, which would be read on every request
 	}
 	if s.has("http_headers") {
-		s.foreign("http_headers", &to.HTTPHeaders)
+		s.unmarshal("http_headers", &dst.HTTPHeaders)
 	}
-	if to.HTTPHeaders != nil {
-		for name, header := range to.HTTPHeaders.Headers {
+	if dst.HTTPHeaders != nil {
+		for name, header := range dst.HTTPHeaders.Headers {
 			checkHeader(s, "http_headers", name, header.Secrets)
 			checkHeader(s, "http_headers", name, header.Values)
 		}
 	}
-	if err := to.Validate(); err != nil {
+	if err := dst.Validate(); err != nil {
 		s.fail(s.line, s.path, "%v", err)
 	}
 }
 
-// checkHeader refuses a name and values that no request can be sent with.
+// checkHeader records an error about a name or value that cannot be sent as an HTTP header.
 func checkHeader[T ~string](s *section, key, name string, values []T) {
 	if !httpguts.ValidHeaderFieldName(name) {
-		s.bad(key, "%s is not the name of an HTTP header", name)
+		s.invalid(key, "invalid header name %q", name)
 	}
 	for _, value := range values {
 		if !httpguts.ValidHeaderFieldValue(string(value)) {
-			s.bad(key, "%s has a value that no HTTP header can have", name)
+			s.invalid(key, "invalid value of header %q", name)
 		}
 	}
 }
 
-// keysOf returns the keys that the YAML form of a foreign struct has.
-func keysOf(form reflect.Type) []string {
+// yamlKeys returns the YAML keys of a struct of another package.
+func yamlKeys(structType reflect.Type) []string {
 	var keys []string
-	for field := range form.Fields() {
+	for field := range structType.Fields() {
 		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-		if key != "" && !strings.HasSuffix(key, "_ref") { // references need a secret manager, which there is not
+		if key != "" && !strings.HasSuffix(key, "_ref") { // references need a secret manager
 			keys = append(keys, key)
 		}
 	}
@@ -100,30 +91,30 @@ func keysOf(form reflect.Type) []string {
 }
 
 var (
-	foreignLine  = regexp.MustCompile(`line (\d+): (.*)`)
-	foreignValue = regexp.MustCompile("`[^`]*` ")
+	unmarshalLine  = regexp.MustCompile(`line (\d+): (.*)`)
+	unmarshalValue = regexp.MustCompile("`[^`]*` ")
 )
 
-// foreign reads the value of a key into a type that decodes itself. What the
-// value holds may be secret: it is not shown.
-func (s *section) foreign(key string, to any) {
+// unmarshal reads the value of a key into a type that unmarshals itself. Errors do not show the value, which may be
+// secret.
+func (s *section) unmarshal(key string, dst any) {
 	node := s.nodes[key]
 	if node == nil || s.err != nil {
 		return
 	}
-	err := node.Decode(to)
+	err := node.Decode(dst)
 	if err == nil {
 		return
 	}
-	line, text := node.Line, err.Error()
-	if parts := foreignLine.FindStringSubmatch(text); parts != nil {
-		text = parts[2]
-		if n, err := strconv.Atoi(parts[1]); err == nil {
+	line, message := node.Line, err.Error()
+	if match := unmarshalLine.FindStringSubmatch(message); match != nil {
+		message = match[2]
+		if n, err := strconv.Atoi(match[1]); err == nil {
 			line = n
 		}
 	}
-	if _, isURL := to.(*promconfig.URL); isURL && node.Kind == yaml.ScalarNode {
-		text = "is not a URL"
+	if _, isURL := dst.(*promconfig.URL); isURL && node.Kind == yaml.ScalarNode {
+		message = "invalid URL"
 	}
-	s.fail(line, s.key(key), "%s", foreignValue.ReplaceAllString(text, ""))
+	s.fail(line, s.keyPath(key), "%s", unmarshalValue.ReplaceAllString(message, ""))
 }

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // zones for machines and images that have none
+	_ "time/tzdata" // time zones for machines and images without them
 	"unicode"
 	"unicode/utf8"
 
@@ -19,8 +19,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Parse reads a configuration from r. The name is the file's: errors begin
-// with it, and relative paths count from its folder. The rest is as for [Load].
+// Parse reads a configuration from r. The name is the file's: errors start with it, and relative paths are relative to
+// its directory. Otherwise it is like [Load].
 func Parse(name string, r io.Reader) (*Config, error) {
 	d := &decoder{file: name}
 	c := defaults()
@@ -34,9 +34,6 @@ func Parse(name string, r io.Reader) (*Config, error) {
 	return c, nil
 }
 
-// syntaxError matches the errors of package yaml. Its first group is the line.
-var syntaxError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
-
 // document reads the only YAML document of r.
 func (d *decoder) document(r io.Reader) *yaml.Node {
 	dec := yaml.NewDecoder(r)
@@ -44,45 +41,50 @@ func (d *decoder) document(r io.Reader) *yaml.Node {
 	err := dec.Decode(&first)
 	if err == nil {
 		if err := dec.Decode(&second); err == nil {
-			d.fail(second.Line, "", "a second document begins: want only one")
+			d.fail(second.Line, "", "want a single YAML document, got a second one")
 		} else if !errors.Is(err, io.EOF) {
-			d.syntax(err)
+			d.syntaxError(err)
 		}
 		return first.Content[0]
 	}
 	if errors.Is(err, io.EOF) {
-		d.fail(1, "", "the file is empty: want at least users")
+		d.fail(1, "", "the file is empty, want at least the field users")
 	} else {
-		d.syntax(err)
+		d.syntaxError(err)
 	}
 	return nil
 }
 
-func (d *decoder) syntax(err error) {
-	parts := syntaxError.FindStringSubmatch(err.Error())
-	if parts == nil {
+// syntaxErrorPattern matches the errors of package yaml. Its first group is the line.
+var syntaxErrorPattern = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+
+// syntaxError records an error of package yaml.
+func (d *decoder) syntaxError(err error) {
+	match := syntaxErrorPattern.FindStringSubmatch(err.Error())
+	if match == nil {
 		d.fail(1, "", "reading the file: %v", err)
 		return
 	}
-	if problem, ok := strings.CutPrefix(parts[2], "input error: "); ok {
-		d.err = fmt.Errorf("reading the configuration: %s", problem)
+	message := match[2]
+	if cause, ok := strings.CutPrefix(message, "input error: "); ok {
+		d.err = fmt.Errorf("reading the configuration: %s", cause)
 		return
 	}
-	line, err := strconv.Atoi(parts[1])
+	line, err := strconv.Atoi(match[1])
 	if err != nil {
 		line = 1
-	} else if strings.HasPrefix(parts[2], "did not find expected ") {
+	} else if strings.HasPrefix(message, "did not find expected ") {
 		line++ // package yaml counts from 0 in the errors of its parser, from 1 in those of its scanner
 	}
-	// An unquoted token that begins with * is an alias to YAML, and would be shown.
-	if strings.HasPrefix(parts[2], "unknown anchor") {
-		parts[2] = "a value that begins with * must stand in quotes"
+	// An unquoted token that starts with * is an alias in YAML, and the message would show it.
+	if strings.HasPrefix(message, "unknown anchor") {
+		message = "a value that starts with * must be quoted"
 	}
-	d.fail(line, "", "this is not YAML: %s", parts[2])
+	d.fail(line, "", "invalid YAML: %s", message)
 }
 
 func (c *Config) decode(s *section) {
-	s.known("api", "quota", "max_age", "users")
+	s.checkFields("api", "quota", "max_age", "users")
 	c.API.decode(s.sub("api"))
 	c.Quota.decode(s.sub("quota"))
 	s.duration("max_age", &c.MaxAge)
@@ -90,10 +92,12 @@ func (c *Config) decode(s *section) {
 }
 
 func (a *API) decode(s *section) {
-	s.known("environment", "base_url", "token", "token_file", "timeout", "max_concurrency", "max_requests_per_second", "http_client")
-	s.text("environment", &a.Environment)
+	s.checkFields("environment", "base_url", "token", "token_file", "timeout", "max_concurrency",
+		"max_requests_per_second", "http_client")
+	s.str("environment", &a.Environment)
 	if _, ok := environments[a.Environment]; !ok {
-		s.bad("environment", "want %s, got %q", strings.Join(slices.Sorted(maps.Keys(environments)), " or "), a.Environment)
+		valid := strings.Join(slices.Sorted(maps.Keys(environments)), " or ")
+		s.invalid("environment", "want %s, got %q", valid, a.Environment)
 	}
 	a.decodeBaseURL(s)
 	a.decodeToken(s)
@@ -104,47 +108,47 @@ func (a *API) decode(s *section) {
 }
 
 func (a *API) decodeBaseURL(s *section) {
-	s.text("base_url", &a.BaseURL)
+	s.str("base_url", &a.BaseURL)
 	if a.BaseURL == "" {
 		return
 	}
 	if s.has("environment") {
-		s.bad("base_url", "replaces environment (line %d): remove one of the two", s.lineOf("environment"))
+		s.invalid("base_url", "mutually exclusive with environment (line %d)", s.keyLine("environment"))
 	}
 	if err := checkBaseURL(a.BaseURL); err != nil {
-		s.bad("base_url", "%v", err)
+		s.invalid("base_url", "%v", err)
 	}
 	a.Environment = ""
 }
 
 func (a *API) decodeToken(s *section) {
 	var token string
-	s.text("token", &token)
-	s.text("token_file", &a.TokenFile)
+	s.str("token", &token)
+	s.str("token_file", &a.TokenFile)
 	switch {
 	case token != "" && a.TokenFile != "":
-		s.bad("token_file", "replaces token (line %d): remove one of the two", s.lineOf("token"))
+		s.invalid("token_file", "mutually exclusive with token (line %d)", s.keyLine("token"))
 	case token != "":
 		if err := checkToken(token); err != nil {
-			s.bad("token", "%v", err)
+			s.invalid("token", "%v", err)
 		}
 		a.Token, a.tokenInFile = promconfig.Secret(token), true
 	case a.TokenFile == "":
 		var err error
 		if a.Token, err = environmentToken(); err != nil {
-			s.bad("token", "is not set, nor is token_file: %v", err)
+			s.invalid("token", "neither token nor token_file is set, and %v", err)
 		}
 	}
 }
 
 func (q *Quota) decode(s *section) {
-	s.known("min_interval", "retry_interval", "daily_limit", "time_zone")
+	s.checkFields("min_interval", "retry_interval", "daily_limit", "time_zone")
 	s.duration("min_interval", &q.MinInterval)
 	s.duration("retry_interval", &q.RetryInterval)
 	s.integer("daily_limit", 0, &q.DailyLimit)
-	s.text("time_zone", &q.TimeZone)
+	s.str("time_zone", &q.TimeZone)
 	if _, err := q.Location(); err != nil {
-		s.bad("time_zone", "want the name of a time zone such as Asia/Shanghai or UTC, got %q", q.TimeZone)
+		s.invalid("time_zone", "want the name of a time zone such as Asia/Shanghai or UTC, got %q", q.TimeZone)
 	}
 }
 
@@ -162,18 +166,18 @@ func (c *Config) decodeUsers(s *section) {
 		user := User{MinInterval: c.Quota.MinInterval}
 		path := fmt.Sprintf("users[%d]", i)
 		user.decode(s.decoder, node, path)
-		if first, repeated := lines[user.WMID]; repeated {
-			s.fail(node.Line, path, "user %d is given twice, first in line %d", user.WMID, first)
+		if first, duplicate := lines[user.WMID]; duplicate {
+			s.fail(node.Line, path, "duplicate user %d, first listed on line %d", user.WMID, first)
 		}
 		lines[user.WMID] = node.Line
 		c.Users = append(c.Users, user)
 	}
 	if len(c.Users) == 0 {
-		s.bad("users", "want at least one user: the number in https://space.bilibili.com/<wmid>")
+		s.invalid("users", "want at least one user, the number in https://space.bilibili.com/<wmid>")
 	}
 }
 
-// decode reads a user in the short form, a WMID alone, or in the long one.
+// decode reads a user in the short form, a WMID alone, or in the long form.
 func (u *User) decode(d *decoder, node *yaml.Node, path string) {
 	if resolved := resolve(node); resolved.Kind == yaml.ScalarNode {
 		node = &yaml.Node{Kind: yaml.MappingNode, Line: node.Line, Content: []*yaml.Node{
@@ -181,39 +185,40 @@ func (u *User) decode(d *decoder, node *yaml.Node, path string) {
 		}}
 	}
 	s := d.section(node, node.Line, path)
-	s.known("wmid", "name", "labels", "min_interval")
-	if text, ok := s.scalar("wmid", "a WMID, a whole number", "!!int"); ok {
+	s.checkFields("wmid", "name", "labels", "min_interval")
+	if value, ok := s.scalar("wmid", "a WMID (an integer)", "!!int"); ok {
 		var err error
-		if u.WMID, err = parseWMID(text); err != nil {
-			s.bad("wmid", "%v", err)
+		if u.WMID, err = parseWMID(value); err != nil {
+			s.invalid("wmid", "%v", err)
 		}
 	} else {
-		s.bad("wmid", "is missing: want the number in https://space.bilibili.com/<wmid>")
+		s.invalid("wmid", "missing, want the number in https://space.bilibili.com/<wmid>")
 	}
 	u.Name = strconv.FormatInt(u.WMID, 10)
-	s.text("name", &u.Name)
-	if problem := checkName(u.Name); problem != "" {
-		s.bad("name", "%s", problem)
+	s.str("name", &u.Name)
+	if err := checkName(u.Name); err != nil {
+		s.invalid("name", "%v", err)
 	}
 	s.duration("min_interval", &u.MinInterval)
 	u.decodeLabels(s.sub("labels"))
 }
 
-// maxName is how many characters a name may have.
+// maxName is the maximum length of a name, in characters.
 const maxName = 200
 
-// checkName says what is wrong with a name, which stands in logs and on pages.
-func checkName(name string) string {
+// checkName reports why a name cannot be shown in logs and on pages.
+func checkName(name string) error {
 	invisible := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }
+	control := func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 	switch {
 	case strings.TrimFunc(name, invisible) == "":
-		return "is empty: remove it to show the WMID"
+		return errors.New("must not be empty; without the field the WMID is shown")
 	case utf8.RuneCountInString(name) > maxName:
-		return fmt.Sprintf("is longer than %d characters", maxName)
-	case strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }):
-		return "holds a character that changes how lines are shown"
+		return fmt.Errorf("must not be longer than %d characters", maxName)
+	case strings.ContainsFunc(name, control):
+		return errors.New("must not contain control or text direction characters")
 	}
-	return ""
+	return nil
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
@@ -222,12 +227,12 @@ func (u *User) decodeLabels(s *section) {
 	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
 		switch {
 		case !labelName.MatchString(name):
-			s.bad(name, "is not a label name: want letters, digits and _, not beginning with a digit")
+			s.invalid(name, "invalid label name, want letters, digits and underscores, not starting with a digit")
 		case name == "wmid" || name == "name" || strings.HasPrefix(name, "__"):
-			s.bad(name, "is a label name of the exporter or of Prometheus: choose another")
+			s.invalid(name, "reserved label name, used by the exporter or by Prometheus")
 		}
 		var value string
-		s.text(name, &value)
+		s.str(name, &value)
 		if u.Labels == nil {
 			u.Labels = make(map[string]string)
 		}

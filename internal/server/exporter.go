@@ -184,7 +184,7 @@ func (e *Exporter) newRegistry() *prometheus.Registry {
 // configuration has its own.
 func (e *Exporter) use(p *prepared) {
 	f := &inForce{
-		config: p.config, text: sync.OnceValues(p.config.Text), zone: p.limits.Zone, token: p.token,
+		config: p.config, text: sync.OnceValues(p.config.YAML), zone: p.limits.Zone, token: p.token,
 		view: e.collector.Snapshot(), common: prometheus.NewRegistry(), registry: prometheus.NewRegistry(),
 	}
 	f.common.MustRegister(e.registry, f.view.Common())

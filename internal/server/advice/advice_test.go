@@ -23,6 +23,7 @@ func TestFor(t *testing.T) {
 		{"-404", true, checkWMID},
 		{"-352", true, riskControl},
 		{"22115", true, hidden},
+		{"303", true, checkWMID},
 	} {
 		if got := For(justoneapi.Explain(test.code, test.bilibili)); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.code, got, test.want)
@@ -31,10 +32,10 @@ func TestFor(t *testing.T) {
 }
 
 func TestReasons(t *testing.T) {
-	for reason, text := range byReason {
+	for reason, advice := range byReason {
 		kind := justoneapi.ExplainReason(reason)
-		if kind.Code == "" || For(kind) != text || !strings.HasSuffix(text, ".") {
-			t.Errorf("%s: got kind %+v and %q", reason, kind, text)
+		if kind.Code == "" || For(kind) != advice || !strings.HasSuffix(advice, ".") {
+			t.Errorf("%s: got kind %+v and %q", reason, kind, advice)
 		}
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// number writes a number with commas between thousands.
-func number(n int64) string {
-	digits := strconv.FormatInt(n, 10)
+// formatNumber formats a number with commas between thousands.
+func formatNumber[T int | int64](number T) string {
+	digits := strconv.FormatInt(int64(number), 10)
 	sign := ""
-	if n < 0 {
+	if number < 0 {
 		sign, digits = "−", digits[1:]
 	}
 	var groups []string
@@ -21,19 +21,27 @@ func number(n int64) string {
 	return sign + strings.Join(append([]string{digits}, groups...), ",")
 }
 
-// signed writes a number that is a change.
-func signed(n int64) string {
+// formatChange formats a number with its sign.
+func formatChange(n int64) string {
 	if n > 0 {
-		return "+" + number(n)
+		return "+" + formatNumber(n)
 	}
-	return number(n)
+	return formatNumber(n)
 }
 
-// unbroken is a space at which no line ends.
-const unbroken = "\u00a0"
+// plural formats a number with a noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return formatNumber(n) + " " + noun + "s"
+}
 
-// span writes a duration with its two largest units, rounded down.
-func span(d time.Duration) string {
+// nbsp is a no-break space.
+const nbsp = "\u00a0"
+
+// formatDuration formats a duration with its two largest units, rounded down.
+func formatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	d = max(0, d)
 	switch {
@@ -42,48 +50,36 @@ func span(d time.Duration) string {
 	case d < time.Hour:
 		return quantity(d/time.Minute, "min")
 	case d < day:
-		return twoUnits(d/time.Hour, "h", d%time.Hour/time.Minute, "min")
+		return twoQuantities(d/time.Hour, "h", d%time.Hour/time.Minute, "min")
 	default:
-		return twoUnits(d/day, "d", d%day/time.Hour, "h")
+		return twoQuantities(d/day, "d", d%day/time.Hour, "h")
 	}
 }
 
-// wait writes how long something is still to be waited for, rounded up.
-func wait(d time.Duration) string {
+// formatWait formats a duration until something happens, rounded up.
+func formatWait(d time.Duration) string {
 	unit := time.Second
 	if d > time.Minute {
 		unit = time.Minute
 	}
-	return span((d + unit - 1).Truncate(unit))
+	return formatDuration((d + unit - 1).Truncate(unit))
 }
 
-func quantity(n time.Duration, unit string) string { return number(int64(n)) + unbroken + unit }
+func quantity(n time.Duration, unit string) string { return formatNumber(int64(n)) + nbsp + unit }
 
-func twoUnits(n time.Duration, unit string, m time.Duration, smaller string) string {
+func twoQuantities(n time.Duration, unit string, m time.Duration, smaller string) string {
 	if m == 0 {
 		return quantity(n, unit)
 	}
-	return quantity(n, unit) + unbroken + quantity(m, smaller)
+	return quantity(n, unit) + nbsp + quantity(m, smaller)
 }
 
-// moment is a time as people and programs read it.
-type moment struct {
+// relativeTime is a time for people and for programs.
+type relativeTime struct {
 	Text string // relative to now
-	Time string // RFC 3339 in UTC; empty for no time
+	Time string // RFC 3339 in UTC; empty if there is no time
 }
 
-// momentOf returns a moment with the given text; a zero time has none.
-func momentOf(t time.Time, text string) moment {
-	if t.IsZero() {
-		return moment{Text: text}
-	}
-	return moment{text, t.UTC().Format(time.RFC3339)}
-}
-
-// plural returns the number with the noun's right form.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return number(int64(n)) + " " + noun + "s"
+func newRelativeTime(t time.Time, text string) relativeTime {
+	return relativeTime{text, t.UTC().Format(time.RFC3339)}
 }

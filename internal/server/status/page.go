@@ -1,6 +1,5 @@
-// Package status is the status page: a page for people, which answers whether
-// the exporter works and, if not, why. It works without JavaScript and fetches
-// nothing.
+// Package status renders the status page, which shows whether the exporter works and, if not, why. The page works
+// without JavaScript and loads nothing.
 package status
 
 import (
@@ -16,20 +15,20 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// Data is what the page tells of.
+// Data is the state of the exporter that the page shows.
 type Data struct {
 	Now        time.Time
 	Started    time.Time
-	LastScrape time.Time // zero before the first
+	LastScrape time.Time // zero before the first scrape
 	Users      []collector.UserSnapshot
 	Account    quota.Account
-	Zone       *time.Location // whose midnight begins the quota day
+	Zone       *time.Location // of the quota day
 	Version    string
-	Metrics    string // path of the metrics, without a slash before it
+	Metrics    string // path of the metrics, without the leading slash
 
-	ReloadError  string // why the latest reload failed; empty if it did not
-	StorageError string // why the state is not on disk; empty if it is
-	TokenError   string // why the token cannot be read; empty if it can
+	ReloadError  string // of the last reload; empty if it succeeded
+	StorageError string // of the last write; empty if it succeeded
+	TokenError   string // of the last attempt to read the token; empty if it succeeded
 	Closing      bool   // whether the exporter is shutting down
 }
 
@@ -42,44 +41,43 @@ var (
 	page = template.Must(template.New("status").Parse(pageText))
 )
 
-// Policy is the Content-Security-Policy of the page: nothing but its own style,
-// its icon and its search.
-var Policy = "default-src 'none'; style-src '" + hash(style) + "'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// Policy is the Content-Security-Policy of the page. It allows only the page's own style, icon and search.
+var Policy = "default-src 'none'; style-src '" + hash(style) + "'; img-src data:; form-action 'self'; " +
+	"base-uri 'none'; frame-ancestors 'none'"
 
-// hash returns a source expression of a Content-Security-Policy.
-func hash(text string) string {
-	sum := sha256.Sum256([]byte(text))
+// hash returns the hash of a style as a Content-Security-Policy source.
+func hash(style string) string {
+	sum := sha256.Sum256([]byte(style))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// view is what the template shows.
-type view struct {
-	Verdict
+// templateData is the data of the template.
+type templateData struct {
+	Headline headline
 	Problems []problem
-	Counts   []count
+	States   []stateLink
 	Budget   budget
-	Scraped  string
+	Scrapes  string
 	Table    table
 	Style    template.CSS
 	Version  string
 	Metrics  string
 }
 
-// Render writes the page. The query says which users it shows, and in which
-// order: q (text to search for), state, sort, order and page. What it does not
-// understand it leaves out.
-func Render(w io.Writer, data Data, query url.Values) error {
-	entries := entriesOf(data)
-	tally := tallyOf(entries)
-	problems := problemsOf(data)
-	wanted := parseQuery(query)
-	return page.Execute(w, view{
-		Verdict:  verdictOf(data, tally, problems),
+// Render writes the page. The query selects and sorts the users: q (search text), state, sort, order and page.
+// Invalid parts of the query are ignored.
+func Render(w io.Writer, data Data, values url.Values) error {
+	entries := newEntries(data)
+	counts := countStates(entries)
+	problems := findProblems(data)
+	q := parseQuery(values)
+	return page.Execute(w, templateData{
+		Headline: newHeadline(data, counts, problems),
 		Problems: problems,
-		Counts:   countsOf(tally, wanted),
-		Budget:   budgetOf(data),
-		Scraped:  scrapedOf(data),
-		Table:    tableOf(data, entries, wanted),
+		States:   newStateLinks(counts, q),
+		Budget:   newBudget(data),
+		Scrapes:  describeScrapes(data),
+		Table:    newTable(data, entries, q),
 		Style:    template.CSS(style), //nolint:gosec // our own file
 		Version:  data.Version,
 		Metrics:  data.Metrics,

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// maxSearch is how many bytes of a text to search for are heeded.
+// maxSearch is the maximum length of a search text, in bytes. The rest is ignored.
 const maxSearch = 200
 
-// query is what the page is asked for; the zero value is all users.
+// query is the query of the page.
 type query struct {
 	search string
-	state  state
-	column string // to sort by, empty for the worst first
-	down   bool   // descending
-	page   int    // from 1
+	state  state  // empty for all users
+	column string // to sort by; empty for the worst state first
+	desc   bool   // whether to sort in descending order
+	page   int    // at least 1
 }
 
-// parseQuery reads a query, and leaves out what it does not understand.
+// parseQuery parses a query and ignores invalid parts.
 func parseQuery(values url.Values) query {
 	q := query{page: 1, search: strings.ToValidUTF8(strings.TrimSpace(values.Get("q")), "�")}
 	if len(q.search) > maxSearch {
@@ -28,9 +28,9 @@ func parseQuery(values url.Values) query {
 	if s := state(values.Get("state")); slices.Contains(states, s) {
 		q.state = s
 	}
-	if c := columnNamed(values.Get("sort")); c != nil {
+	if c := findColumn(values.Get("sort")); c != nil {
 		q.column = c.name
-		q.down = values.Get("order") == "desc"
+		q.desc = values.Get("order") == "desc"
 	}
 	if n, err := strconv.Atoi(values.Get("page")); err == nil && n > 0 {
 		q.page = n
@@ -38,9 +38,8 @@ func parseQuery(values url.Values) query {
 	return q
 }
 
-// with returns the link for a changed query, which begins at the first page
-// unless the change says otherwise.
-func (q query) with(change func(*query)) string {
+// link returns the link for a changed query, to the first page unless the change sets another.
+func (q query) link(change func(*query)) string {
 	q.page = 1
 	change(&q)
 	return "?" + q.values().Encode()
@@ -56,7 +55,7 @@ func (q query) values() url.Values {
 	set("q", q.search)
 	set("state", string(q.state))
 	set("sort", q.column)
-	if q.down {
+	if q.desc {
 		set("order", "desc")
 	}
 	if q.page > 1 {

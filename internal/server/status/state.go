@@ -8,91 +8,84 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// state says in a word how a user fares.
+// state is a user's health.
 type state string
 
 // The states, the worst first.
 const (
-	failing state = "failing" // the latest call failed
-	stale   state = "stale"   // the value is older than it should be
-	waiting state = "waiting" // no call has ended yet
-	fresh   state = "fresh"   // all is well
+	failing state = "failing"
+	stale   state = "stale"
+	waiting state = "waiting"
+	fresh   state = "fresh"
 )
 
 var states = []state{failing, stale, waiting, fresh}
 
-// meanings explain the states.
 var meanings = map[state]string{
-	failing: "the latest call failed",
-	stale:   "a new value is overdue",
-	waiting: "no call has ended yet",
-	fresh:   "the value is as young as it should be",
+	failing: "the last request failed",
+	stale:   "an update is overdue",
+	waiting: "no request has completed yet",
+	fresh:   "updated within the expected interval",
 }
 
-// rank returns the place of a state among all.
+// Meaning explains the state in a few words.
+func (s state) Meaning() string { return meanings[s] }
+
+// rank returns the position of the state in [states].
 func (s state) rank() int { return slices.Index(states, s) }
 
-// lateness is how long after its interval a value may come: scrapes are a
-// while apart, and calls have to wait for their turn.
-const lateness = 5 * time.Minute
+// allowedDelay is how long after its interval a value may be updated: scrapes are some time apart, and requests are
+// queued.
+const allowedDelay = 5 * time.Minute
 
-// stateOf returns how a user fares. A value is stale long before it is too old
-// to be exposed.
-func stateOf(user collector.UserSnapshot, now time.Time) state {
+// userState returns the state of a user. A value is stale long before it expires and is no longer exposed.
+func userState(user collector.UserSnapshot, now time.Time) state {
 	s := user.State
 	switch {
 	case !s.Completed:
 		return waiting
 	case s.Last.Verdict != quota.VerdictSuccess:
 		return failing
-	case !user.Exposed || now.Sub(s.Value.At) > s.Interval+max(s.Interval, lateness):
+	case !user.Exposed || now.Sub(s.Value.At) > s.Interval+max(s.Interval, allowedDelay):
 		return stale
 	default:
 		return fresh
 	}
 }
 
-// tally is how many users are in a state.
-type tally map[state]int
+// stateCounts is the number of users in each state.
+type stateCounts map[state]int
 
-func tallyOf(entries []*entry) tally {
-	t := make(tally)
+func countStates(entries []*entry) stateCounts {
+	counts := make(stateCounts)
 	for _, e := range entries {
-		t[e.state]++
+		counts[e.state]++
 	}
-	return t
+	return counts
 }
 
-func (t tally) users() int {
-	var users int
-	for _, n := range t {
-		users += n
-	}
-	return users
+// stateLink is a state with the number of its users, and a link that selects them.
+type stateLink struct {
+	State    state
+	Users    string
+	Link     string
+	Selected bool
 }
 
-// count is a state, how many users are in it, and a link to them.
-type count struct {
-	State         state
-	Users         string
-	Meaning, Link string
-	Chosen        bool // whether the page shows them alone
-}
-
-func countsOf(t tally, wanted query) []count {
-	var counts []count
+func newStateLinks(counts stateCounts, q query) []stateLink {
+	var links []stateLink
 	for _, s := range []state{fresh, stale, failing, waiting} {
-		if t[s] == 0 && s == waiting {
+		if counts[s] == 0 && s == waiting {
 			continue
 		}
-		c := count{State: s, Users: number(int64(t[s])), Meaning: meanings[s], Chosen: wanted.state == s}
-		c.Link = wanted.with(func(q *query) {
+		l := stateLink{State: s, Users: formatNumber(counts[s]), Selected: q.state == s}
+		l.Link = q.link(func(q *query) {
 			q.state = s
-			if c.Chosen {
+			if l.Selected {
 				q.state = ""
 			}
 		})
-		counts = append(counts, c)
+		links = append(links, l)
 	}
-	return counts
+	return links
 }

@@ -1,97 +1,102 @@
 package status
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
-// longSilence is how long without a scrape is no longer usual.
-const longSilence = 15 * time.Minute
-
-// Verdict answers whether it works, in a sentence.
-type Verdict struct {
+// headline says in a sentence whether the exporter works.
+type headline struct {
 	Class string // good, partly or bad
 	Text  string
 }
 
-// problem is something wrong beside single users, and what to do about it.
+// problem is a problem of the exporter, rather than of a user, and what to do about it.
 type problem struct {
-	What, Advice string
-	Stops        string // in a few words, why no value comes; empty if values come
+	Description, Advice string
+	Stops               string // short description if no values are updated, else empty
 }
 
-// verdictOf answers by what weighs most.
-func verdictOf(data Data, t tally, problems []problem) Verdict {
-	class, working := "partly", "Partly working: "
-	if t[fresh] == 0 {
-		class, working = "bad", "Not working: "
+// newHeadline returns the headline for the most serious problem.
+func newHeadline(data Data, counts stateCounts, problems []problem) headline {
+	class, prefix := "partly", "Partly working: "
+	if counts[fresh] == 0 {
+		class, prefix = "bad", "Not working: "
 	}
 	for _, p := range problems {
 		if p.Stops != "" {
-			return Verdict{class, working + p.Stops}
+			return headline{class, prefix + p.Stops}
 		}
 	}
 	share := func(s state) string {
-		return fmt.Sprintf("%s of %s %s", number(int64(t[s])), plural(t.users(), "user"), s)
+		return fmt.Sprintf("%s of %s %s", formatNumber(counts[s]), plural(len(data.Users), "user"), s)
 	}
 	switch {
 	case data.LastScrape.IsZero():
-		return Verdict{"partly", "Waiting for the first scrape"}
-	case t[failing] > 0:
-		return Verdict{class, working + share(failing)}
-	case t[stale] > 0:
-		return Verdict{class, working + share(stale)}
-	case t[waiting] > 0:
-		return Verdict{"partly", "Starting: " + share(waiting)}
+		return headline{"partly", "Waiting for the first scrape"}
+	case counts[failing] > 0:
+		return headline{class, prefix + share(failing)}
+	case counts[stale] > 0:
+		return headline{class, prefix + share(stale)}
+	case counts[waiting] > 0:
+		return headline{"partly", "Starting: " + share(waiting)}
 	case len(problems) > 0:
-		return Verdict{"partly", "Working, but look at this"}
+		return headline{"partly", "Working, with warnings"}
 	default:
-		return Verdict{"good", "Working"}
+		return headline{"good", "Working"}
 	}
 }
 
-// muchStretched is the ratio from which on the budget is worth a word.
-const muchStretched = 2
+const (
+	// longSilence is how long the exporter may go without a scrape before the page shows a problem.
+	longSilence = 15 * time.Minute
+	// largeStretch is the stretch ratio above which the page shows a problem.
+	largeStretch = 2
+)
 
-// problemsOf returns what is wrong, the worst first.
-func problemsOf(data Data) []problem {
+// findProblems returns the exporter's problems, the most serious first.
+func findProblems(data Data) []problem {
 	var problems []problem
-	add := func(stops, what, advice string) { problems = append(problems, problem{what, advice, stops}) }
+	add := func(stops, description, advice string) {
+		problems = append(problems, problem{description, advice, stops})
+	}
 	if data.Closing {
-		add("the exporter is shutting down", "The exporter is shutting down: no call begins any more.", "Those that run are waited for.")
+		add("the exporter is shutting down", "The exporter is shutting down and starts no more requests.",
+			"It waits for in-flight requests.")
 	}
 	a := data.Account
 	if a.Pause.Reason != "" {
 		kind := justoneapi.ExplainReason(justoneapi.Reason(a.Pause.Reason))
-		add("calls are paused", fmt.Sprintf("Calls are paused: %s (%s). %s", kind.Meaning, kind.Code, nextProbe(data)), advice.For(kind))
+		add("requests are paused", fmt.Sprintf("Requests are paused: %s (%s). Next probe: %s.",
+			kind.Meaning, kind.Code, nextProbe(data)), advice.For(kind))
 	}
 	switch {
 	case a.Limit > 0 && a.Remaining == 0:
-		add("today’s budget is used up", "Today’s budget is used up: calls go on "+at(data, a.Reset)+".",
+		add("today’s budget is used up", "Today’s budget is used up. Requests resume at "+formatTime(data, a.Reset)+".",
 			"Raise quota.daily_limit if the account allows more, or lengthen the intervals.")
-	case a.Ratio > muchStretched:
-		add("", fmt.Sprintf("The budget is small: to make it last, every interval is %.1f times as long as configured.", a.Ratio),
-			"Values are as much older. Raise quota.daily_limit if the account allows more, lengthen the intervals, or watch fewer users.")
+	case a.Ratio > largeStretch:
+		add("", fmt.Sprintf("The daily limit is low: to stay within it, every interval is stretched by %.1f.", a.Ratio),
+			"Values are updated less often. Raise quota.daily_limit if the account allows more, lengthen the intervals, "+
+				"or configure fewer users.")
 	}
-	if silence := data.Now.Sub(latest(data.LastScrape, data.Started)); silence > max(longSilence, shortestInterval(data)) {
-		add("nobody scrapes", fmt.Sprintf("Nobody has scraped for %s.", span(silence)),
-			"Nothing is asked without a scrape. Look at Prometheus: Status, Targets.")
+	if silence := data.Now.Sub(latest(data.LastScrape, data.Started)); silence > max(longSilence, minInterval(data)) {
+		add("the exporter is not scraped", fmt.Sprintf("No scrape for %s.", formatDuration(silence)),
+			"Requests are made only on scrapes. Check the target in Prometheus (Status, Targets).")
 	}
 	if data.ReloadError != "" {
-		add("", "The latest reload failed: "+data.ReloadError, "Mend it and reload; until then the configuration before stays in force.")
+		add("", "Error reloading configuration, keeping the previous one: "+data.ReloadError,
+			"Fix it and reload again.")
 	}
 	if data.StorageError != "" {
-		add("", "The state is not on disk: "+data.StorageError, "Look at the disk: what is not written is forgotten at a restart, which then asks, and pays, again.")
+		add("", "Error writing persistent state: "+data.StorageError,
+			"Check the disk: a restart would request users again, which may be billed.")
 	}
 	if data.TokenError != "" {
-		add("", "The token cannot be read; the last good one serves: "+data.TokenError, "Bring the file back: a restart would fail without it.")
+		add("", "Error reading the token, using the last good one: "+data.TokenError,
+			"Restore the file: the exporter does not start without it.")
 	}
 	return problems
 }
@@ -103,52 +108,61 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// shortestInterval returns the shortest interval of a user: more often nobody
-// has to scrape.
-func shortestInterval(data Data) time.Duration {
-	if len(data.Users) == 0 {
-		return 0
+// minInterval returns the shortest interval of all users. More frequent scrapes are not needed.
+func minInterval(data Data) time.Duration {
+	var shortest time.Duration
+	for i, user := range data.Users {
+		if i == 0 || user.State.Interval < shortest {
+			shortest = user.State.Interval
+		}
 	}
-	return slices.MinFunc(data.Users, func(a, b collector.UserSnapshot) int { return cmp.Compare(a.State.Interval, b.State.Interval) }).State.Interval
+	return shortest
 }
 
+// nextProbe describes the scrape that sends the next probe of a pause.
 func nextProbe(data Data) string {
 	if probe := data.Account.Earliest(data.Now); probe.After(data.Now) {
-		return fmt.Sprintf("The next scrape %s probes whether they can go on.", strings.Replace(at(data, probe), "at", "after", 1))
+		return "first scrape after " + formatTime(data, probe)
 	}
-	return "The next scrape probes whether they can go on."
+	return "next scrape"
 }
 
-// at says when something will be, by the clock of the quota day.
-func at(data Data, t time.Time) string {
-	return fmt.Sprintf("at %s in %s, in %s", t.In(data.Zone).Format("15:04"), data.Zone, wait(t.Sub(data.Now)))
+// formatTime formats a future time of day in the time zone of the quota day.
+func formatTime(data Data, t time.Time) string {
+	return fmt.Sprintf("%s %s (in %s)", t.In(data.Zone).Format("15:04"), data.Zone, formatWait(t.Sub(data.Now)))
 }
 
-// budget is the use of the quota day.
+// budget is the usage of the quota day.
 type budget struct {
 	Limited     bool
 	Used, Limit int
-	Text, Reset string
+	Usage       string
+	Reset       string
 }
 
-func budgetOf(data Data) budget {
+func newBudget(data Data) budget {
 	a := data.Account
-	b := budget{Limited: a.Limit > 0, Used: min(a.Used, a.Limit), Limit: a.Limit, Reset: "A new day begins " + at(data, a.Reset) + "."}
+	b := budget{
+		Limited: a.Limit > 0, Used: min(a.Used, a.Limit), Limit: a.Limit,
+		Reset: "Resets at " + formatTime(data, a.Reset) + ".",
+	}
 	if !b.Limited {
-		b.Text = plural(a.Used, "request") + " today; no daily limit is configured"
+		b.Usage = plural(a.Used, "request") + " today; no daily limit is configured"
 		return b
 	}
-	b.Text = fmt.Sprintf("%s of %s requests used, %s left", number(int64(a.Used)), number(int64(a.Limit)), number(int64(a.Remaining)))
+	b.Usage = fmt.Sprintf("%s of %s requests used, %s left",
+		formatNumber(a.Used), formatNumber(a.Limit), formatNumber(a.Remaining))
 	if a.Remaining > 0 && a.Ratio >= 1.01 {
-		b.Reset += fmt.Sprintf(" To last until then, every interval is stretched by %.2f.", a.Ratio)
+		b.Reset += fmt.Sprintf(" Until then, every interval is stretched by %.2f.", a.Ratio)
 	}
 	return b
 }
 
-// scrapedOf says when the latest scrape was.
-func scrapedOf(data Data) string {
+// describeScrapes describes when the last scrape was.
+func describeScrapes(data Data) string {
+	started := formatDuration(data.Now.Sub(data.Started))
 	if data.LastScrape.IsZero() {
-		return fmt.Sprintf("No scrape since the start, %s ago.", span(data.Now.Sub(data.Started)))
+		return fmt.Sprintf("No scrape since startup %s ago.", started)
 	}
-	return fmt.Sprintf("Last scrape %s ago; started %s ago.", span(data.Now.Sub(data.LastScrape)), span(data.Now.Sub(data.Started)))
+	return fmt.Sprintf("Last scrape %s ago; started %s ago.", formatDuration(data.Now.Sub(data.LastScrape)), started)
 }

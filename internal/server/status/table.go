@@ -13,30 +13,29 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
-// perPage is how many users a page shows.
-const perPage = 100
+// rowsPerPage is the number of users on a page.
+const rowsPerPage = 100
 
-// entry is a user of whom the table can show a row.
+// entry is a user with what rows and sorting need.
 type entry struct {
 	collector.UserSnapshot
 	state state
-	next  time.Time // when the next call may begin
+	next  time.Time // when the next request may start
 }
 
-// entriesOf returns an entry for each user, the worst first, and else in the
-// order of the configuration.
-func entriesOf(data Data) []*entry {
+// newEntries returns an entry for each user, those in the worst state first, otherwise in the configured order.
+func newEntries(data Data) []*entry {
 	entries := make([]*entry, 0, len(data.Users))
 	for _, user := range data.Users {
-		entries = append(entries, &entry{user, stateOf(user, data.Now), nextCall(data, user)})
+		entries = append(entries, &entry{user, userState(user, data.Now), nextRequest(data, user)})
 	}
 	slices.SortStableFunc(entries, func(a, b *entry) int { return a.state.rank() - b.state.rank() })
 	return entries
 }
 
-// nextCall returns when the next call for a user may begin, as far as is known
-// now: when a new quota day begins, no interval is stretched as today.
-func nextCall(data Data, user collector.UserSnapshot) time.Time {
+// nextRequest returns when the next request for a user may start, as far as is known now. Today's stretching does not
+// apply after the quota day.
+func nextRequest(data Data, user collector.UserSnapshot) time.Time {
 	due := user.State.Due
 	if reset := data.Account.Reset; due.After(reset) {
 		unstretched := user.State.Started.Add(time.Duration(float64(user.State.Interval) / data.Account.Ratio))
@@ -45,7 +44,7 @@ func nextCall(data Data, user collector.UserSnapshot) time.Time {
 	return data.Account.Earliest(due)
 }
 
-// matches reports whether an entry is one of those that are asked for.
+// matches reports whether the query selects an entry.
 func (e *entry) matches(q query) bool {
 	if q.state != "" && e.state != q.state {
 		return false
@@ -54,9 +53,11 @@ func (e *entry) matches(q query) bool {
 		strings.Contains(strconv.FormatInt(e.User.WMID, 10), q.search)
 }
 
-func (e *entry) change() int64 { return e.State.Value.Followers - e.State.Previous.Followers }
+func (e *entry) hasValue() bool    { return !e.State.Value.At.IsZero() }
+func (e *entry) hasPrevious() bool { return !e.State.Previous.At.IsZero() }
+func (e *entry) change() int64     { return e.State.Value.Followers - e.State.Previous.Followers }
 
-// code returns the code of the latest call, empty if that did not fail.
+// code returns the code of the last request, empty unless it failed.
 func (e *entry) code() string {
 	if e.state != failing {
 		return ""
@@ -64,40 +65,43 @@ func (e *entry) code() string {
 	return e.State.Last.Code
 }
 
-// column is a column that the table can be sorted by.
+// column is a column of the table.
 type column struct {
 	name, title string
 	class       string // of the heading
-	down        bool   // sorted downwards first
+	desc        bool   // whether a first click sorts in descending order
 	compare     func(a, b *entry) int
-	missing     func(e *entry) bool // whether there is nothing to show; such rows come last
+	has         func(*entry) bool // whether the cell has content; empty cells are sorted last; nil means always
 }
 
 var columns = []column{
-	{"state", "State", "", false, func(a, b *entry) int { return a.state.rank() - b.state.rank() }, never},
-	{"name", "Name", "", false, func(a, b *entry) int {
+	{name: "state", title: "State", compare: func(a, b *entry) int { return a.state.rank() - b.state.rank() }},
+	{name: "name", title: "Name", compare: func(a, b *entry) int {
 		return strings.Compare(strings.ToLower(a.User.Name), strings.ToLower(b.User.Name))
-	}, never},
-	{"wmid", "WMID", "number", false, func(a, b *entry) int { return cmp.Compare(a.User.WMID, b.User.WMID) }, never},
-	{"followers", "Followers", "number", true, func(a, b *entry) int {
+	}},
+	{name: "wmid", title: "WMID", class: "number", compare: func(a, b *entry) int {
+		return cmp.Compare(a.User.WMID, b.User.WMID)
+	}},
+	{name: "followers", title: "Followers", class: "number", desc: true, compare: func(a, b *entry) int {
 		return cmp.Compare(a.State.Value.Followers, b.State.Value.Followers)
-	}, withoutValue},
-	{"following", "Following", "number", true, func(a, b *entry) int {
+	}, has: (*entry).hasValue},
+	{name: "following", title: "Following", class: "number", desc: true, compare: func(a, b *entry) int {
 		return cmp.Compare(a.State.Value.Following, b.State.Value.Following)
-	}, withoutValue},
-	{"change", "Change", "number", true, func(a, b *entry) int { return cmp.Compare(a.change(), b.change()) }, withoutFormer},
-	{"age", "Age", "", true, func(a, b *entry) int { return b.State.Value.At.Compare(a.State.Value.At) }, withoutValue},
-	{"next", "Next call", "", false, func(a, b *entry) int { return a.next.Compare(b.next) }, never},
-	{"error", "Last error", "", false, func(a, b *entry) int { return strings.Compare(a.code(), b.code()) }, withoutCode},
+	}, has: (*entry).hasValue},
+	{name: "change", title: "Change", class: "number", desc: true, compare: func(a, b *entry) int {
+		return cmp.Compare(a.change(), b.change())
+	}, has: (*entry).hasPrevious},
+	{name: "age", title: "Age", desc: true, compare: func(a, b *entry) int {
+		return b.State.Value.At.Compare(a.State.Value.At)
+	}, has: (*entry).hasValue},
+	{name: "next", title: "Next request", compare: func(a, b *entry) int { return a.next.Compare(b.next) }},
+	{name: "error", title: "Last error", compare: func(a, b *entry) int {
+		return strings.Compare(a.code(), b.code())
+	}, has: func(e *entry) bool { return e.code() != "" }},
 }
 
-func never(*entry) bool           { return false }
-func withoutValue(e *entry) bool  { return e.State.Value.At.IsZero() }
-func withoutFormer(e *entry) bool { return e.State.Previous.At.IsZero() }
-func withoutCode(e *entry) bool   { return e.code() == "" }
-
-// columnNamed returns a column, nil if there is none of that name.
-func columnNamed(name string) *column {
+// findColumn returns the column with a name, or nil.
+func findColumn(name string) *column {
 	for i := range columns {
 		if columns[i].name == name {
 			return &columns[i]
@@ -106,17 +110,18 @@ func columnNamed(name string) *column {
 	return nil
 }
 
-// sort orders entries by a column; those that are alike there keep their order.
-func (c *column) sort(entries []*entry, down bool) {
+// sort sorts entries by a column. Equal ones keep their order.
+func (c *column) sort(entries []*entry, desc bool) {
 	slices.SortStableFunc(entries, func(a, b *entry) int {
-		switch aMissing, bMissing := c.missing(a), c.missing(b); {
-		case aMissing && bMissing:
+		hasA, hasB := c.has == nil || c.has(a), c.has == nil || c.has(b)
+		switch {
+		case !hasA && !hasB:
 			return 0
-		case aMissing:
+		case !hasA:
 			return 1
-		case bMissing:
+		case !hasB:
 			return -1
-		case down:
+		case desc:
 			return c.compare(b, a)
 		default:
 			return c.compare(a, b)
@@ -127,140 +132,138 @@ func (c *column) sort(entries []*entry, down bool) {
 // row is a user as the table shows it.
 type row struct {
 	State     state
-	Meaning   string
 	Name      string
 	WMID      int64
 	Followers string
 	Following string
 	Change    string
-	Since     string // over what time
-	Age       moment
-	Dropped   bool // whether the value is too old to be exposed
-	Next      moment
+	Period    string // of the change
+	Age       relativeTime
+	Expired   bool // whether the value is no longer exposed
+	Next      relativeTime
 	Error     string
 	Advice    string
 }
 
-func rowOf(data Data, e *entry) row {
-	value, former := e.State.Value, e.State.Previous
-	r := row{State: e.state, Meaning: meanings[e.state], Name: e.User.Name, WMID: e.User.WMID, Next: nextOf(data, e)}
-	if !withoutValue(e) {
-		r.Followers, r.Following = number(value.Followers), number(value.Following)
-		r.Age = momentOf(value.At, span(data.Now.Sub(value.At)))
-		r.Dropped = !e.Exposed
+func newRow(data Data, e *entry) row {
+	value, previous := e.State.Value, e.State.Previous
+	r := row{State: e.state, Name: e.User.Name, WMID: e.User.WMID, Next: newNext(data, e)}
+	if e.hasValue() {
+		r.Followers, r.Following = formatNumber(value.Followers), formatNumber(value.Following)
+		r.Age = newRelativeTime(value.At, formatDuration(data.Now.Sub(value.At)))
+		r.Expired = !e.Exposed
 	}
-	if !withoutFormer(e) {
-		r.Change = signed(e.change())
-		r.Since = span(value.At.Sub(former.At))
+	if e.hasPrevious() {
+		r.Change = formatChange(e.change())
+		r.Period = formatDuration(value.At.Sub(previous.At))
 	}
-	r.Error, r.Advice = troubleOf(data, e)
+	r.Error, r.Advice = describeError(data, e)
 	return r
 }
 
-// troubleOf says what is wrong with a user, and what to do about it.
-func troubleOf(data Data, e *entry) (trouble, remedy string) {
+// describeError describes what is wrong with a user, and what to do about it.
+func describeError(data Data, e *entry) (description, remedy string) {
 	s := e.State
 	switch {
 	case e.state == failing:
 		kind := justoneapi.Explain(s.Last.Code, s.Last.Bilibili)
-		trouble = s.Last.Code + ": " + kind.Meaning
+		description = s.Last.Code + ": " + kind.Meaning
 		if s.Last.Detail != "" {
-			trouble += ": " + s.Last.Detail
+			description += ": " + s.Last.Detail
 		}
-		return trouble, advice.For(kind)
+		return description, advice.For(kind)
 	case s.InFlight:
 		return "", ""
 	case e.state == waiting && !s.Started.IsZero():
-		return "The answer was lost: the process ended before it came.", "Nothing to do: it may have been billed, so the user waits for the interval."
+		return "The exporter stopped before the response arrived.",
+			"No action is needed: it may have been billed, so the next request waits for the interval."
 	case e.state == stale && !e.next.After(data.Now):
-		return fmt.Sprintf("A call is due since %s.", span(data.Now.Sub(e.next))),
-			"If scrapes come and this stays, calls do not keep up: raise api.max_concurrency or api.max_requests_per_second, or the intervals."
+		return fmt.Sprintf("A request has been due for %s.", formatDuration(data.Now.Sub(e.next))),
+			"If this persists although the exporter is scraped, requests do not keep up: " +
+				"raise api.max_concurrency or api.max_requests_per_second, or lengthen the intervals."
 	}
 	return "", ""
 }
 
-// nextOf says when the next call comes.
-func nextOf(data Data, e *entry) moment {
+// newNext returns when the next request starts.
+func newNext(data Data, e *entry) relativeTime {
 	switch {
 	case e.State.InFlight:
-		return moment{Text: "being asked"}
+		return relativeTime{Text: "in flight"}
 	case !e.next.After(data.Now):
-		return moment{Text: "next scrape"}
+		return relativeTime{Text: "next scrape"}
 	default:
-		return momentOf(e.next, "in "+wait(e.next.Sub(data.Now)))
+		return newRelativeTime(e.next, "in "+formatWait(e.next.Sub(data.Now)))
 	}
 }
 
-// heading is the head of a column.
-type heading struct {
-	Title, Link string
-	Class       string // as of the cells below
-	Sort        string // ascending or descending, empty if the table is not sorted by it
-}
-
-// link is a link to another page of the table.
-type link struct{ Text, Link string }
-
-// table is the part of the users that is shown.
+// table is the page of users that the query selects.
 type table struct {
 	Headings []heading
 	Rows     []row
 	Caption  string
-	Pages    []link
+	Pages    []pageLink
 
-	Search, State, Order string // to be kept by the search
-	Orders               []order
-	All                  string // link to all users, empty if they are shown
+	Search, State, Order string // of the query, kept by the search form
+	SortOptions          []sortOption
+	AllUsers             string // link to all users; empty if all are shown
 }
 
-func tableOf(data Data, entries []*entry, wanted query) table {
-	matching := slices.DeleteFunc(entries, func(e *entry) bool { return !e.matches(wanted) })
-	if c := columnNamed(wanted.column); c != nil {
-		c.sort(matching, wanted.down)
+func newTable(data Data, entries []*entry, q query) table {
+	matching := slices.DeleteFunc(entries, func(e *entry) bool { return !e.matches(q) })
+	if c := findColumn(q.column); c != nil {
+		c.sort(matching, q.desc)
 	}
-	last := max(1, (len(matching)+perPage-1)/perPage)
-	wanted.page = min(wanted.page, last)
-	from := (wanted.page - 1) * perPage
-	shown := matching[from:min(len(matching), from+perPage)]
+	lastPage := max(1, (len(matching)+rowsPerPage-1)/rowsPerPage)
+	q.page = min(q.page, lastPage)
+	first := (q.page - 1) * rowsPerPage
+	shown := matching[first:min(len(matching), first+rowsPerPage)]
 
-	kept := wanted.values()
+	values := q.values()
 	t := table{
-		Headings: headingsOf(wanted), Pages: pagesOf(wanted, last), Caption: captionOf(from, len(shown), len(matching)),
-		Search: wanted.search, State: kept.Get("state"), Order: kept.Get("order"), Orders: ordersOf(wanted),
+		Headings: newHeadings(q), Pages: newPageLinks(q, lastPage), Caption: caption(first, len(shown), len(matching)),
+		Search: q.search, State: values.Get("state"), Order: values.Get("order"), SortOptions: newSortOptions(q),
 	}
 	for _, e := range shown {
-		t.Rows = append(t.Rows, rowOf(data, e))
+		t.Rows = append(t.Rows, newRow(data, e))
 	}
-	if wanted.search != "" || wanted.state != "" {
-		t.All = wanted.with(func(q *query) { q.search, q.state = "", "" })
+	if q.search != "" || q.state != "" {
+		t.AllUsers = q.link(func(q *query) { q.search, q.state = "", "" })
 	}
 	return t
 }
 
-func captionOf(from, shown, all int) string {
+func caption(first, shown, matching int) string {
 	switch {
-	case all == 0:
+	case matching == 0:
 		return "No user matches"
-	case shown == all:
-		return plural(all, "user")
+	case shown == matching:
+		return plural(matching, "user")
 	default:
-		return fmt.Sprintf("Users %s to %s of %s", number(int64(from+1)), number(int64(from+shown)), number(int64(all)))
+		return fmt.Sprintf("Users %s to %s of %s",
+			formatNumber(first+1), formatNumber(first+shown), formatNumber(matching))
 	}
 }
 
-func headingsOf(wanted query) []heading {
+// heading is the heading of a column. Its link sorts by the column.
+type heading struct {
+	Title, Link string
+	Class       string
+	Sort        string // ascending or descending; empty if the table is not sorted by the column
+}
+
+func newHeadings(q query) []heading {
 	var headings []heading
 	for _, c := range columns {
-		h := heading{Title: c.title, Class: c.class, Link: wanted.with(func(q *query) {
-			q.down = c.down
+		h := heading{Title: c.title, Class: c.class, Link: q.link(func(changed *query) {
+			changed.column, changed.desc = c.name, c.desc
 			if q.column == c.name {
-				q.down = !wanted.down
+				changed.desc = !q.desc
 			}
-			q.column = c.name
 		})}
-		if wanted.column == c.name {
+		if q.column == c.name {
 			h.Sort = "ascending"
-			if wanted.down {
+			if q.desc {
 				h.Sort = "descending"
 			}
 		}
@@ -269,32 +272,35 @@ func headingsOf(wanted query) []heading {
 	return headings
 }
 
-// order is a column to sort by, for screens without room for headings.
-type order struct {
-	Value, Text string
-	Chosen      bool
+// sortOption is a column to sort by, for screens that are too narrow for headings.
+type sortOption struct {
+	Value, Title string
+	Selected     bool
 }
 
-func ordersOf(wanted query) []order {
-	var orders []order
+func newSortOptions(q query) []sortOption {
+	var options []sortOption
 	for _, c := range columns {
-		orders = append(orders, order{c.name, c.title, c.name == wanted.column})
+		options = append(options, sortOption{c.name, c.title, c.name == q.column})
 	}
-	return orders
+	return options
 }
 
-func pagesOf(wanted query, last int) []link {
-	var links []link
-	add := func(text string, page int) {
-		links = append(links, link{text, wanted.with(func(q *query) { q.page = page })})
+// pageLink is a link to another page of the table.
+type pageLink struct{ Title, Link string }
+
+func newPageLinks(q query, lastPage int) []pageLink {
+	var links []pageLink
+	add := func(title string, page int) {
+		links = append(links, pageLink{title, q.link(func(q *query) { q.page = page })})
 	}
-	if wanted.page > 1 {
+	if q.page > 1 {
 		add("First", 1)
-		add("Previous", wanted.page-1)
+		add("Previous", q.page-1)
 	}
-	if wanted.page < last {
-		add("Next", wanted.page+1)
-		add("Last", last)
+	if q.page < lastPage {
+		add("Next", q.page+1)
+		add("Last", lastPage)
 	}
 	return links
 }

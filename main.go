@@ -1,6 +1,5 @@
-// Command bilibili_exporter exposes follower counts of Bilibili users to
-// Prometheus. It asks Just One API for them, a paid service, when it is
-// scraped, and as rarely as configured.
+// Command bilibili_exporter exposes follower counts of Bilibili users to Prometheus. It queries the paid Just One API
+// on scrape, at most once per user and interval.
 package main
 
 import (
@@ -31,49 +30,48 @@ import (
 const (
 	program = "bilibili_exporter"
 
-	// drainTimeout is how long a shutdown waits for calls that run: they may
-	// be billed, so their answers are worth waiting for.
+	// drainTimeout is how long shutdown waits for in-flight API requests, because they may be billed.
 	drainTimeout = 25 * time.Second
-	// hangUpTimeout is how long it then waits for scrapes to be answered.
-	hangUpTimeout = 2 * time.Second
+	// shutdownTimeout is how long shutdown then waits for the HTTP server.
+	shutdownTimeout = 2 * time.Second
 )
 
 // flags is the command line.
 type flags struct {
-	configFile    string
-	configFileSet bool
-	configCheck   bool
-	wmids         []string
-	storagePath   string
-	telemetryPath string
-	timeoutOffset string
-	maxRequests   string
-	lifecycle     bool
-	noMetrics     bool
-	logLevel      string
-	logFormat     string
-	web           *web.FlagConfig
+	configFile             string
+	configFileSet          bool
+	configCheck            bool
+	wmids                  []string
+	storagePath            string
+	telemetryPath          string
+	timeoutOffset          string
+	maxRequests            string
+	enableLifecycle        bool
+	disableExporterMetrics bool
+	logLevel               string
+	logFormat              string
+	web                    *web.FlagConfig
 }
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program. It returns the exit status.
+// run runs the command and returns its exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP) // first of all: who asks for a reload must not end the process
+	reloadSignals := make(chan os.Signal, 1)
+	signal.Notify(reloadSignals, syscall.SIGHUP) // before anything else: an early SIGHUP must not kill the process
 	server.FillVersion()
 	flags, err := parseFlags(args, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v; try --help\n", program, err)
 		return 1
 	}
-	stdlog.SetOutput(io.Discard)   // net/http quotes there what servers send, perhaps the token
-	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads ends no paid call
+	stdlog.SetOutput(io.Discard)   // net/http's client logs parts of unexpected responses, which may contain the token
+	signal.Ignore(syscall.SIGPIPE) // a closed log pipe must not kill the process during a paid request
 	base, logger := newLoggers(stderr, flags.logLevel, flags.logFormat)
-	if err := serve(flags, hangUps, base, logger); err != nil {
-		level.Error(logger).Log("msg", "Giving up", "err", err)
+	if err := serve(flags, reloadSignals, base, logger); err != nil {
+		level.Error(logger).Log("msg", "Error running exporter", "err", err)
 		return 1
 	}
 	return 0
@@ -85,63 +83,74 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	app.UsageWriter(stdout)
 	app.HelpFlag.Short('h')
 	app.Version(version.Print(program))
-	app.Flag("config.file", "Configuration file.").Default("bilibili_exporter.yml").IsSetByUser(&f.configFileSet).StringVar(&f.configFile)
-	app.Flag("config.check", "Check the configuration and exit: status 0 if it is good, 1 if not. Calls nobody.").BoolVar(&f.configCheck)
-	app.Flag("wmid", "Bilibili user to watch, in place of a configuration file: the number in https://space.bilibili.com/<wmid>. Repeatable. The token comes from $"+config.TokenVariable+".").StringsVar(&f.wmids)
-	app.Flag("storage.path", "Folder that keeps what is known across restarts: values, the day's use, pauses. Made if missing. Empty keeps nothing.").Default("data/").StringVar(&f.storagePath)
-	app.Flag("timeout-offset", "Seconds to take off the scrape timeout that Prometheus tells.").Default("0.5").StringVar(&f.timeoutOffset)
-	app.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
-	app.Flag("web.max-requests", "Scrapes that are answered at a time, and as many requests for the other pages; more get status 503. 0 is no limit.").Default("40").StringVar(&f.maxRequests)
-	app.Flag("web.enable-lifecycle", "Reload the configuration on POST /-/reload, as SIGHUP does.").BoolVar(&f.lifecycle)
-	app.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (go_*, process_*, promhttp_*).").BoolVar(&f.noMetrics)
+	app.Flag("config.file", "Configuration file.").Default("bilibili_exporter.yml").
+		IsSetByUser(&f.configFileSet).StringVar(&f.configFile)
+	app.Flag("config.check", "Validate the configuration and exit with status 0 if it is valid, else with status 1. "+
+		"Makes no API requests.").BoolVar(&f.configCheck)
+	app.Flag("wmid", "WMID of a Bilibili user, the number in https://space.bilibili.com/<wmid>; repeatable. "+
+		"Replaces the configuration file; the token is read from $"+config.TokenVariable+".").StringsVar(&f.wmids)
+	app.Flag("storage.path", "Directory for persistent state; created if missing; an empty value disables persistence.").
+		Default("data/").StringVar(&f.storagePath)
+	app.Flag("timeout-offset", "Offset to subtract from the scrape timeout, in seconds.").
+		Default("0.5").StringVar(&f.timeoutOffset)
+	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
+		Default("/metrics").StringVar(&f.telemetryPath)
+	app.Flag("web.max-requests", "Maximum number of concurrent scrapes, and of concurrent requests to other pages; "+
+		"0 disables the limit.").Default("40").StringVar(&f.maxRequests)
+	app.Flag("web.enable-lifecycle", "Enable reloading the configuration with POST /-/reload. SIGHUP always reloads it.").
+		BoolVar(&f.enableLifecycle)
+	app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (go_*, process_*, promhttp_*).").
+		BoolVar(&f.disableExporterMetrics)
 	f.web = kingpinflag.AddFlags(app, ":12233")
-	app.Flag("log.level", "Only log messages of this severity or above: debug, info, warn, error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
-	app.Flag("log.format", "Format of log messages: logfmt, json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+	app.Flag("log.level", "Only log messages with the given severity or above: debug, info, warn, error.").
+		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	app.Flag("log.format", "Format of log messages: logfmt, json.").
+		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	if _, err := app.Parse(args); err != nil {
 		return nil, err
 	}
 	if f.configFileSet && len(f.wmids) > 0 {
-		return nil, errors.New("--wmid and --config.file exclude each other: list the users in the file")
+		return nil, errors.New("--wmid and --config.file are mutually exclusive")
 	}
 	return f, nil
 }
 
-// options returns the exporter's options, and errors that name the flag.
+// options returns the exporter's options. Errors name the flag.
 func (f *flags) options(logger log.Logger) (server.Options, error) {
 	options := server.Options{
-		Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.noMetrics, StoragePath: f.storagePath,
-		EnableLifecycle: f.lifecycle, Load: f.load,
+		Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.disableExporterMetrics,
+		StoragePath: f.storagePath, EnableLifecycle: f.enableLifecycle, Load: f.load,
 	}
 	offset, err := strconv.ParseFloat(f.timeoutOffset, 64)
 	if err != nil || !(offset >= 0 && offset <= 3600) {
-		return options, fmt.Errorf("--timeout-offset: want seconds from 0 to 3600, got %q", f.timeoutOffset)
+		return options, fmt.Errorf("--timeout-offset: want a number of seconds from 0 to 3600, got %q", f.timeoutOffset)
 	}
 	options.TimeoutOffset = time.Duration(offset * float64(time.Second))
 	options.MaxRequests, err = strconv.Atoi(f.maxRequests)
 	if err != nil || options.MaxRequests < 0 {
-		return options, fmt.Errorf("--web.max-requests: want a whole number of at least 0, got %q", f.maxRequests)
+		return options, fmt.Errorf("--web.max-requests: want an integer of at least 0, got %q", f.maxRequests)
 	}
 	return options, nil
 }
 
-// load returns the configuration that the command line asks for, if that of
-// the web server, which is read anew for every connection, is good as well.
+// load returns the configuration. It also validates that of the web server, which is read again for every connection.
 func (f *flags) load() (*config.Config, error) {
 	if err := web.Validate(*f.web.WebConfigFile); err != nil {
-		return nil, fmt.Errorf("--web.config.file: %s: %s", *f.web.WebConfigFile, strings.Join(strings.Fields(err.Error()), " "))
+		oneLine := strings.Join(strings.Fields(err.Error()), " ")
+		return nil, fmt.Errorf("--web.config.file: %s: %s", *f.web.WebConfigFile, oneLine)
 	}
 	if len(f.wmids) > 0 {
 		return config.FromWMIDs(f.wmids)
 	}
 	cfg, err := config.Load(f.configFile)
 	if errors.Is(err, os.ErrNotExist) && !f.configFileSet {
-		return nil, fmt.Errorf("%w: write one, see examples/bilibili_exporter.yml, or name users with --wmid", err)
+		return nil, fmt.Errorf("%w; see examples/bilibili_exporter.yml for an example, or use --wmid", err)
 	}
 	return cfg, err
 }
 
-// serve runs the exporter until a signal ends it.
-func serve(f *flags, hangUps <-chan os.Signal, base, logger log.Logger) error {
+// serve runs the exporter until a signal stops it.
+func serve(f *flags, reloadSignals <-chan os.Signal, base, logger log.Logger) error {
 	options, err := f.options(logger)
 	if err != nil {
 		return err
@@ -151,62 +160,57 @@ func serve(f *flags, hangUps <-chan os.Signal, base, logger log.Logger) error {
 		return err
 	}
 	if f.configCheck {
-		options.StoragePath = "" // an exporter that runs may be using it
+		options.StoragePath = "" // a running exporter may use it
 		options.Logger = log.NewNopLogger()
 	}
 	exp, err := server.New(cfg, options)
 	if err != nil {
 		return err
 	}
-	server.LogCost(cfg, logger)
+	server.LogUsage(cfg, logger)
 	if f.configCheck {
-		level.Info(logger).Log("msg", "The configuration is good")
+		level.Info(logger).Log("msg", "Configuration is valid")
 		return nil
 	}
-	level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "build_context", version.BuildContext())
+	level.Info(logger).Log("msg", "Starting "+program,
+		"version", version.Info(), "build_context", version.BuildContext())
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	go reload(ctx, exp, hangUps)
-	server := &http.Server{
-		Handler:           exp,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       5 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          newServerLog(logger),
-	}
+	go reload(ctx, exp, reloadSignals)
+	httpServer := server.NewHTTPServer(exp, newServerLog(logger))
 	served := make(chan error, 1)
-	go func() { served <- web.ListenAndServe(server, f.web, newSlog(base)) }()
+	go func() { served <- web.ListenAndServe(httpServer, f.web, newSlog(base)) }()
 	select {
 	case err = <-served:
 	case <-ctx.Done():
-		level.Info(logger).Log("msg", "Shutting down: waiting for running calls, whose answers may be billed", "at_most", drainTimeout)
+		level.Info(logger).Log("msg", "Shutting down, waiting for in-flight requests", "timeout", drainTimeout)
 	}
-	stop() // a second signal ends the process at once
-	shutDown(exp, server)
+	stop() // a second signal kills the process
+	shutDown(exp, httpServer)
 	return err
 }
 
-// reload reloads the configuration at every signal, until ctx ends.
+// reload reloads the configuration on every signal, until ctx ends.
 func reload(ctx context.Context, exp *server.Exporter, signals <-chan os.Signal) {
 	for {
 		select {
 		case <-signals:
-			exp.Reload() //nolint:errcheck // it is logged
+			exp.Reload() //nolint:errcheck // Reload logs the error
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// shutDown ends the exporter, which answers scrapes meanwhile, and then the server.
-func shutDown(exp *server.Exporter, server *http.Server) {
-	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+// shutDown stops the exporter, which still serves scrapes meanwhile, and then the HTTP server.
+func shutDown(exp *server.Exporter, httpServer *http.Server) {
+	drainCtx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	exp.Close(drain)
-	hangUp, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
+	exp.Close(drainCtx)
+	shutdownCtx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	if server.Shutdown(hangUp) != nil {
-		server.Close() //nolint:errcheck // the process ends
+	if httpServer.Shutdown(shutdownCtx) != nil {
+		httpServer.Close() //nolint:errcheck // the process exits
 	}
 }

@@ -36,8 +36,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestFailedStarts looks at the status and the message of every way to fail:
-// one clear line.
+// TestFailedStarts checks that every failure at startup causes exit status 1 and one line of explanation.
 func TestFailedStarts(t *testing.T) {
 	t.Setenv(config.TokenVariable, "x")
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
@@ -50,30 +49,46 @@ func TestFailedStarts(t *testing.T) {
 	bad := exportertest.WriteFile(t, "bad.yml", "users:\n  - wmid: 2\n    nickname: x\n")
 	good := exportertest.WriteFile(t, "good.yml", "users: [2]\n")
 	noCA := exportertest.WriteFile(t, "no-ca.yml", "users: [2]\napi: {http_client: {tls_config: {ca_file: none.pem}}}\n")
+	noToken := exportertest.WriteFile(t, "no-token.yml", "users: [2]\napi: {token_file: none}\n")
 	badWeb := exportertest.WriteFile(t, "web.yml", "tls_server_config: {certificate: x}\n")
 
 	for name, test := range map[string]struct {
 		args []string
 		want string
 	}{
-		"no configuration":    {nil, `err="reading the configuration: stat bilibili_exporter.yml: no such file or directory: write one, see examples/bilibili_exporter.yml, or name users with --wmid"`},
-		"no such file":        {[]string{"--config.file=none.yml"}, `err="reading the configuration: stat none.yml: no such file or directory"`},
-		"bad file":            {[]string{"--config.file=" + bad}, `err="` + bad + `:3: users[0].nickname: is not known; the keys here are labels, min_interval, name, wmid"`},
-		"bad file, checked":   {[]string{"--config.check", "--config.file=" + bad}, `:3: users[0].nickname: is not known`},
-		"bad WMID":            {[]string{"--wmid=abc"}, `err="--wmid: \"abc\" is not a WMID: want the number in https://space.bilibili.com/<wmid>"`},
-		"file and WMID":       {[]string{"--wmid=2", "--config.file=" + good}, `bilibili_exporter: --wmid and --config.file exclude each other: list the users in the file; try --help`},
-		"unknown flag":        {[]string{"--wmids=2"}, `bilibili_exporter: unknown long flag '--wmids'; try --help`},
-		"argument":            {[]string{"2"}, `bilibili_exporter: unexpected 2; try --help`},
-		"timeout offset":      {[]string{"--wmid=2", "--timeout-offset=NaN"}, `--timeout-offset: want seconds from 0 to 3600, got \"NaN\"`},
-		"max requests":        {[]string{"--wmid=2", "--web.max-requests=0.5"}, `--web.max-requests: want a whole number of at least 0, got \"0.5\"`},
-		"log level":           {[]string{"--wmid=2", "--log.level=loud"}, `bilibili_exporter: enum value must be one of debug,info,warn,error, got 'loud'; try --help`},
-		"telemetry path":      {[]string{"--wmid=2", "--web.telemetry-path=/-/healthy"}, `err="--web.telemetry-path: \"/-/healthy\" is in use by another page: choose another path"`},
+		"no configuration": {nil,
+			`err="reading the configuration: stat bilibili_exporter.yml: no such file or directory; ` +
+				`see examples/bilibili_exporter.yml for an example, or use --wmid"`},
+		"no such file": {[]string{"--config.file=none.yml"},
+			`err="reading the configuration: stat none.yml: no such file or directory"`},
+		"bad file": {[]string{"--config.file=" + bad}, `err="` + bad + `:3: users[0].nickname: unknown field; ` +
+			`valid fields: labels, min_interval, name, wmid"`},
+		"bad file, checked": {[]string{"--config.check", "--config.file=" + bad}, `:3: users[0].nickname: unknown field`},
+		"bad WMID": {[]string{"--wmid=abc"},
+			`err="--wmid: invalid WMID \"abc\", want the number in https://space.bilibili.com/<wmid>"`},
+		"file and WMID": {[]string{"--wmid=2", "--config.file=" + good},
+			`bilibili_exporter: --wmid and --config.file are mutually exclusive; try --help`},
+		"unknown flag": {[]string{"--wmids=2"}, `bilibili_exporter: unknown long flag '--wmids'; try --help`},
+		"argument":     {[]string{"2"}, `bilibili_exporter: unexpected 2; try --help`},
+		"timeout offset": {[]string{"--wmid=2", "--timeout-offset=NaN"},
+			`--timeout-offset: want a number of seconds from 0 to 3600, got \"NaN\"`},
+		"max requests": {[]string{"--wmid=2", "--web.max-requests=0.5"},
+			`--web.max-requests: want an integer of at least 0, got \"0.5\"`},
+		"log level": {[]string{"--wmid=2", "--log.level=loud"},
+			`bilibili_exporter: enum value must be one of debug,info,warn,error, got 'loud'; try --help`},
+		"telemetry path": {[]string{"--wmid=2", "--web.telemetry-path=/-/healthy"},
+			`err="--web.telemetry-path: \"/-/healthy\" is used by another page"`},
 		"certificate missing": {[]string{"--config.file=" + noCA}, `none.pem: no such file or directory`},
-		"web configuration":   {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: ` + badWeb + `: yaml: unmarshal errors: line 1: field certificate not found in type `},
-		"no token":            {[]string{"--config.file=" + exportertest.WriteFile(t, "t.yml", "users: [2]\napi:\n  token_file: none\n")}, `api.token_file: stat `},
-		"storage path":        {[]string{"--wmid=2", "--storage.path=/proc/nowhere"}, `err="opening the store: mkdir /proc/nowhere: no such file or directory"`},
-		"storage in use":      {[]string{"--wmid=2", "--storage.path=" + inUse}, `err="opening the store: ` + inUse + ` is in use by another process: run one exporter for each token, each with a folder of its own"`},
-		"address in use":      {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()}, `bind: address already in use"`},
+		"web configuration": {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: ` + badWeb +
+			`: yaml: unmarshal errors: line 1: field certificate not found in type `},
+		"no token": {[]string{"--config.file=" + noToken}, `api.token_file: stat `},
+		"storage path": {[]string{"--wmid=2", "--storage.path=/proc/nowhere"},
+			`err="opening the store: mkdir /proc/nowhere: no such file or directory"`},
+		"storage in use": {[]string{"--wmid=2", "--storage.path=" + inUse},
+			`err="opening the store: ` + inUse + ` is in use by another process: run one exporter for each token, ` +
+				`each with a folder of its own"`},
+		"address in use": {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()},
+			`bind: address already in use"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, stdout, stderr := exportertest.Run(t, append(test.args, "--log.level=error")...)
@@ -81,7 +96,8 @@ func TestFailedStarts(t *testing.T) {
 				status, stdout, stderr = exportertest.Run(t, test.args...)
 			}
 			if status != 1 || stdout != "" || !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 {
-				t.Errorf("got status %d, output %q and errors\n%s\nwant status 1 and one line with\n%s", status, stdout, stderr, test.want)
+				t.Errorf("got status %d, output %q and errors\n%s\nwant status 1 and one line with\n%s",
+					status, stdout, stderr, test.want)
 			}
 		})
 	}
@@ -94,28 +110,32 @@ func TestConfigCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, _, stderr := exportertest.Run(t, "--config.check", "--config.file="+example)
-	if status != 0 || !strings.Contains(stderr, `msg="The configuration is good"`) || !strings.Contains(stderr, "calls_per_day=120 ") {
+	if status != 0 || !strings.Contains(stderr, `msg="Configuration is valid"`) ||
+		!strings.Contains(stderr, " requests_per_day=120 ") {
 		t.Errorf("got status %d and\n%s", status, stderr)
 	}
 }
 
 func TestVersion(t *testing.T) {
-	if status, stdout, _ := exportertest.Run(t, "--version"); status != 0 || !strings.HasPrefix(stdout, "bilibili_exporter, version ") || strings.Contains(stdout, "version  ") {
+	status, stdout, _ := exportertest.Run(t, "--version")
+	if status != 0 || !strings.HasPrefix(stdout, "bilibili_exporter, version ") || strings.Contains(stdout, "version  ") {
 		t.Errorf("got status %d and %q", status, stdout)
 	}
 	stamped := filepath.Join(t.TempDir(), program)
-	const flags = "-X github.com/prometheus/common/version.Version=1.2.3 -X github.com/prometheus/common/version.Revision=abc"
+	const flags = "-X github.com/prometheus/common/version.Version=1.2.3 " +
+		"-X github.com/prometheus/common/version.Revision=abc"
 	if out, err := exec.Command("go", "build", "-o", stamped, "-ldflags", flags, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	out, err := exec.Command(stamped, "--version").Output()
-	if want := "bilibili_exporter, version 1.2.3 (branch: , revision: abc)"; err != nil || !strings.HasPrefix(string(out), want) {
+	want := "bilibili_exporter, version 1.2.3 (branch: , revision: abc)"
+	if err != nil || !strings.HasPrefix(string(out), want) {
 		t.Errorf("got %s, %v; want %s", out, err, want)
 	}
 }
 
-// TestShutdown ends the process while a call runs that its scrape has given up
-// on: the call is waited for, and the status is 0.
+// TestShutdown stops the process during a request that its scrape no longer waits for. The shutdown waits for the
+// request, and the exit status is 0.
 func TestShutdown(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -136,16 +156,16 @@ func TestShutdown(t *testing.T) {
 			if status != 0 || took < 500*time.Millisecond || took > 10*time.Second {
 				t.Errorf("got status %d after %v", status, took)
 			}
-			if got := api.Total(); got != (justoneapitest.Tally{Requests: 1, Billed: 1}) || !strings.Contains(p.Log(), `msg="Fetched user" followers=4153991`) {
-				t.Errorf("got %+v, and the answer was not recorded", got)
+			if got := api.Total(); got != (justoneapitest.Tally{Requests: 1, Billed: 1}) ||
+				!strings.Contains(p.Log(), `msg="Fetched user" followers=4153991`) {
+				t.Errorf("got %+v, or the response was not recorded", got)
 			}
 		})
 	}
 }
 
-// TestUninvitedAnswer has a server that speaks before it is asked, and says the
-// token, which net/http would log by itself.
-func TestUninvitedAnswer(t *testing.T) {
+// TestUnsolicitedResponse has a server that sends the token before it gets a request. net/http would log that.
+func TestUnsolicitedResponse(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -162,9 +182,11 @@ func TestUninvitedAnswer(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: 'http://"+listener.Addr().String()+"', token: "+justoneapitest.Token+"}\nusers: [1]\n")
+	file := exportertest.WriteFile(t, "b.yml",
+		"api: {base_url: 'http://"+listener.Addr().String()+"', token: "+justoneapitest.Token+"}\nusers: [1]\n")
 	p, address := exportertest.StartExporter(t, "--config.file="+file, "--log.level=debug")
-	if body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics"); !strings.Contains(body, `upstream_error_code{code="network"} 1`) {
+	body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
+	if !strings.Contains(body, `upstream_error_code{code="network"} 1`) {
 		t.Errorf("want a network error in\n%s", body)
 	}
 	p.End(syscall.SIGTERM)
@@ -173,8 +195,7 @@ func TestUninvitedAnswer(t *testing.T) {
 	}
 }
 
-// TestReload reloads on SIGHUP, a good configuration and a bad one, and ends on
-// neither; nor does it end with its terminal or the reader of its log.
+// TestReload checks that SIGHUP reloads, and that neither an invalid configuration nor SIGPIPE stops the process.
 func TestReload(t *testing.T) {
 	api, file := exportertest.NewAPI(t, exportertest.Steady)
 	p, address := exportertest.StartExporter(t, "--config.file="+file)
@@ -185,15 +206,17 @@ func TestReload(t *testing.T) {
 		p.Signal(syscall.SIGHUP)
 	}
 	rewrite("[472747194]", "[472747194, 2]")
-	p.Await(`msg="(The configuration was reloaded)"`)
+	p.Await(`msg="(Configuration reloaded)"`)
 	body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
-	if !strings.Contains(body, `bilibili_up{wmid="2"} 1`) || !strings.Contains(body, `bilibili_up{wmid="472747194"} 1`) || api.Total().Requests != 2 {
+	if !strings.Contains(body, `bilibili_up{wmid="2"} 1`) || !strings.Contains(body, `bilibili_up{wmid="472747194"} 1`) ||
+		api.Total().Requests != 2 {
 		t.Errorf("got %+v and\n%s", api.Total(), body)
 	}
 	rewrite("users", "user")
-	p.Await(`msg="Reloading the configuration failed; the one before stays in force" err="` + file + `:2: (user: is not known)`)
+	p.Await(`msg="Error reloading configuration, keeping the previous one" err="` + file + `:2: (user: unknown field)`)
 	p.Signal(syscall.SIGPIPE)
-	if body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics"); !strings.Contains(body, "config_last_reload_successful 0") {
+	body = exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
+	if !strings.Contains(body, "config_last_reload_successful 0") {
 		t.Errorf("the failure is not exposed:\n%s", body)
 	}
 	if status, _ := p.End(syscall.SIGTERM); status != 0 {
@@ -201,8 +224,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestLogLines looks at the form of every line: one ts, one level, one caller,
-// one msg, those of the web toolkit included.
+// TestLogLines checks that every line has one ts, level, caller and msg, also those of the web toolkit.
 func TestLogLines(t *testing.T) {
 	_, file := exportertest.NewAPI(t, exportertest.Steady)
 	p, address := exportertest.StartExporter(t, "--config.file="+file, "--log.level=debug")
@@ -215,30 +237,33 @@ func TestLogLines(t *testing.T) {
 			}
 		}
 	}
-	for _, caller := range []string{"caller=cost.go:", "caller=main.go:", "caller=tls_config.go:", "caller=caller.go:"} {
+	for _, caller := range []string{"caller=usage.go:", "caller=main.go:", "caller=tls_config.go:", "caller=caller.go:"} {
 		if !strings.Contains(p.Log(), caller) {
 			t.Errorf("no line with %s in\n%s", caller, p.Log())
 		}
 	}
 
-	j := exportertest.Start(t, exportertest.Command("--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir(), "--config.file="+file, "--log.format=json"))
+	j := exportertest.Start(t, exportertest.Command("--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir(),
+		"--config.file="+file, "--log.format=json"))
 	j.Await(`"msg":"(Listening on)"`)
 	j.End(syscall.SIGTERM)
 	for line := range strings.Lines(j.Log()) {
 		var fields map[string]any
-		if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["ts"] == nil || fields["caller"] == nil || fields["level"] == nil || fields["msg"] == nil {
-			t.Errorf("%v: %s", err, line)
+		err := json.Unmarshal([]byte(line), &fields)
+		for _, key := range []string{"ts", "level", "caller", "msg"} {
+			if err != nil || fields[key] == nil {
+				t.Errorf("%v, want %s in %s", err, key, line)
+			}
 		}
 	}
 }
 
-// TestWebConfig serves TLS and asks for a password.
+// TestWebConfig enables TLS and basic authentication.
 func TestWebConfig(t *testing.T) {
 	_, file := exportertest.NewAPI(t, exportertest.Steady)
 	ca := exportertest.NewAuthority(t)
-	folder := ca.Issue(t)
+	web := filepath.Join(ca.Issue(t), "web.yml")
 	// The password is "test".
-	web := filepath.Join(folder, "web.yml")
 	text := "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
 		"basic_auth_users: {prometheus: $2a$04$l1Do3.lwMGeri8Yb14V2vuiQ897z4v9dw8viEOzOfLPF/XcN3HLnq}\n"
 	if err := os.WriteFile(web, []byte(text), 0o600); err != nil {
@@ -250,7 +275,8 @@ func TestWebConfig(t *testing.T) {
 	pool.AppendCertsFromPEM([]byte(exportertest.ReadFile(t, ca.File)))
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	defer client.CloseIdleConnections()
-	if body := exportertest.Get(t, client, "https://prometheus:test@"+address+"/metrics"); !strings.Contains(body, "bilibili_followers{") {
+	body := exportertest.Get(t, client, "https://prometheus:test@"+address+"/metrics")
+	if !strings.Contains(body, "bilibili_followers{") {
 		t.Error("/metrics lacks bilibili_followers")
 	}
 	resp, err := client.Get("https://" + address + "/metrics")
@@ -263,35 +289,35 @@ func TestWebConfig(t *testing.T) {
 	}
 }
 
-// TestServerLog has clients fail whose errors net/http logs: in good form, and
-// not for each of them.
+// TestServerLog checks that the errors of clients, which net/http logs, are well-formed and rate-limited.
 func TestServerLog(t *testing.T) {
 	_, file := exportertest.NewAPI(t, exportertest.Steady)
-	folder := exportertest.NewAuthority(t).Issue(t)
-	web := exportertest.WriteFile(t, "web.yml", fmt.Sprintf("tls_server_config: {cert_file: %s/cert.pem, key_file: %[1]s/key.pem}", folder))
+	dir := exportertest.NewAuthority(t).Issue(t)
+	web := exportertest.WriteFile(t, "web.yml",
+		fmt.Sprintf("tls_server_config: {cert_file: %s/cert.pem, key_file: %[1]s/key.pem}", dir))
 	p, address := exportertest.StartExporter(t, "--config.file="+file, "--web.config.file="+web)
 	for range 100 {
-		for _, sent := range []string{"no TLS at all\r\n\r\n", ""} { // the other only looks whether the port is open
+		for _, sent := range []string{"no TLS at all\r\n\r\n", ""} { // the other one only checks whether the port is open
 			conn, err := net.Dial("tcp", address)
 			if err != nil {
 				t.Fatal(err)
 			}
 			fmt.Fprint(conn, sent)
-			conn.(*net.TCPConn).CloseWrite() //nolint:errcheck // the exporter may have hung up
-			io.Copy(io.Discard, conn)        //nolint:errcheck // until the exporter hangs up
+			conn.(*net.TCPConn).CloseWrite() //nolint:errcheck // the exporter may have disconnected
+			io.Copy(io.Discard, conn)        //nolint:errcheck // until the exporter disconnects
 			conn.Close()
 		}
 	}
 	if strings.Contains(p.Log(), ": EOF") {
 		t.Errorf("probes of the port fill the log:\n%s", p.Log())
 	}
-	p.Await(`level=warn ts=\S+ caller=log.go:\d+ msg="Serving a client" err="(http: TLS handshake error)`)
+	p.Await(`level=warn ts=\S+ caller=log.go:\d+ msg="HTTP server error" err="(http: TLS handshake error)`)
 	if got := strings.Count(p.Log(), "TLS handshake error"); got > 15 {
 		t.Errorf("got %d lines for 100 clients", got)
 	}
 }
 
-// TestServerLimits has clients that never end their headers, or send too many.
+// TestServerLimits sends headers that never end, or that are too long.
 func TestServerLimits(t *testing.T) {
 	t.Parallel()
 	_, file := exportertest.NewAPI(t, exportertest.Steady)
@@ -307,17 +333,17 @@ func TestServerLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // it is seen below
+			conn.SetDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // the read below would fail
 			fmt.Fprint(conn, test.sent)
-			answer, err := io.ReadAll(conn)
-			if errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(string(answer), test.want) {
-				t.Errorf("got %q, %v; want an end within 20 s that begins %q", answer, err, test.want)
+			response, err := io.ReadAll(conn)
+			if errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(string(response), test.want) {
+				t.Errorf("got %q, %v; want a response within 20 s that starts with %q", response, err, test.want)
 			}
 		})
 	}
 }
 
-// TestSocketActivation hands a listening socket over, as systemd does.
+// TestSocketActivation passes a listening socket, as systemd does.
 func TestSocketActivation(t *testing.T) {
 	_, file := exportertest.NewAPI(t, exportertest.Steady)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -335,7 +361,8 @@ func TestSocketActivation(t *testing.T) {
 	cmd.Path = "/bin/sh"
 	cmd.ExtraFiles = []*os.File{socket}
 	exportertest.Start(t, cmd).Await(`msg="Listening on" address=(\S+)`)
-	if body := exportertest.Get(t, http.DefaultClient, "http://"+listener.Addr().String()+"/metrics"); !strings.Contains(body, "bilibili_followers{") {
+	body := exportertest.Get(t, http.DefaultClient, "http://"+listener.Addr().String()+"/metrics")
+	if !strings.Contains(body, "bilibili_followers{") {
 		t.Error("/metrics lacks bilibili_followers")
 	}
 }

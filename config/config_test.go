@@ -515,18 +515,21 @@ func TestShortIntervalWarning(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	const clearText = " is plain HTTP, so the token crosses the network in clear text. " +
 		"Use https (environment prod-global) on networks that you do not trust."
+	const insecure = "api.http_client.tls_config.insecure_skip_verify is set, " +
+		"so a server that impersonates the API can read the token."
 	for text, want := range map[string]string{
 		"token: x": "",
-		"token: x, base_url: 'http://127.0.0.1:80'":                                    "",
-		"token: x, base_url: 'http://[::1]:80'":                                        "",
-		"token: x, base_url: 'http://localhost'":                                       "",
+		"token: x, base_url: 'http://127.0.0.1:80'": "",
+		"token: x, base_url: 'http://[::1]:80'":     "",
+		"token: x, base_url: 'http://localhost'":    "",
+
 		"token: x, base_url: 'http://localhost', http_client: {proxy_url: 'http://x'}": "http://localhost" + clearText,
-		"token: x, base_url: 'http://x'":                                               "http://x" + clearText,
-		"token: x, environment: prod-cn":                                               "http://47.117.133.51:30015" + clearText,
+
+		"token: x, base_url: 'http://x'": "http://x" + clearText,
+		"token: x, environment: prod-cn": "http://47.117.133.51:30015" + clearText,
 		"token: x, timeout: 59s": "api.timeout is 59s, less than the 1m that the vendor recommends. " +
 			"A request that is cancelled early may still be billed.",
-		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}": "api.http_client.tls_config.insecure_skip_verify " +
-			"is set, so a server that impersonates the API can read the token.",
+		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}": insecure,
 	} {
 		c, err := parse(t, "users: [2]\napi: {"+text+"}")
 		if err != nil {
@@ -570,7 +573,8 @@ func TestExample(t *testing.T) {
 	}
 	for _, key := range []string{
 		"environment", "base_url", "token", "token_file", "timeout", "max_concurrency", "max_requests_per_second",
-		"http_client", "min_interval", "retry_interval", "daily_limit", "time_zone", "max_age", "users", "wmid", "name", "labels",
+		"http_client", "min_interval", "retry_interval", "daily_limit", "time_zone", "max_age", "users", "wmid",
+		"name", "labels",
 	} {
 		if !strings.Contains(string(text), key+":") {
 			t.Errorf("the example does not name %s", key)

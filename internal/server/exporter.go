@@ -1,5 +1,4 @@
-// Package server puts the parts together: from a configuration it makes the
-// HTTP handler of the whole exporter.
+// Package server assembles the exporter: it builds the HTTP handler from a configuration.
 package server
 
 import (
@@ -26,102 +25,103 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
-// FillVersion fills in the version of a binary that was built without ldflags,
-// from what the Go toolchain has noted in it. A command calls it first.
+// FillVersion sets the version of a binary built without ldflags to the one that the Go toolchain recorded in it. A
+// command calls it first.
 func FillVersion() {
 	if info, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
 		version.Version = info.Main.Version
 	}
 }
 
-// Options are the settings that do not come from the configuration.
+// Options are the settings that are not part of the configuration.
 type Options struct {
 	Logger                 log.Logger
-	TelemetryPath          string        // of the metrics, beginning with a slash
-	TimeoutOffset          time.Duration // taken off the scrape timeout that Prometheus tells; at least 0
-	MaxRequests            int           // requests at a time, of scrapes and of other pages each; 0 = no limit
-	DisableExporterMetrics bool          // leave out go_*, process_* and promhttp_*
-	StoragePath            string        // folder that keeps what is known; empty keeps nothing
-	EnableLifecycle        bool          // whether POST /-/reload reloads
+	TelemetryPath          string        // path of the metrics, starting with a slash
+	TimeoutOffset          time.Duration // subtracted from the scrape timeout; at least 0
+	MaxRequests            int           // concurrent scrapes, and concurrent requests to other pages; 0 = no limit
+	DisableExporterMetrics bool          // omit go_*, process_* and promhttp_*
+	StoragePath            string        // directory for persistent state; empty disables persistence
+	EnableLifecycle        bool          // whether POST /-/reload is enabled
 
-	// Load reads the configuration anew, for a reload.
+	// Load reads the configuration again, for a reload.
 	Load func() (*config.Config, error)
 }
 
-// Exporter is the [http.Handler] of the exporter. [New] makes one;
-// [Exporter.Close] ends it.
+// Exporter is the [http.Handler] of the exporter, created by [New] and stopped by [Exporter.Close].
 type Exporter struct {
 	http.Handler
 
-	options   Options
-	started   time.Time
-	collector *collector.Collector
-	storage   *storage
-	reloads   *reloads
-	registry  *prometheus.Registry      // of what no reload changes
-	scraped   atomic.Pointer[time.Time] // when the latest scrape came, nil before the first
-	rendering rendering
-	inForce   atomic.Pointer[inForce]
-	closing   atomic.Bool
+	options     Options
+	started     time.Time
+	collector   *collector.Collector
+	storage     *storage
+	reloads     *reloads
+	registry    *prometheus.Registry      // metrics that no reload replaces
+	lastScrape  atomic.Pointer[time.Time] // nil before the first scrape
+	renderSlots renderSlots
+	current     atomic.Pointer[loadedConfig]
+	closing     atomic.Bool
 }
 
-// inForce is a configuration in force, and what a reload replaces with it.
-type inForce struct {
+// loadedConfig is a configuration and what depends on it.
+type loadedConfig struct {
 	config   *config.Config
-	text     func() ([]byte, error) // the configuration as YAML, without secrets
-	zone     *time.Location
+	yaml     func() ([]byte, error) // the configuration as YAML, without secrets
 	token    *tokenSource
-	view     *collector.Snapshot
-	common   *prometheus.Registry // of what has no series for each user
-	registry *prometheus.Registry // of everything
+	settings collector.Settings
+	limits   quota.Limits
+
+	// The following fields are set when the configuration is applied.
+	snapshot *collector.Snapshot
+	common   *prometheus.Registry // metrics without a series per user
+	registry *prometheus.Registry // all metrics
 }
 
-// New returns an exporter for a valid configuration. It calls nobody.
+// New returns an exporter for a valid configuration. It makes no requests.
 func New(cfg *config.Config, options Options) (*Exporter, error) {
-	p, err := prepare(cfg, options.Logger)
+	loaded, err := newLoadedConfig(cfg, options.Logger)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkTelemetryPath(options.TelemetryPath); err != nil {
 		return nil, err
 	}
-	storage, err := openStorage(options.StoragePath, options.Logger)
+	storage, records, err := openStorage(options.StoragePath, options.Logger)
 	if err != nil {
 		return nil, err
 	}
-	guard := newGuard(p.limits, storage)
-	e := &Exporter{options: options, started: time.Now(), storage: storage, reloads: newReloads(), rendering: make(rendering, 2)}
+	guardConfig := quota.Config{Limits: loaded.limits, Records: records}
+	if storage.store != nil {
+		guardConfig.Store = storage.store
+	}
+	guard := quota.New(guardConfig)
+	if n := guard.Interrupted(); n > 0 {
+		level.Warn(options.Logger).Log(
+			"msg", "Requests were interrupted when the exporter last stopped", "requests", n,
+			"advice", "No action is needed: they may have been billed, so their users wait for their interval.")
+	}
+	e := &Exporter{
+		options: options, started: time.Now(), storage: storage, reloads: newReloads(),
+		renderSlots: make(renderSlots, 2),
+	}
 	e.collector = collector.New(collector.Config{
-		Settings:       p.settings,
+		Settings:       loaded.settings,
 		Guard:          guard,
 		CollectTimeout: defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
 		Advice:         advice.For,
 		Logger:         options.Logger,
 	})
-	if n := guard.Interrupted(); n > 0 {
-		level.Warn(options.Logger).Log("msg", "Calls were cut off with the process before, and may have been billed: their users wait for their interval", "calls", n)
-	}
 	e.registry = e.newRegistry()
-	handler := e.newMux()
-	e.use(p)
-	e.Handler = handler
+	e.Handler = e.newMux()
+	e.apply(loaded)
 	return e, nil
 }
 
-// prepared is a configuration, and what the parts need of it.
-type prepared struct {
-	config   *config.Config
-	token    *tokenSource
-	settings collector.Settings
-	limits   quota.Limits
-}
-
-// prepare makes of a configuration what the parts need. It changes nothing.
-func prepare(cfg *config.Config, logger log.Logger) (*prepared, error) {
+// newLoadedConfig derives what depends on a configuration. It changes nothing in the exporter.
+func newLoadedConfig(cfg *config.Config, logger log.Logger) (*loadedConfig, error) {
 	transport, err := promconfig.NewRoundTripperFromConfig(cfg.API.HTTPClient, "justoneapi",
-		// Every call has a connection of its own. On one that was used before,
-		// a call could be lost, and perhaps billed, because the other side has
-		// closed it, or could get what was left over of the answer before.
+		// Every request has its own connection. On a reused one, a request could be lost, and perhaps billed,
+		// because the server has closed it, or could receive the rest of an earlier response.
 		promconfig.WithKeepAlivesDisabled(),
 		promconfig.WithHTTP2Disabled(),
 		promconfig.WithUserAgent(version.ComponentUserAgent("bilibili_exporter")))
@@ -148,27 +148,23 @@ func prepare(cfg *config.Config, logger log.Logger) (*prepared, error) {
 		MaxConcurrency:       cfg.API.MaxConcurrency,
 		MaxRequestsPerSecond: cfg.API.MaxRequestsPerSecond,
 	}
-	limits := quota.Limits{RetryInterval: time.Duration(cfg.Quota.RetryInterval), DailyLimit: cfg.Quota.DailyLimit, Zone: zone}
+	limits := quota.Limits{
+		RetryInterval: time.Duration(cfg.Quota.RetryInterval), DailyLimit: cfg.Quota.DailyLimit, Zone: zone,
+	}
 	for _, user := range cfg.Users {
 		settings.Users = append(settings.Users, collector.User{WMID: user.WMID, Name: user.Name, Labels: user.Labels})
 		limits.Users = append(limits.Users, quota.User{WMID: user.WMID, MinInterval: time.Duration(user.MinInterval)})
 	}
-	return &prepared{cfg, token, settings, limits}, nil
+	return &loadedConfig{
+		config: cfg, yaml: sync.OnceValues(cfg.YAML), token: token, settings: settings, limits: limits,
+	}, nil
 }
 
-// newGuard returns a guard that remembers what the storage holds.
-func newGuard(limits quota.Limits, storage *storage) *quota.Guard {
-	guard := quota.Config{Limits: limits, Records: storage.contents.Records}
-	if storage.store != nil {
-		guard.Store = storage.store
-	}
-	return quota.New(guard)
-}
-
-// newRegistry returns the registry of what no reload changes.
+// newRegistry returns the registry of the metrics that no reload replaces.
 func (e *Exporter) newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(e.storage.errors, e.reloads, versioncollector.NewCollector("bilibili_exporter"))
+	registry.MustRegister(e.storage.errors, e.reloads.successful, e.reloads.lastSuccess,
+		versioncollector.NewCollector("bilibili_exporter"))
 	if !e.options.DisableExporterMetrics {
 		registry.MustRegister(
 			collectors.NewGoCollector(),
@@ -178,24 +174,38 @@ func (e *Exporter) newRegistry() *prometheus.Registry {
 	return registry
 }
 
-// use makes a configuration, which the collector has taken over, the one that
-// the pages show. They gather without calling the API: a scrape has refreshed
-// before. A registry keeps to the label names that it has seen, so that each
-// configuration has its own.
-func (e *Exporter) use(p *prepared) {
-	f := &inForce{
-		config: p.config, text: sync.OnceValues(p.config.YAML), zone: p.limits.Zone, token: p.token,
-		view: e.collector.Snapshot(), common: prometheus.NewRegistry(), registry: prometheus.NewRegistry(),
-	}
-	f.common.MustRegister(e.registry, f.view.Common())
-	f.registry.MustRegister(e.registry, f.view)
-	e.inForce.Store(f)
+// apply makes the pages show a configuration that the collector already uses. Its registries gather without API
+// requests, because the handler of a scrape has refreshed before. Every configuration has its own registries, because
+// a registry refuses changed label names.
+func (e *Exporter) apply(c *loadedConfig) {
+	c.snapshot, c.common, c.registry = e.collector.Snapshot(), prometheus.NewRegistry(), prometheus.NewRegistry()
+	c.common.MustRegister(e.registry, c.snapshot.Common())
+	c.registry.MustRegister(e.registry, c.snapshot)
+	e.current.Store(c)
 }
 
-// Close ends the exporter: scrapes are answered with what is at hand, calls
-// that run are waited for until ctx ends, and then cut.
+// Close stops the exporter. Scrapes get the known values; in-flight requests are cancelled when ctx ends.
 func (e *Exporter) Close(ctx context.Context) {
 	e.closing.Store(true)
 	e.collector.Close(ctx)
 	e.storage.close()
+}
+
+// lastError is the error of the last attempt at a repeated operation. It is safe for concurrent use.
+type lastError struct{ message atomic.Pointer[string] }
+
+// set sets the error, empty after a success, and returns the previous one.
+func (e *lastError) set(message string) (previous string) {
+	if p := e.message.Swap(&message); p != nil {
+		previous = *p
+	}
+	return previous
+}
+
+// get returns the error, empty after a success.
+func (e *lastError) get() string {
+	if p := e.message.Load(); p != nil {
+		return *p
+	}
+	return ""
 }

@@ -33,7 +33,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// buffer is a log's destination that may be read meanwhile.
+// buffer collects a log. It is safe for concurrent use.
 type buffer struct {
 	mu   sync.Mutex // protects the following field
 	text bytes.Buffer
@@ -59,8 +59,7 @@ func newServer(t *testing.T) *justoneapitest.Server {
 	return api
 }
 
-// configFor returns a configuration for three users of the API at base, with
-// more lines for its section api.
+// configFor returns a configuration for three users of the API at base, with more lines for its section api.
 func configFor(base string, apiLines ...string) string {
 	return "api:\n  base_url: " + base + "\n  token: " + justoneapitest.Token + "\n" +
 		"  max_requests_per_second: 1000\n" + strings.Join(apiLines, "") + "users: [1, 2, 3]\n"
@@ -74,7 +73,9 @@ func newExporter(t testing.TB, text string, change ...func(*server.Options)) (*s
 		t.Fatal(err)
 	}
 	logged := &buffer{}
-	options := server.Options{Logger: log.NewLogfmtLogger(logged), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond}
+	options := server.Options{
+		Logger: log.NewLogfmtLogger(logged), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond,
+	}
 	for _, change := range change {
 		change(&options)
 	}
@@ -90,8 +91,8 @@ func newExporter(t testing.TB, text string, change ...func(*server.Options)) (*s
 	return e, logged
 }
 
-// ask sends one request to a handler; headers come as key, value, ….
-func ask(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
+// send sends a request to a handler. Headers are alternately keys and values.
+func send(h http.Handler, method, target string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(context.Background(), method, target, nil)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
@@ -106,11 +107,11 @@ const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 func TestScrape(t *testing.T) {
 	api := newServer(t)
 	e, _ := newExporter(t, configFor(api.URL))
-	w := ask(e, http.MethodGet, "/metrics")
+	w := send(e, http.MethodGet, "/metrics")
 	for _, want := range []string{
 		`bilibili_followers{wmid="2"} 4.153991e+06`, `bilibili_following{wmid="2"} 11`, `bilibili_up{wmid="3"} 1`,
-		`upstream_error_code{code="301"} 0`, "bilibili_api_requests_total 3", "bilibili_exporter_build_info{", "go_goroutines ",
-		"process_start_time_seconds ", `promhttp_metric_handler_requests_total{code="200"} `,
+		`upstream_error_code{code="301"} 0`, "bilibili_api_requests_total 3", "bilibili_exporter_build_info{",
+		"go_goroutines ", "process_start_time_seconds ", `promhttp_metric_handler_requests_total{code="200"} `,
 	} {
 		if !strings.Contains(w.Body.String(), "\n"+want) {
 			t.Errorf("/metrics lacks %s", want)
@@ -119,14 +120,14 @@ func TestScrape(t *testing.T) {
 	if w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
 		t.Errorf("got status %d, header %v", w.Code, w.Header())
 	}
-	ask(e, http.MethodGet, "/metrics")
+	send(e, http.MethodGet, "/metrics")
 	if got := api.Total(); got != (justoneapitest.Tally{Requests: 3, Billed: 3}) {
 		t.Errorf("got %+v for two scrapes of three users", got)
 	}
 }
 
-// TestOnlyGetCalls asks for all that must not cost.
-func TestOnlyGetCalls(t *testing.T) {
+// TestOnlyScrapesRequest sends everything but a scrape.
+func TestOnlyScrapesRequest(t *testing.T) {
 	api := newServer(t)
 	e, _ := newExporter(t, configFor(api.URL))
 	for _, request := range []struct {
@@ -136,26 +137,28 @@ func TestOnlyGetCalls(t *testing.T) {
 		{"HEAD", "/metrics", 200}, {"POST", "/metrics", 405}, {"PUT", "/metrics", 405}, {"OPTIONS", "/metrics", 405},
 		{"GET", "/", 200}, {"HEAD", "/", 200}, {"POST", "/", 405}, {"GET", "/-/healthy", 200}, {"GET", "/-/ready", 200},
 		{"GET", "/metrics/", 404}, {"GET", "/metric", 404}, {"GET", "/favicon.ico", 404}, {"GET", "/debug/pprof/", 404},
-		{"GET", "/debug/vars", 404}, {"GET", "/debug/requests", 404}, {"GET", "/-/reload", 403}, {"POST", "/-/reload", 403}, {"GET", "/config", 200}, {"POST", "/config", 405}, {"GET", "/-/quit", 404}, {"GET", "/index.html", 404},
+		{"GET", "/debug/vars", 404}, {"GET", "/debug/requests", 404}, {"GET", "/-/reload", 403},
+		{"POST", "/-/reload", 403}, {"GET", "/config", 200}, {"POST", "/config", 405}, {"GET", "/-/quit", 404},
+		{"GET", "/index.html", 404},
 	} {
-		w := ask(e, request.method, request.target)
+		w := send(e, request.method, request.target)
 		if w.Code != request.status {
 			t.Errorf("%s %s: got status %d, want %d", request.method, request.target, w.Code, request.status)
 		}
 	}
 	if got := api.Total().Requests; got != 0 {
-		t.Errorf("got %d calls", got)
+		t.Errorf("got %d requests", got)
 	}
 }
 
-// TestDeadline has an API that never answers, and scrapers with little time.
+// TestDeadline scrapes with short timeouts while the API hangs.
 func TestDeadline(t *testing.T) {
 	api := newServer(t)
 	api.SetAll(justoneapitest.Hang())
 	e, _ := newExporter(t, configFor(api.URL))
 	for i, timeout := range []float64{0.6, 0.6, 0.2} {
 		start := time.Now()
-		w := ask(e, http.MethodGet, "/metrics", timeoutHeader, fmt.Sprint(timeout))
+		w := send(e, http.MethodGet, "/metrics", timeoutHeader, fmt.Sprint(timeout))
 		took := time.Since(start).Seconds()
 		if w.Code != http.StatusOK || took > timeout {
 			t.Errorf("scrape %d: got status %d after %.3f s, want 200 within %v s", i, w.Code, took, timeout)
@@ -171,22 +174,23 @@ func TestMaxRequests(t *testing.T) {
 	api.SetAll(justoneapitest.Hang())
 	e, logged := newExporter(t, configFor(api.URL), func(o *server.Options) { o.MaxRequests = 1 })
 	var first sync.WaitGroup
-	first.Go(func() { ask(e, http.MethodGet, "/metrics", timeoutHeader, "2") })
+	first.Go(func() { send(e, http.MethodGet, "/metrics", timeoutHeader, "2") })
 	defer first.Wait()
-	for api.Total().Requests == 0 { // until the first has taken the only slot
+	for api.Total().Requests == 0 { // until the first scrape has taken the only slot
 		time.Sleep(time.Millisecond)
 	}
-	w := ask(e, http.MethodGet, "/metrics")
-	if want := "Too many requests at a time (--web.max-requests=1), try again later.\n"; w.Code != http.StatusServiceUnavailable || w.Body.String() != want {
+	w := send(e, http.MethodGet, "/metrics")
+	want := "Limit of concurrent requests reached (--web.max-requests=1), try again later.\n"
+	if w.Code != http.StatusServiceUnavailable || w.Body.String() != want {
 		t.Errorf("got status %d and %q, want 503 and %q", w.Code, w.Body.String(), want)
 	}
-	if !strings.Contains(logged.String(), `level=warn msg="Scrapes are refused: too many at a time, or clients that do not read their answers" max_requests=1`) {
-		t.Errorf("the log does not tell:\n%s", logged)
+	want = `level=warn msg="Scrapes rejected: limit of concurrent scrapes reached" max_requests=1 advice=`
+	if !strings.Contains(logged.String(), want) {
+		t.Errorf("the log lacks %s:\n%s", want, logged)
 	}
 }
 
-// TestMaxRequestsOfPages keeps slow readers of the other pages from taking more
-// than so many slots, and from those of scrapes.
+// TestMaxRequestsOfPages checks that other pages have their own limit: slow clients there do not block scrapes.
 func TestMaxRequestsOfPages(t *testing.T) {
 	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *server.Options) { o.MaxRequests = 1 })
 	reading, read := make(chan struct{}), make(chan struct{})
@@ -197,7 +201,7 @@ func TestMaxRequestsOfPages(t *testing.T) {
 	})
 	<-reading
 	for target, want := range map[string]int{"/": 503, "/config": 503, "/-/healthy": 200, "/metrics": 200} {
-		if got := ask(e, http.MethodGet, target).Code; got != want {
+		if got := send(e, http.MethodGet, target).Code; got != want {
 			t.Errorf("%s: got status %d, want %d", target, got, want)
 		}
 	}
@@ -205,7 +209,7 @@ func TestMaxRequestsOfPages(t *testing.T) {
 	first.Wait()
 }
 
-// slowWriter is of a client that takes its time to read.
+// slowWriter is a client that does not read until told to.
 type slowWriter struct {
 	*httptest.ResponseRecorder
 	reading, read chan struct{}
@@ -219,7 +223,7 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 
 func TestDisableExporterMetrics(t *testing.T) {
 	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *server.Options) { o.DisableExporterMetrics = true })
-	body := ask(e, http.MethodGet, "/metrics").Body.String()
+	body := send(e, http.MethodGet, "/metrics").Body.String()
 	for line := range strings.Lines(body) {
 		if !regexp.MustCompile(`^(# (HELP|TYPE) )?(bilibili_|upstream_error_code[ {])`).MatchString(line) {
 			t.Errorf("unexpected: %s", line)
@@ -236,10 +240,10 @@ func TestTelemetryPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"/":          `--web.telemetry-path: "/" is in use by another page: choose another path`,
-		"/config":    `--web.telemetry-path: "/config" is in use by another page: choose another path`,
-		"/-/ready":   `--web.telemetry-path: "/-/ready" is in use by another page: choose another path`,
-		"/-":         `--web.telemetry-path: "/-" is in use by another page: choose another path`,
+		"/":          `--web.telemetry-path: "/" is used by another page`,
+		"/config":    `--web.telemetry-path: "/config" is used by another page`,
+		"/-/ready":   `--web.telemetry-path: "/-/ready" is used by another page`,
+		"/-":         `--web.telemetry-path: "/-" is used by another page`,
 		"metrics":    `--web.telemetry-path: "metrics" is not a plain path such as /metrics`,
 		"":           `--web.telemetry-path: "" is not a plain path such as /metrics`,
 		"/metrics/":  `--web.telemetry-path: "/metrics/" is not a plain path such as /metrics`,
@@ -252,33 +256,34 @@ func TestTelemetryPath(t *testing.T) {
 		if got := fmt.Sprint(err); got != want && (err != nil || want != "") {
 			t.Errorf("%q: got %s, want %s", path, got, want)
 		}
-		if err == nil && path == "/deep/down" && !strings.Contains(ask(e, http.MethodGet, "/").Body.String(), `href="./deep/down"`) {
-			t.Error("the landing page lacks a relative link to the metrics")
+		if err == nil && path == "/deep/down" {
+			expectPage(t, e, "/", `href="./deep/down"`)
 		}
 	}
 }
 
-// TestHeaders looks for what keeps a page from being used against its reader.
+// TestHeaders checks the headers for security of every page.
 func TestHeaders(t *testing.T) {
 	e, _ := newExporter(t, configFor("http://127.0.0.1:1"))
 	for _, surface := range surfaces {
-		h := ask(e, surface.method, surface.target).Header()
+		h := send(e, surface.method, surface.target).Header()
 		want := "default-src 'none'; frame-ancestors 'none'"
 		if surface.pattern == "GET /{$}" {
 			want = status.Policy
 		}
-		if got := h.Get("Content-Security-Policy"); got != want || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
+		if got := h.Get("Content-Security-Policy"); got != want || h.Get("X-Content-Type-Options") != "nosniff" ||
+			h.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: got %v, want the policy %s", surface.target, h, want)
 		}
 	}
 }
 
-// TestStatusPageLinks follows the links of the page: those to other pages of the
-// exporter are relative, and lead somewhere without a call.
+// TestStatusPageLinks follows the links of the page. Those to other pages of the exporter must be relative, exist and
+// make no API requests.
 func TestStatusPageLinks(t *testing.T) {
 	api := newServer(t)
 	e, _ := newExporter(t, configFor(api.URL))
-	body := ask(e, http.MethodGet, "/").Body.String()
+	body := send(e, http.MethodGet, "/").Body.String()
 	var own int
 	for _, link := range regexp.MustCompile(`(?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
 		target := html.UnescapeString(link[1])
@@ -289,12 +294,12 @@ func TestStatusPageLinks(t *testing.T) {
 		if strings.HasPrefix(target, "/") || strings.Contains(target, ":") || strings.Contains(target, "#") {
 			t.Errorf("link %s is not relative", target)
 		}
-		if w := ask(e, http.MethodHead, "/"+strings.TrimPrefix(target, "./")); w.Code != http.StatusOK {
+		if w := send(e, http.MethodHead, "/"+strings.TrimPrefix(target, "./")); w.Code != http.StatusOK {
 			t.Errorf("link %s: got status %d", target, w.Code)
 		}
 	}
 	if own < 10 || api.Total().Requests != 0 {
-		t.Errorf("got %d links and %d calls", own, api.Total().Requests)
+		t.Errorf("got %d links and %d requests", own, api.Total().Requests)
 	}
 }
 
@@ -302,21 +307,21 @@ func TestReadiness(t *testing.T) {
 	api := newServer(t)
 	api.SetAll(justoneapitest.Code(500, "")) // the API's health does not count
 	e, _ := newExporter(t, configFor(api.URL))
-	ask(e, http.MethodGet, "/metrics")
-	if w := ask(e, http.MethodGet, "/-/ready"); w.Code != http.StatusOK {
+	send(e, http.MethodGet, "/metrics")
+	if w := send(e, http.MethodGet, "/-/ready"); w.Code != http.StatusOK {
 		t.Errorf("got status %d, want 200", w.Code)
 	}
 	e.Close(t.Context())
-	if w := ask(e, http.MethodGet, "/-/ready"); w.Code != http.StatusServiceUnavailable {
+	if w := send(e, http.MethodGet, "/-/ready"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("when closed: got status %d, want 503", w.Code)
 	}
-	if w := ask(e, http.MethodGet, "/-/healthy"); w.Code != http.StatusOK {
+	if w := send(e, http.MethodGet, "/-/healthy"); w.Code != http.StatusOK {
 		t.Errorf("when closed: /-/healthy: got status %d, want 200", w.Code)
 	}
 }
 
-// surfaces are requests for all that a client can see. TestNoTokenLeaks looks
-// for the token there; a new page must be added.
+// surfaces are requests for everything that a client can see. TestNoTokenLeaks looks for the token there. New pages
+// must be added.
 var surfaces = []struct{ pattern, method, target string }{
 	{"GET /metrics", "GET", "/metrics"},
 	{"GET /{$}", "GET", "/"},
@@ -330,32 +335,37 @@ var surfaces = []struct{ pattern, method, target string }{
 	{"", "OPTIONS", "/metrics"},
 }
 
-// TestSurfacesAreComplete fails when a page has been forgotten.
+// TestSurfacesAreComplete fails if a page is missing.
 func TestSurfacesAreComplete(t *testing.T) {
 	e, _ := newExporter(t, configFor("http://127.0.0.1:1"), func(o *server.Options) { o.EnableLifecycle = true })
 	for _, pattern := range e.Patterns() {
-		if !slices.ContainsFunc(surfaces, func(s struct{ pattern, method, target string }) bool { return s.pattern == pattern }) {
-			t.Errorf("the page %s must be added to surfaces, for the token to be looked for on it", pattern)
+		listed := func(s struct{ pattern, method, target string }) bool { return s.pattern == pattern }
+		if !slices.ContainsFunc(surfaces, listed) {
+			t.Errorf("add the page %s to surfaces, so that TestNoTokenLeaks covers it", pattern)
 		}
 	}
 }
 
-// badReloads are configurations that fail, with the token in odd places.
+// badReloads are invalid configurations, with the token in odd places.
 var badReloads = []string{
-	"users: [1]\napi: {token: '" + justoneapitest.Token + " x'}", "users: [1]\napi: {token:" + justoneapitest.Token + "}",
-	"users: [1]\napi: " + justoneapitest.Token, "users: [1]\napi: {token: *" + justoneapitest.Token + "}", "users: [" + justoneapitest.Token + "]",
-	"users: [1]\napi: {token: " + justoneapitest.Token + ", http_client: {proxy_url: 'http://u:" + justoneapitest.Token + "@:x'}}",
-	"users: [1]\napi: {token: [" + justoneapitest.Token + "]}", "users: [1]\napi: {token: " + justoneapitest.Token + ", token_file: " + "x}",
+	"users: [1]\napi: {token: '" + justoneapitest.Token + " x'}",
+	"users: [1]\napi: {token:" + justoneapitest.Token + "}",
+	"users: [1]\napi: " + justoneapitest.Token,
+	"users: [1]\napi: {token: *" + justoneapitest.Token + "}",
+	"users: [" + justoneapitest.Token + "]",
+	"users: [1]\napi: {token: " + justoneapitest.Token + ", " +
+		"http_client: {proxy_url: 'http://u:" + justoneapitest.Token + "@:x'}}",
+	"users: [1]\napi: {token: [" + justoneapitest.Token + "]}",
+	"users: [1]\napi: {token: " + justoneapitest.Token + ", token_file: " + "x}",
 }
 
-// TestNoTokenLeaks drives every failure that the stand-in knows, and those of
-// the network, and looks for the token in every page and header, in every log
-// line of every level, and on disk.
+// TestNoTokenLeaks causes every failure that the stand-in server knows, and those of the network, and looks for the
+// token on every page, in every header, in the log at every level, and on disk.
 func TestNoTokenLeaks(t *testing.T) {
 	type scenario struct{ name, config string }
-	api := func(answer justoneapitest.Response) string {
+	api := func(response justoneapitest.Response) string {
 		s := newServer(t)
-		s.SetAll(answer)
+		s.SetAll(response)
 		return configFor(s.URL, "  timeout: 300ms\n")
 	}
 	closed := justoneapitest.NewServer()
@@ -385,13 +395,13 @@ func TestNoTokenLeaks(t *testing.T) {
 				}
 			}
 			for _, surface := range append(surfaces, surfaces...) { // again, after the reload
-				w := ask(e, surface.method, surface.target)
+				w := send(e, surface.method, surface.target)
 				lookFor(surface.target, fmt.Sprint(w.Header(), w.Body))
 			}
 			lookFor("the log", logged.String())
-			for _, message := range []string{"Error fetching user", "Reloading the configuration failed"} {
+			for _, message := range []string{"Error fetching user", "Error reloading configuration"} {
 				if !strings.Contains(logged.String(), message) {
-					t.Errorf("the log does not tell: %s\n%s", message, logged)
+					t.Errorf("the log lacks %s:\n%s", message, logged)
 				}
 			}
 			e.Close(t.Context())
@@ -404,7 +414,7 @@ func TestNoTokenLeaks(t *testing.T) {
 	}
 }
 
-// TestTokenFile rotates the token, takes it away and brings it back.
+// TestTokenFile rotates, removes and restores the token file.
 func TestTokenFile(t *testing.T) {
 	api := newServer(t)
 	path := filepath.Join(t.TempDir(), "token")
@@ -415,11 +425,12 @@ func TestTokenFile(t *testing.T) {
 		}
 	}
 	write("old-token\n")
-	e, logged := newExporter(t, "api: {base_url: '"+api.URL+"', token_file: "+path+"}\nquota: {min_interval: 1ms}\nusers: [1]\n")
+	text := "api: {base_url: '" + api.URL + "', token_file: " + path + "}\nquota: {min_interval: 1ms}\nusers: [1]\n"
+	e, logged := newExporter(t, text)
 	scrape := func(want string) {
 		t.Helper()
 		time.Sleep(2 * time.Millisecond)
-		if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, want) {
+		if body := send(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, want) {
 			t.Errorf("/metrics lacks %s", want)
 		}
 	}
@@ -430,14 +441,14 @@ func TestTokenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	scrape(`bilibili_up{wmid="1"} 1`)
-	expectPage(t, e, "/", "The token cannot be read; the last good one serves: api.token_file: stat "+path)
+	expectPage(t, e, "/", "Error reading the token, using the last good one: api.token_file: stat "+path)
 	scrape(`bilibili_up{wmid="1"} 1`)
 	write(justoneapitest.Token)
 	scrape(`bilibili_up{wmid="1"} 1`)
-	expectPage(t, e, "/", "!The token cannot be read")
-	for message, want := range map[string]int{"The token has changed": 1, "The token cannot be read": 1, "The token can be read again": 1} {
-		if got := strings.Count(logged.String(), message); got != want {
-			t.Errorf("the log says %q %d times, want %d:\n%s", message, got, want, logged)
+	expectPage(t, e, "/", "!Error reading the token")
+	for _, message := range []string{"Token changed", "Error reading the token", "Token readable again"} {
+		if got := strings.Count(logged.String(), message); got != 1 {
+			t.Errorf("got %q %d times in the log, want once:\n%s", message, got, logged)
 		}
 	}
 }
@@ -453,17 +464,16 @@ func TestNoTokenFile(t *testing.T) {
 	}
 }
 
-// TestProxies reaches the API through a proxy, of the configuration and of the
-// environment, with plain HTTP and with TLS.
+// TestProxies reaches the API through a proxy set in the configuration or in the environment.
 func TestProxies(t *testing.T) {
 	api := newServer(t)
 	target, err := url.Parse(api.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var asked sync.Map
+	var hosts sync.Map
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked.Store(r.Host, true)
+		hosts.Store(r.Host, true)
 		(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }}).ServeHTTP(w, r)
 	}))
 	defer proxy.Close()
@@ -471,44 +481,45 @@ func TestProxies(t *testing.T) {
 
 	t.Run("configuration", func(t *testing.T) {
 		e, _ := newExporter(t, configFor("http://one.test", "  http_client: {proxy_url: '"+proxy.URL+"'}\n"))
-		if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
+		if body := send(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
 			t.Error("no value came through the proxy")
 		}
-		if _, ok := asked.Load("one.test"); !ok {
-			t.Error("the proxy was not asked")
+		if _, ok := hosts.Load("one.test"); !ok {
+			t.Error("the proxy was not used")
 		}
 	})
 	t.Run("environment", func(t *testing.T) {
 		t.Setenv("HTTP_PROXY", proxy.URL)
 		e, _ := newExporter(t, configFor("http://two.test"))
-		if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
+		if body := send(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
 			t.Error("no value came through the proxy")
 		}
-		if _, ok := asked.Load("two.test"); !ok {
-			t.Error("the proxy was not asked")
+		if _, ok := hosts.Load("two.test"); !ok {
+			t.Error("the proxy was not used")
 		}
 	})
 }
 
-// TestTLS reaches the API with the certificate authority of the configuration.
+// TestTLS reaches the API with a certificate authority from the configuration.
 func TestTLS(t *testing.T) {
 	api := justoneapitest.NewAPI()
 	api.SetAll(justoneapitest.Stat(justoneapitest.Constant(1), 1))
 	tls := httptest.NewTLSServer(api)
 	defer tls.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw}), 0o600); err != nil {
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tls.Certificate().Raw})
+	if err := os.WriteFile(ca, certificate, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	e, logged := newExporter(t, configFor(tls.URL, "  http_client: {tls_config: {ca_file: "+ca+"}}\n"))
-	if body := ask(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
+	if body := send(e, http.MethodGet, "/metrics").Body.String(); !strings.Contains(body, `bilibili_up{wmid="1"} 1`) {
 		t.Errorf("no value came:\n%s", logged)
 	}
 }
 
-// TestOneConnectionPerCall has a server that speaks HTTP/2 and keeps
-// connections: it gets HTTP/1.1, and a connection for each call.
-func TestOneConnectionPerCall(t *testing.T) {
+// TestOneConnectionPerRequest checks that a server that supports HTTP/2 and keep-alive gets HTTP/1.1, and one request
+// per connection.
+func TestOneConnectionPerRequest(t *testing.T) {
 	var mu sync.Mutex
 	peers := make(map[string]bool)
 	api := justoneapitest.NewAPI()
@@ -525,14 +536,14 @@ func TestOneConnectionPerCall(t *testing.T) {
 	tls.StartTLS()
 	defer tls.Close()
 	e, _ := newExporter(t, configFor(tls.URL, "  http_client: {tls_config: {insecure_skip_verify: true}}\n"))
-	ask(e, http.MethodGet, "/metrics")
+	send(e, http.MethodGet, "/metrics")
 	if got := api.Total().Requests; got != 3 || len(peers) != 3 {
 		t.Errorf("got %d requests on %d connections, want 3 on 3", got, len(peers))
 	}
 }
 
-// TestBodiesKeepNoSlot has clients that promise a body and never send it.
-func TestBodiesKeepNoSlot(t *testing.T) {
+// TestBodiesTakeNoSlot announces bodies that never arrive.
+func TestBodiesTakeNoSlot(t *testing.T) {
 	e, _ := newExporter(t, configFor(newServer(t).URL), func(o *server.Options) { o.MaxRequests = 1 })
 	api := httptest.NewServer(e)
 	defer api.Close()
@@ -560,62 +571,42 @@ func TestBodiesKeepNoSlot(t *testing.T) {
 	}
 }
 
-// deadlines records the write deadlines that a handler sets.
-type deadlines struct {
-	http.ResponseWriter
-	set []time.Time
-}
-
-func (d *deadlines) SetWriteDeadline(t time.Time) error {
-	d.set = append(d.set, t)
-	return nil
-}
-
-// TestReadersHaveADeadline looks at every page, found or not. The deadline must
-// outlive the handler: net/http writes the end of an answer after it.
-func TestReadersHaveADeadline(t *testing.T) {
-	e, _ := newExporter(t, configFor(newServer(t).URL))
-	for _, request := range []string{
-		"GET /metrics", "GET /metrics?name[]=go_info", "POST /metrics", "GET /", "GET /config", "GET /-/healthy", "GET /-/ready", "POST /-/reload", "GET /nothing",
-	} {
-		method, target, _ := strings.Cut(request, " ")
-		w := &deadlines{ResponseWriter: httptest.NewRecorder()}
-		e.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, target, nil))
-		if len(w.set) != 1 || time.Until(w.set[0]) > time.Minute || time.Until(w.set[0]) < time.Second {
-			t.Errorf("%s: got write deadlines %v, want one soon", request, w.set)
-		}
-	}
-}
-
-// TestUserAgent names the exporter to the vendor, and sends no Referer.
+// TestUserAgent checks that the vendor sees the name of the exporter, and no Referer.
 func TestUserAgent(t *testing.T) {
 	var header http.Header
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header = r.Header
-		io.WriteString(w, "{}") //nolint:errcheck // the answer does not matter
+		io.WriteString(w, "{}") //nolint:errcheck // the response does not matter
 	}))
 	defer api.Close()
 	e, _ := newExporter(t, strings.Replace(configFor(api.URL), "[1, 2, 3]", "[1]", 1))
-	ask(e, http.MethodGet, "/metrics")
+	send(e, http.MethodGet, "/metrics")
 	if got := header.Get("User-Agent"); !strings.HasPrefix(got, "bilibili_exporter/") || header.Get("Referer") != "" {
 		t.Errorf("got header %v", header)
 	}
 }
 
-func TestLogCost(t *testing.T) {
+func TestLogUsage(t *testing.T) {
 	for text, want := range map[string]string{
-		"users: [1, 2]":                        `level=info msg="What this set-up costs" users=2 calls_per_day=192 daily_limit=none stretch=1.00 most_calls_per_day=115200`,
-		"users: [1]\nquota: {daily_limit: 48}": `level=info msg="What this set-up costs" users=1 calls_per_day=96 daily_limit=48 stretch=2.00 most_calls_per_day=115200`,
-		"users: [{wmid: 1, min_interval: 1ms}]": `level=info msg="What this set-up costs" users=1 calls_per_day=86400000 daily_limit=none stretch=1.00 most_calls_per_day=115200
-level=warn msg="Users will be asked about less often than their intervals say: raise api.max_concurrency or api.max_requests_per_second, or the intervals" calls_per_day=86400000 most_calls_per_day=115200 at_seconds_per_call=3
-level=warn msg="Unwise configuration" warning="the min_interval of user 1 is 1ms, less than the usual scrape interval of 1m: users are asked about at scrapes only, and so at every one, which costs most."`,
+		"users: [1, 2]": `level=info msg="Estimated API usage" users=2 requests_per_day=192 daily_limit=none ` +
+			`stretch=1.00 max_requests_per_day=115200`,
+		"users: [1]\nquota: {daily_limit: 48}": `level=info msg="Estimated API usage" users=1 requests_per_day=96 ` +
+			`daily_limit=48 stretch=2.00 max_requests_per_day=115200`,
+		"users: [{wmid: 1, min_interval: 1ms}]": `level=info msg="Estimated API usage" users=1 requests_per_day=86400000 ` +
+			`daily_limit=none stretch=1.00 max_requests_per_day=115200
+level=warn msg="Configured intervals require more requests than concurrency and rate allow" ` +
+			`requests_per_day=86400000 max_requests_per_day=115200 seconds_per_request=3 ` +
+			`advice="Raise api.max_concurrency or api.max_requests_per_second, or lengthen the intervals."
+level=warn msg="Configuration warning" warning="the min_interval of user 1 is 1ms, shorter than the default ` +
+			`scrape interval of 1m. Requests are made only on scrapes, ` +
+			`so every scrape requests this user, which is billed each time."`,
 	} {
 		cfg, err := config.Parse("b.yml", strings.NewReader("api: {token: x}\n"+text))
 		if err != nil {
 			t.Fatal(err)
 		}
 		logged := &buffer{}
-		server.LogCost(cfg, log.NewLogfmtLogger(logged))
+		server.LogUsage(cfg, log.NewLogfmtLogger(logged))
 		if got := strings.TrimSpace(logged.String()); got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", text, got, want)
 		}

@@ -26,13 +26,12 @@ func (m badMetric) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.NewInvalidMetric(m.Desc, errors.New("out of order"))
 }
 
-// brokenWriter is a client that has hung up.
+// brokenWriter is a client that has disconnected.
 type brokenWriter struct{ *httptest.ResponseRecorder }
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-// exposed returns the exposition of an exporter of one user, which has some more
-// collectors, and its log.
+// exposed returns the exposition of an exporter for one user, with some more collectors, and its log.
 func exposed(t *testing.T, more ...prometheus.Collector) (http.Handler, *bytes.Buffer) {
 	t.Helper()
 	cfg, err := config.Parse(filepath.Join(t.TempDir(), "b.yml"), strings.NewReader("{api: {token: t}, users: [1]}"))
@@ -44,21 +43,22 @@ func exposed(t *testing.T, more ...prometheus.Collector) (http.Handler, *bytes.B
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close(t.Context()) })
-	f := e.inForce.Load()
-	f.common.MustRegister(more...)
-	f.registry.MustRegister(more...)
+	current := e.current.Load()
+	current.common.MustRegister(more...)
+	current.registry.MustRegister(more...)
 	logged := &bytes.Buffer{}
-	return newExposition(func() *inForce { return f }, make(rendering, 1), log.NewLogfmtLogger(logged)), logged
+	return newExposition(e.current.Load, make(renderSlots, 1), log.NewLogfmtLogger(logged)), logged
 }
 
-// TestBadMetric has a metric that cannot be had: that must not cost the others.
+// TestBadMetric checks that an invalid metric does not suppress the others.
 func TestBadMetric(t *testing.T) {
 	for _, target := range []string{"/metrics", "/metrics?name[]=bilibili_user_interval_seconds"} {
-		exposition, logged := exposed(t, badMetric{prometheus.NewDesc("bilibili_bad", "Cannot be had.", nil, nil)})
+		exposition, logged := exposed(t, badMetric{prometheus.NewDesc("bilibili_bad", "Always invalid.", nil, nil)})
 		for range 2 {
 			w := httptest.NewRecorder()
 			exposition.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil))
-			if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "\nbilibili_user_interval_seconds{wmid=\"1\"} 900\n") {
+			want := "\nbilibili_user_interval_seconds{wmid=\"1\"} 900\n"
+			if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
 				t.Errorf("%s: got status %d:\n%s", target, w.Code, w.Body)
 			}
 		}
@@ -68,11 +68,12 @@ func TestBadMetric(t *testing.T) {
 	}
 }
 
-// TestClientHangsUp has clients hang up, which is told of once.
-func TestClientHangsUp(t *testing.T) {
+// TestClientDisconnects checks that the errors of disconnected clients are logged once.
+func TestClientDisconnects(t *testing.T) {
 	exposition, logged := exposed(t)
 	for range 2 {
-		exposition.ServeHTTP(brokenWriter{httptest.NewRecorder()}, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+		exposition.ServeHTTP(brokenWriter{httptest.NewRecorder()}, r)
 	}
 	if got := logged.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "broken pipe") {
 		t.Errorf("got log\n%s", got)
@@ -92,11 +93,11 @@ func (w blockedWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestSlowClientsKeepNothing has clients that do not read what the registry has
-// rendered, with room for the rendering of one.
-func TestSlowClientsKeepNothing(t *testing.T) {
+// TestSlowClientsTakeNoSlot checks that clients that do not read do not keep the only slot for rendering.
+func TestSlowClientsTakeNoSlot(t *testing.T) {
 	exposition, _ := exposed(t)
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics?name[]=bilibili_user_interval_seconds", nil)
+	const target = "/metrics?name[]=bilibili_user_interval_seconds"
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 	reached, read := make(chan struct{}, 100), make(chan struct{})
 	var clients sync.WaitGroup
 	for range 3 {
@@ -104,7 +105,7 @@ func TestSlowClientsKeepNothing(t *testing.T) {
 		select {
 		case <-reached:
 		case <-time.After(10 * time.Second):
-			t.Error("a client that does not read keeps others from being served")
+			t.Error("a client that does not read blocks others")
 		}
 	}
 	close(read)

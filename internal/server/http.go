@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net/http"
 	"path"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,42 +18,50 @@ import (
 )
 
 const (
-	// defaultScrapeTimeout is how long a scraper waits that does not tell:
-	// Prometheus' default.
-	defaultScrapeTimeout = 10 * time.Second
-	// maxScrapeTimeout bounds what a scraper may tell.
-	maxScrapeTimeout = 10 * time.Minute
-	// writeTimeout is how long a client has to read an answer.
-	writeTimeout = 30 * time.Second
-	// timeoutHeader is where Prometheus tells its scrape_timeout.
+	// timeoutHeader is the header in which Prometheus sends its scrape_timeout.
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
+	// defaultScrapeTimeout is used when the timeout header is missing. It is Prometheus' default.
+	defaultScrapeTimeout = 10 * time.Second
+	// maxScrapeTimeout limits the timeout header.
+	maxScrapeTimeout = 10 * time.Minute
+	// clientTimeout is how long a client may take to send a request or to read a response.
+	clientTimeout = 30 * time.Second
 )
 
-// plainPath matches paths that mean the same everywhere.
+// NewHTTPServer returns an HTTP server for an exporter. It disconnects clients that do not send or read in time.
+func NewHTTPServer(e *Exporter, errorLog *stdlog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           e,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       clientTimeout,
+		WriteTimeout:      clientTimeout, // a refresh does not count, see Exporter.refresh
+		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          errorLog,
+	}
+}
+
+// plainPath matches paths without characters that are special to an HTTP server or a proxy.
 var plainPath = regexp.MustCompile(`^(/[\w.~:@-]+)*/?$`)
 
-// reservedPaths are those that the telemetry path cannot have, beside all
-// below /-/.
-var reservedPaths = []string{"/", "/config"}
-
-// checkTelemetryPath refuses what the path of the metrics cannot be.
+// checkTelemetryPath reports why the metrics cannot be served at a path.
 func checkTelemetryPath(telemetry string) error {
 	switch {
 	case !plainPath.MatchString(telemetry) || path.Clean(telemetry) != telemetry:
 		return fmt.Errorf("--web.telemetry-path: %q is not a plain path such as /metrics", telemetry)
-	case slices.Contains(reservedPaths, telemetry) || strings.HasPrefix(telemetry+"/", "/-/"):
-		return fmt.Errorf("--web.telemetry-path: %q is in use by another page: choose another path", telemetry)
+	case telemetry == "/" || telemetry == "/config" || strings.HasPrefix(telemetry+"/", "/-/"):
+		return fmt.Errorf("--web.telemetry-path: %q is used by another page", telemetry)
 	}
 	return nil
 }
 
-// newMux returns the handler of all pages. What it does not know is 404.
+// newMux returns the handler of all pages. Other paths are not found.
 func (e *Exporter) newMux() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handler := range e.routes() {
 		mux.Handle(pattern, handler)
 	}
-	return withDeadline(withHeaders(withoutBody(mux)))
+	return withHeaders(withoutBody(mux))
 }
 
 // routes returns the handlers of all pages, by pattern.
@@ -69,13 +77,12 @@ func (e *Exporter) routes() map[string]http.Handler {
 	if e.options.EnableLifecycle {
 		routes["POST /-/reload"] = limitPages(e.reloadHandler())
 	} else {
-		routes["/-/reload"] = http.HandlerFunc(refuseReload)
+		routes["/-/reload"] = http.HandlerFunc(reloadDisabled)
 	}
 	return routes
 }
 
-// withHeaders sets the headers that every page has. None but the status page,
-// which says so itself, may load anything.
+// withHeaders sets the headers of every page. Only the status page may load anything, and sets its own policy.
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -87,42 +94,40 @@ func withHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// withoutBody refuses requests with a body, which no page wants, at once:
-// waiting for the body would keep a slot for as long as the client likes.
+// withoutBody rejects requests with a body at once: a client that never sends it must not take a slot. net/http closes
+// the connection when the body has arrived or the read timeout has passed.
 func withoutBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			w.Header().Set("Connection", "close")
-			writeText(w, http.StatusRequestEntityTooLarge, "A request to bilibili_exporter has no body.")
+			writePlain(w, http.StatusRequestEntityTooLarge, "Requests with a body are not accepted.")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func writeText(w http.ResponseWriter, status int, text string) {
+// writePlain writes a line of plain text.
+func writePlain(w http.ResponseWriter, status int, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	fmt.Fprintln(w, text)
+	fmt.Fprintln(w, line)
 }
 
-// metricsHandler returns the handler that refreshes within the deadline of the
-// scrape and then exposes the registry. Only a GET refreshes.
+// metricsHandler returns the handler of the metrics. Only a GET refreshes them first.
 func (e *Exporter) metricsHandler() http.Handler {
-	expose := newExposition(e.inForce.Load, e.rendering, e.options.Logger)
+	expose := newExposition(e.current.Load, e.renderSlots, e.options.Logger)
 	sometimes := rate.Sometimes{Interval: time.Minute}
-	refused := func() {
+	rejected := func() {
 		sometimes.Do(func() {
-			level.Warn(e.options.Logger).Log("msg", "Scrapes are refused: too many at a time, or clients that do not read their answers", "max_requests", e.options.MaxRequests)
+			level.Warn(e.options.Logger).Log("msg", "Scrapes rejected: limit of concurrent scrapes reached",
+				"max_requests", e.options.MaxRequests,
+				"advice", "Check for many scrapers, or for clients that do not read responses.")
 		})
 	}
-	handler := limit(e.options.MaxRequests, refused)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := limit(e.options.MaxRequests, rejected)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
-			now := time.Now()
-			e.scraped.Store(&now)
-			ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r.Header, e.options.TimeoutOffset))
-			e.collector.Refresh(ctx)
-			cancel()
+			e.refresh(w, r)
 		}
 		expose.ServeHTTP(w, r)
 	}))
@@ -132,46 +137,21 @@ func (e *Exporter) metricsHandler() http.Handler {
 	return promhttp.InstrumentMetricHandler(e.registry, handler)
 }
 
-// withDeadline gives clients some time to read an answer, from its first byte
-// on: one that does not must keep neither its slot nor its connection.
-func withDeadline(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(&deadlineWriter{ResponseWriter: w}, r)
-	})
+// refresh refreshes the values within the timeout of a scrape.
+func (e *Exporter) refresh(w http.ResponseWriter, r *http.Request) {
+	now := time.Now()
+	e.lastScrape.Store(&now)
+	ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r.Header, e.options.TimeoutOffset))
+	defer cancel()
+	// The client's time to read the response starts after the refresh. HTTP/2 resets a stream whose write deadline
+	// passes, even if nothing is written. The read timeout needs no care: it applies to bodies, and a scrape has none.
+	connection := http.NewResponseController(w)
+	connection.SetWriteDeadline(time.Time{}) //nolint:errcheck // not every writer supports deadlines
+	e.collector.Refresh(ctx)
+	connection.SetWriteDeadline(time.Now().Add(clientTimeout)) //nolint:errcheck // likewise
 }
 
-// deadlineWriter sets the write deadline of its connection when an answer
-// begins. It stays, since the end of an answer is written after its handler has
-// returned; the next answer moves it.
-type deadlineWriter struct {
-	http.ResponseWriter
-	begun bool
-}
-
-func (w *deadlineWriter) begin() {
-	if !w.begun {
-		w.begun = true
-		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // some writers cannot
-	}
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w *deadlineWriter) WriteHeader(status int) {
-	w.begin()
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (w *deadlineWriter) Write(p []byte) (int, error) {
-	w.begin()
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap is for [http.ResponseController].
-func (w *deadlineWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// scrapeTimeout returns how long a scrape may take: what the scraper tells,
-// less the offset, but at least half of it.
+// scrapeTimeout returns the timeout of a scrape minus the offset, but at least half of it.
 func scrapeTimeout(header http.Header, offset time.Duration) time.Duration {
 	timeout := defaultScrapeTimeout
 	seconds, err := strconv.ParseFloat(header.Get(timeoutHeader), 64)
@@ -185,13 +165,13 @@ func scrapeTimeout(header http.Header, offset time.Duration) time.Duration {
 	return max(timeout-offset, timeout/2)
 }
 
-// limit returns what makes handlers answer 503 to requests beyond the given
-// number at a time, of all of them together, and call refused; 0 is no limit.
-func limit(requests int, refused func()) func(http.Handler) http.Handler {
-	if requests == 0 {
+// limit returns a middleware that limits the number of concurrent requests, counted over all handlers that it wraps.
+// For others it calls rejected and responds with status 503. 0 is no limit.
+func limit(maxRequests int, rejected func()) func(http.Handler) http.Handler {
+	if maxRequests == 0 {
 		return func(next http.Handler) http.Handler { return next }
 	}
-	slots := make(chan struct{}, requests)
+	slots := make(chan struct{}, maxRequests)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			select {
@@ -199,8 +179,9 @@ func limit(requests int, refused func()) func(http.Handler) http.Handler {
 				defer func() { <-slots }()
 				next.ServeHTTP(w, r)
 			default:
-				refused()
-				writeText(w, http.StatusServiceUnavailable, fmt.Sprintf("Too many requests at a time (--web.max-requests=%d), try again later.", requests))
+				rejected()
+				writePlain(w, http.StatusServiceUnavailable, fmt.Sprintf(
+					"Limit of concurrent requests reached (--web.max-requests=%d), try again later.", maxRequests))
 			}
 		})
 	}

@@ -10,112 +10,96 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// reloads tells of the reloads. It is a [prometheus.Collector].
+// reloads is the state of reloading, and its metrics.
 type reloads struct {
-	turn       chan struct{} // has room for the reload that runs
-	failure    failure
-	successful prometheus.Gauge
-	last       prometheus.Gauge
+	slot        chan struct{} // taken by the running reload
+	lastError   lastError
+	successful  prometheus.GaugeFunc
+	lastSuccess prometheus.Gauge
 }
 
-// newReloads returns the reloads after a start, which counts as a success.
+// newReloads returns the state after startup, which counts as a successful reload.
 func newReloads() *reloads {
 	r := &reloads{
-		turn: make(chan struct{}, 1),
-		successful: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "bilibili_exporter_config_last_reload_successful",
-			Help: "Whether the last reload of the configuration succeeded (1) or not (0).",
-		}),
-		last: prometheus.NewGauge(prometheus.GaugeOpts{
+		slot: make(chan struct{}, 1),
+		lastSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "bilibili_exporter_config_last_reload_success_timestamp_seconds",
-			Help: "When the configuration was last loaded with success, in Unix time.",
+			Help: "Timestamp of the last successful configuration reload.",
 		}),
 	}
-	r.record(nil)
+	r.successful = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "bilibili_exporter_config_last_reload_successful",
+		Help: "Whether the last configuration reload was successful (1) or not (0).",
+	}, func() float64 {
+		if r.lastError.get() == "" {
+			return 1
+		}
+		return 0
+	})
+	r.lastSuccess.SetToCurrentTime()
 	return r
 }
 
-// Describe implements [prometheus.Collector].
-func (r *reloads) Describe(ch chan<- *prometheus.Desc) {
-	r.successful.Describe(ch)
-	r.last.Describe(ch)
-}
+// reloadTimeout is how long a reload waits for another one, which a hanging file system can block forever.
+const reloadTimeout = 5 * time.Second
 
-// Collect implements [prometheus.Collector].
-func (r *reloads) Collect(ch chan<- prometheus.Metric) {
-	r.successful.Collect(ch)
-	r.last.Collect(ch)
-}
+const (
+	reloadSucceeded = "Configuration reloaded"
+	reloadFailed    = "Error reloading configuration, keeping the previous one"
+)
 
-func (r *reloads) record(err error) {
-	if err != nil {
-		r.failure.set(err.Error())
-		r.successful.Set(0)
-		return
-	}
-	r.failure.set("")
-	r.successful.Set(1)
-	r.last.SetToCurrentTime()
-}
-
-// patience is how long a reload waits for one that runs. A file system that
-// hangs keeps that one for ever.
-const patience = 5 * time.Second
-
-// Reload loads the configuration and puts it in force: values and calls that
-// run stay. A bad one changes nothing. What comes of it is logged.
+// Reload loads and applies the configuration, and logs the result. Values and in-flight requests are kept. An invalid
+// configuration changes nothing.
 func (e *Exporter) Reload() error {
 	if e.closing.Load() {
 		return errors.New("the exporter is shutting down")
 	}
-	err := e.reloadInTurn()
-	e.reloads.record(err)
-	if err != nil {
-		level.Error(e.options.Logger).Log("msg", "Reloading the configuration failed; the one before stays in force", "err", err)
+	if err := e.reload(); err != nil {
+		e.reloads.lastError.set(err.Error())
+		level.Error(e.options.Logger).Log("msg", reloadFailed, "err", err)
 		return err
 	}
-	level.Info(e.options.Logger).Log("msg", "The configuration was reloaded")
-	LogCost(e.inForce.Load().config, e.options.Logger)
+	e.reloads.lastError.set("")
+	e.reloads.lastSuccess.SetToCurrentTime()
+	level.Info(e.options.Logger).Log("msg", reloadSucceeded)
+	LogUsage(e.current.Load().config, e.options.Logger)
 	return nil
 }
 
-func (e *Exporter) reloadInTurn() error {
-	select {
-	case e.reloads.turn <- struct{}{}:
-		defer func() { <-e.reloads.turn }()
-		return e.reload()
-	case <-time.After(patience):
-		return errors.New("another reload has not ended: a file that the configuration names keeps it waiting, or the configuration file itself")
-	}
-}
-
 func (e *Exporter) reload() error {
+	select {
+	case e.reloads.slot <- struct{}{}:
+		defer func() { <-e.reloads.slot }()
+	case <-time.After(reloadTimeout):
+		return errors.New("another reload is still running, blocked by the configuration file or a file that it names")
+	}
 	cfg, err := e.options.Load()
 	if err != nil {
 		return err
 	}
-	p, err := prepare(cfg, e.options.Logger)
+	loaded, err := newLoadedConfig(cfg, e.options.Logger)
 	if err != nil {
 		return err
 	}
-	e.collector.Reload(p.settings, p.limits)
-	e.use(p)
+	e.collector.Reload(loaded.settings, loaded.limits)
+	e.apply(loaded)
 	return nil
 }
 
-// reloadHandler returns the handler of /-/reload. Pages of other origins are
-// kept from making a browser reload.
+// reloadHandler returns the handler of /-/reload. It rejects requests that a page of another origin makes a browser
+// send.
 func (e *Exporter) reloadHandler() http.Handler {
 	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := e.Reload(); err != nil {
-			writeText(w, http.StatusInternalServerError, fmt.Sprintf("Reloading the configuration failed; the one before stays in force: %v", err))
+			writePlain(w, http.StatusInternalServerError, fmt.Sprintf("%s: %v", reloadFailed, err))
 			return
 		}
-		writeText(w, http.StatusOK, "The configuration was reloaded.")
+		writePlain(w, http.StatusOK, reloadSucceeded+".")
 	}))
 }
 
-// refuseReload is the handler of /-/reload without the flag.
-func refuseReload(w http.ResponseWriter, _ *http.Request) {
-	writeText(w, http.StatusForbidden, "Reloading over HTTP is off: start with --web.enable-lifecycle, or send the process SIGHUP.")
+// reloadDisabled is the handler of /-/reload without --web.enable-lifecycle.
+func reloadDisabled(w http.ResponseWriter, _ *http.Request) {
+	writePlain(w, http.StatusForbidden,
+		"Reloading over HTTP is disabled: start the exporter with --web.enable-lifecycle, or send it SIGHUP.")
 }

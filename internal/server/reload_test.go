@@ -14,7 +14,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
-// withReload makes reloads read what text returns.
+// withReload makes reloads read the configuration that text returns.
 func withReload(t *testing.T, text func() string) func(*server.Options) {
 	name := filepath.Join(t.TempDir(), "b.yml")
 	return func(o *server.Options) {
@@ -23,11 +23,10 @@ func withReload(t *testing.T, text func() string) func(*server.Options) {
 	}
 }
 
-// expectPage looks for texts in a page, and for the absence of those that
-// begin with an exclamation mark.
+// expectPage checks that a page contains some texts, and does not contain those that start with an exclamation mark.
 func expectPage(t *testing.T, e *server.Exporter, target string, want ...string) {
 	t.Helper()
-	body := ask(e, http.MethodGet, target).Body.String()
+	body := send(e, http.MethodGet, target).Body.String()
 	for _, text := range want {
 		text, unwanted := strings.CutPrefix(text, "!")
 		if strings.Contains(body, text) == unwanted {
@@ -36,66 +35,71 @@ func expectPage(t *testing.T, e *server.Exporter, target string, want ...string)
 	}
 }
 
-// TestReload goes through good and bad configurations.
+// TestReload reloads valid and invalid configurations.
 func TestReload(t *testing.T) {
 	api := newServer(t)
 	text := configFor(api.URL)
 	e, logged := newExporter(t, text, withReload(t, func() string { return text }))
-	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n", "bilibili_exporter_config_last_reload_success_timestamp_seconds 1.")
-	if w := ask(e, http.MethodGet, "/-/reload"); w.Code != http.StatusMethodNotAllowed {
+	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n",
+		"bilibili_exporter_config_last_reload_success_timestamp_seconds 1.")
+	if w := send(e, http.MethodGet, "/-/reload"); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("GET: got status %d", w.Code)
 	}
 
 	text = strings.Replace(text, "[1, 2, 3]", "[2, {wmid: 4, name: four, labels: {agency: x}}]", 1)
-	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusOK || w.Body.String() != "The configuration was reloaded.\n" {
+	w := send(e, http.MethodPost, "/-/reload")
+	if w.Code != http.StatusOK || w.Body.String() != "Configuration reloaded.\n" {
 		t.Errorf("got status %d and %s", w.Code, w.Body)
 	}
 	expectPage(t, e, "/config", "wmid: 2", "agency: x", "!wmid: 3")
 	expectPage(t, e, "/", ">4<", "four", "!>3<")
-	expectPage(t, e, "/metrics", `bilibili_user_info{agency="x",name="four",wmid="4"} 1`, `bilibili_followers{wmid="2"}`, `bilibili_followers{wmid="4"}`,
-		`!wmid="1"`, `!wmid="3"`, "bilibili_api_requests_total 4\n", `promhttp_metric_handler_requests_total{code="200"} 1`)
+	expectPage(t, e, "/metrics", `bilibili_user_info{agency="x",name="four",wmid="4"} 1`, `bilibili_followers{wmid="2"}`,
+		`bilibili_followers{wmid="4"}`, `!wmid="1"`, `!wmid="3"`, "bilibili_api_requests_total 4\n",
+		`promhttp_metric_handler_requests_total{code="200"} 1`)
 
 	text = "api: {token: x}\nusers:\n  - 2\n  - wmid: 5\n    nickname: x\n"
-	want := "b.yml:5: users[1].nickname: is not known; the keys here are labels, min_interval, name, wmid"
-	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), want) {
+	want := "b.yml:5: users[1].nickname: unknown field; valid fields: labels, min_interval, name, wmid"
+	w = send(e, http.MethodPost, "/-/reload")
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), want) {
 		t.Errorf("got status %d and %s", w.Code, w.Body)
 	}
-	if line := `level=error msg="Reloading the configuration failed; the one before stays in force" err="`; !strings.Contains(logged.String(), line) || !strings.Contains(logged.String(), want) {
+	line := `level=error msg="Error reloading configuration, keeping the previous one" err="`
+	if !strings.Contains(logged.String(), line) || !strings.Contains(logged.String(), want) {
 		t.Errorf("the log lacks %s…%s:\n%s", line, want, logged)
 	}
 	expectPage(t, e, "/config", "agency: x")
-	expectPage(t, e, "/", "The latest reload failed: ", want, "four")
+	expectPage(t, e, "/", "Error reloading configuration, keeping the previous one: ", want, "four")
 	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 0\n", `wmid="4"`)
 
 	text = configFor(api.URL)
-	ask(e, http.MethodPost, "/-/reload")
-	expectPage(t, e, "/", "!The latest reload failed")
-	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n", `bilibili_user_info{name="1",wmid="1"} 1`)
+	send(e, http.MethodPost, "/-/reload")
+	expectPage(t, e, "/", "!Error reloading configuration")
+	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n",
+		`bilibili_user_info{name="1",wmid="1"} 1`)
 	if got := api.Total().Requests; got != 4 {
 		t.Errorf("got %d requests, want 4", got)
 	}
-	for _, message := range []string{`msg="The configuration was reloaded"`, `msg="What this set-up costs" users=2`} {
+	for _, message := range []string{`msg="Configuration reloaded"`, `msg="Estimated API usage" users=2`} {
 		if !strings.Contains(logged.String(), message) {
 			t.Errorf("the log lacks %s:\n%s", message, logged)
 		}
 	}
 }
 
-// TestReloadChangesTheAPI has calls go elsewhere, with another token, through a
-// reload.
-func TestReloadChangesTheAPI(t *testing.T) {
+// TestReloadChangesToken checks that a reload changes the token, which ends a pause.
+func TestReloadChangesToken(t *testing.T) {
 	api := newServer(t)
 	text := strings.Replace(configFor(api.URL), justoneapitest.Token, "wrong", 1)
 	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
 	expectPage(t, e, "/metrics", `bilibili_api_paused{reason="token"} 1`)
-	expectPage(t, e, "/", "Calls are paused: the token is invalid or inactive (100).")
+	expectPage(t, e, "/", "Requests are paused: the token is invalid or inactive (100).")
 	text = configFor(api.URL)
-	ask(e, http.MethodPost, "/-/reload")
-	expectPage(t, e, "/", "!Calls are paused")
+	send(e, http.MethodPost, "/-/reload")
+	expectPage(t, e, "/", "!Requests are paused")
 	expectPage(t, e, "/metrics", `bilibili_api_paused{reason="token"} 0`, `bilibili_up{wmid="3"} 1`)
 }
 
-// TestBadReloads change nothing, whatever is bad.
+// TestBadReloads checks that invalid configurations change nothing.
 func TestBadReloads(t *testing.T) {
 	api := newServer(t)
 	text := configFor(api.URL)
@@ -106,7 +110,8 @@ func TestBadReloads(t *testing.T) {
 		"users: [1]\napi: {token_file: /does/not/exist}",
 	} {
 		text = bad
-		if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || strings.Count(w.Body.String(), "\n") != 1 {
+		w := send(e, http.MethodPost, "/-/reload")
+		if w.Code != http.StatusInternalServerError || strings.Count(w.Body.String(), "\n") != 1 {
 			t.Errorf("%q: got status %d and %s", bad, w.Code, w.Body)
 		}
 		expectPage(t, e, "/config", "wmid: 3")
@@ -114,12 +119,13 @@ func TestBadReloads(t *testing.T) {
 	expectPage(t, e, "/metrics", `bilibili_up{wmid="3"} 1`)
 	e.Close(t.Context())
 	text = configFor(api.URL)
-	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "shutting down") {
-		t.Errorf("after the end: got status %d and %s", w.Code, w.Body)
+	w := send(e, http.MethodPost, "/-/reload")
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "shutting down") {
+		t.Errorf("after Close: got status %d and %s", w.Code, w.Body)
 	}
 }
 
-// TestHungReload: a file system that hangs is told of, and keeps no scrape.
+// TestHungReload checks that a hanging file system is reported and does not block scrapes.
 func TestHungReload(t *testing.T) {
 	t.Parallel()
 	api := newServer(t)
@@ -132,40 +138,43 @@ func TestHungReload(t *testing.T) {
 		}
 	})
 	var hung sync.WaitGroup
-	hung.Go(func() { ask(e, http.MethodPost, "/-/reload") })
+	hung.Go(func() { send(e, http.MethodPost, "/-/reload") })
 	defer hung.Wait()
 	defer close(release)
 	time.Sleep(10 * time.Millisecond)
-	want := "another reload has not ended: a file that the configuration names keeps it waiting, or the configuration file itself"
-	if w := ask(e, http.MethodPost, "/-/reload"); w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), want) || !strings.Contains(logged.String(), want) {
+	want := "another reload is still running, blocked by the configuration file or a file that it names"
+	w := send(e, http.MethodPost, "/-/reload")
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), want) ||
+		!strings.Contains(logged.String(), want) {
 		t.Errorf("got status %d and %s, and the log\n%s", w.Code, w.Body, logged)
 	}
 	expectPage(t, e, "/metrics", `bilibili_up{wmid="3"} 1`, "bilibili_exporter_config_last_reload_successful 0")
-	expectPage(t, e, "/", "The latest reload failed: another reload has not ended")
+	expectPage(t, e, "/", "Error reloading configuration, keeping the previous one: another reload is still running")
 }
 
-// TestForeignReload refuses what a page of another origin makes a browser send.
+// TestForeignReload sends what a page of another origin makes a browser send.
 func TestForeignReload(t *testing.T) {
 	text := configFor("http://127.0.0.1:1")
 	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
 	for header, want := range map[string]int{"cross-site": http.StatusForbidden, "same-origin": http.StatusOK} {
-		if w := ask(e, http.MethodPost, "/-/reload", "Sec-Fetch-Site", header); w.Code != want {
+		if w := send(e, http.MethodPost, "/-/reload", "Sec-Fetch-Site", header); w.Code != want {
 			t.Errorf("%s: got status %d, want %d", header, w.Code, want)
 		}
 	}
 }
 
-func TestReloadIsOff(t *testing.T) {
+func TestReloadDisabled(t *testing.T) {
 	e, _ := newExporter(t, configFor("http://127.0.0.1:1"))
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		if w := ask(e, method, "/-/reload"); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "--web.enable-lifecycle") {
+		w := send(e, method, "/-/reload")
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "--web.enable-lifecycle") {
 			t.Errorf("%s: got status %d and %s", method, w.Code, w.Body)
 		}
 	}
 }
 
-// TestReloadStorm reloads and scrapes from many sides at once.
-func TestReloadStorm(t *testing.T) {
+// TestConcurrentReloads reloads and scrapes concurrently.
+func TestConcurrentReloads(t *testing.T) {
 	api := newServer(t)
 	var mu sync.Mutex
 	var n int
@@ -173,18 +182,19 @@ func TestReloadStorm(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		n++
-		return strings.Replace(configFor(api.URL), "[1, 2, 3]", []string{"[1, {wmid: 2, labels: {a: b}}]", "[3, 2]", "[1, 3, {wmid: 2, labels: {c: d}}]"}[n%3], 1)
+		users := []string{"[1, {wmid: 2, labels: {a: b}}]", "[3, 2]", "[1, 3, {wmid: 2, labels: {c: d}}]"}[n%3]
+		return strings.Replace(configFor(api.URL), "[1, 2, 3]", users, 1)
 	}))
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
 			for range 25 {
-				ask(e, http.MethodPost, "/-/reload")
-				w := ask(e, http.MethodGet, "/metrics")
+				send(e, http.MethodPost, "/-/reload")
+				w := send(e, http.MethodGet, "/metrics")
 				if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "bilibili_user_info{") {
 					t.Errorf("got status %d and\n%s", w.Code, w.Body)
 				}
-				ask(e, http.MethodGet, "/")
+				send(e, http.MethodGet, "/")
 			}
 		})
 	}

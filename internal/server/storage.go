@@ -12,60 +12,62 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/store"
 )
 
-// closeTimeout is how long an end waits for the disk.
+// closeTimeout is how long shutdown waits for the last write.
 const closeTimeout = 2 * time.Second
 
-// storage is the store, if there is one, and what it held at the start.
+// storage is the store, its metrics and its log messages.
 type storage struct {
-	store    *store.Store // nil if nothing is kept
-	contents store.Contents
-	errors   *prometheus.CounterVec
-	logger   log.Logger
-	failure  failure // of the latest write
+	store     *store.Store // nil if persistence is disabled
+	errors    *prometheus.CounterVec
+	logger    log.Logger
+	lastError lastError // of writing
 }
 
-// openStorage opens the store in a folder; with an empty path, none.
-func openStorage(path string, logger log.Logger) (*storage, error) {
+// openStorage opens the store in a directory and returns its records. An empty path disables persistence.
+func openStorage(path string, logger log.Logger) (*storage, map[string][]byte, error) {
 	s := &storage{logger: logger, errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "bilibili_storage_errors_total",
-		Help: "Failed reads and writes of the stored state.",
+		Help: "Failed reads and writes of the persistent state.",
 	}, []string{"operation"})}
 	for _, operation := range []string{store.OperationRead, store.OperationWrite} {
 		s.errors.WithLabelValues(operation)
 	}
 	if path == "" {
-		level.Warn(logger).Log("msg", "Nothing is kept on disk: a restart will ask, and pay, again for every user, and not know what the day's budget has left")
-		return s, nil
+		level.Warn(logger).Log("msg", "Persistence disabled: a restart requests all users again")
+		return s, nil, nil
 	}
-	var err error
-	s.store, s.contents, err = store.Open(store.Config{Dir: path, IfLost: quota.LostRecords(), OnError: s.failed, OnRecovery: s.recovered})
+	opened, contents, err := store.Open(store.Config{
+		Dir: path, IfLost: quota.LostRecords(), OnError: s.failed, OnRecovery: s.recovered,
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	level.Info(logger).Log("msg", "State is kept on disk", "path", path, "records", len(s.contents.Records))
-	if s.contents.SetAside != "" {
-		level.Error(logger).Log("msg", "The stored state is damaged and was set aside: every user will be asked about anew, and the elapsed share of the day's budget counts as used",
-			"set_aside", s.contents.SetAside, "err", s.contents.Damage)
+	s.store = opened
+	level.Info(logger).Log("msg", "Opened storage", "path", path, "records", len(contents.Records))
+	if contents.SetAside != "" {
+		level.Error(logger).Log("msg", "Persistent state is damaged and was moved aside",
+			"moved_to", contents.SetAside, "err", contents.Damage,
+			"advice", "All users are requested again, and the elapsed share of the day's budget counts as used.")
 	}
-	return s, nil
+	return s, contents.Records, nil
 }
 
-// failed counts a failure, and tells of it when it begins and when it changes.
-// A damaged file is told of when another is there.
+// failed counts an error, and logs it if it differs from the previous one. [openStorage] logs damage.
 func (s *storage) failed(operation string, err error) {
 	s.errors.WithLabelValues(operation).Inc()
-	if operation == store.OperationWrite && s.failure.set(err.Error()) != err.Error() {
-		level.Error(s.logger).Log("msg", "The state is not on disk: a restart would ask, and pay, again", "err", err)
+	if operation == store.OperationWrite && s.lastError.set(err.Error()) != err.Error() {
+		level.Error(s.logger).Log("msg", "Error writing persistent state", "err", err,
+			"advice", "Check the disk: a restart would request users again, which may be billed.")
 	}
 }
 
-// recovered tells that what was missing has been written.
+// recovered logs that everything has been written after an error.
 func (s *storage) recovered() {
-	s.failure.set("")
-	level.Info(s.logger).Log("msg", "The state is written to disk again, and nothing is missing")
+	s.lastError.set("")
+	level.Info(s.logger).Log("msg", "Persistent state is written again")
 }
 
-// close closes the store, if the disk lets it.
+// close closes the store, unless that takes too long.
 func (s *storage) close() {
 	if s.store != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)

@@ -14,19 +14,19 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
 
-// TestRestart keeps values and intervals over a restart.
+// TestRestart checks that values and intervals survive a restart.
 func TestRestart(t *testing.T) {
 	api := newServer(t)
 	dir := t.TempDir()
 	change := func(o *server.Options) { o.StoragePath = dir }
 	e, _ := newExporter(t, configFor(api.URL), change)
-	ask(e, http.MethodGet, "/metrics")
+	send(e, http.MethodGet, "/metrics")
 	e.Close(t.Context())
 	e, logged := newExporter(t, configFor(api.URL), change)
 	if want := "records=5\n"; !strings.Contains(logged.String(), want) { // three users, the budget and the token
 		t.Errorf("the log lacks %s:\n%s", want, logged)
 	}
-	body := ask(e, http.MethodGet, "/metrics").Body.String()
+	body := send(e, http.MethodGet, "/metrics").Body.String()
 	for _, want := range []string{
 		`bilibili_followers{wmid="2"} 4.153991e+06`, "bilibili_quota_used 3", "bilibili_api_requests_total 0",
 		`bilibili_storage_errors_total{operation="read"} 0`, `bilibili_storage_errors_total{operation="write"} 0`,
@@ -36,12 +36,12 @@ func TestRestart(t *testing.T) {
 		}
 	}
 	if got := api.Total().Requests; got != 3 {
-		t.Errorf("got %d calls, want 3", got)
+		t.Errorf("got %d requests, want 3", got)
 	}
 }
 
-// TestDamagedStore goes on with a new store, says so loudly, and counts the
-// elapsed share of the day's budget as used.
+// TestDamagedStore checks that damage is logged as an error, and that the exporter continues with a new store, in which
+// the elapsed share of the day's budget is used.
 func TestDamagedStore(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "state.db"), []byte("noise"), 0o600); err != nil {
@@ -49,12 +49,16 @@ func TestDamagedStore(t *testing.T) {
 	}
 	text := configFor(newServer(t).URL) + "quota: {daily_limit: 1000000000}\n"
 	e, logged := newExporter(t, text, func(o *server.Options) { o.StoragePath = dir })
-	if !strings.Contains(logged.String(), `level=error msg="The stored state is damaged and was set aside: every user will be asked about anew, and the elapsed share of the day's budget counts as used" set_aside=`+dir) {
-		t.Errorf("the log says\n%s", logged)
+	want := `level=error msg="Persistent state is damaged and was moved aside" moved_to=` + dir
+	if !strings.Contains(logged.String(), want) {
+		t.Errorf("the log lacks %s:\n%s", want, logged)
 	}
-	body := ask(e, http.MethodGet, "/metrics").Body.String()
-	if !strings.Contains(body, `bilibili_storage_errors_total{operation="read"} 1`) || strings.Contains(body, "\nbilibili_quota_used 3\n") {
-		t.Error("the damage is not counted, or nothing of the budget")
+	body := send(e, http.MethodGet, "/metrics").Body.String()
+	if !strings.Contains(body, `bilibili_storage_errors_total{operation="read"} 1`) {
+		t.Error("the damage is not counted")
+	}
+	if strings.Contains(body, "\nbilibili_quota_used 3\n") {
+		t.Error("the elapsed share of the day's budget is not used")
 	}
 }
 
@@ -73,13 +77,12 @@ func TestStoreInUse(t *testing.T) {
 
 func TestNoStore(t *testing.T) {
 	_, logged := newExporter(t, configFor("http://127.0.0.1:1"))
-	if !strings.Contains(logged.String(), `level=warn msg="Nothing is kept on disk`) {
-		t.Errorf("the log says\n%s", logged)
+	if !strings.Contains(logged.String(), `level=warn msg="Persistence disabled: a restart requests all users again"`) {
+		t.Errorf("got log\n%s", logged)
 	}
 }
 
-// TestFailingDisk says on the page, and once in the log, that nothing is kept,
-// and takes it back.
+// TestFailingDisk checks that failed writes are shown on the status page and logged once, until a write succeeds.
 func TestFailingDisk(t *testing.T) {
 	dir := t.TempDir()
 	text := configFor(newServer(t).URL) + "quota: {min_interval: 1ms}\n"
@@ -89,19 +92,19 @@ func TestFailingDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		ask(e, http.MethodGet, "/metrics")
+		send(e, http.MethodGet, "/metrics")
 		time.Sleep(2 * time.Millisecond)
 	}
-	expectPage(t, e, "/", "The state is not on disk: "+state+" was removed or replaced")
-	if got := strings.Count(logged.String(), "The state is not on disk: a restart would ask, and pay, again"); got != 1 {
-		t.Errorf("the log says it %d times:\n%s", got, logged)
+	expectPage(t, e, "/", "Error writing persistent state: "+state+" was removed or replaced")
+	if got := strings.Count(logged.String(), `level=error msg="Error writing persistent state"`); got != 1 {
+		t.Errorf("the error is logged %d times, want once:\n%s", got, logged)
 	}
 	if err := os.Rename(aside, state); err != nil {
 		t.Fatal(err)
 	}
-	ask(e, http.MethodGet, "/metrics")
-	expectPage(t, e, "/", "!The state is not on disk")
-	if !strings.Contains(logged.String(), `level=info msg="The state is written to disk again, and nothing is missing"`) {
-		t.Errorf("the log says\n%s", logged)
+	send(e, http.MethodGet, "/metrics")
+	expectPage(t, e, "/", "!Error writing persistent state")
+	if !strings.Contains(logged.String(), `level=info msg="Persistent state is written again"`) {
+		t.Errorf("got log\n%s", logged)
 	}
 }

@@ -8,39 +8,38 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
-// tokenSource reads the token anew each time it is needed; while it cannot be
-// read, the last good one serves. [tokenSource.read] must not be called by two
-// at a time.
+// tokenSource reads the token each time it is needed. While it cannot be read, the last good token is used. Calls of
+// [tokenSource.read] must not overlap.
 type tokenSource struct {
-	from    func() (promconfig.Secret, error)
-	logger  log.Logger
-	last    justoneapi.Token
-	failure failure // of the latest reading
+	readToken func() (promconfig.Secret, error)
+	logger    log.Logger
+	last      justoneapi.Token
+	lastError lastError
 }
 
-// newTokenSource returns a source that has read a token.
-func newTokenSource(from func() (promconfig.Secret, error), logger log.Logger) (*tokenSource, error) {
-	token, err := from()
+// newTokenSource reads the token once, and fails if that fails.
+func newTokenSource(readToken func() (promconfig.Secret, error), logger log.Logger) (*tokenSource, error) {
+	token, err := readToken()
 	if err != nil {
 		return nil, err
 	}
-	return &tokenSource{from: from, logger: logger, last: justoneapi.NewToken(string(token))}, nil
+	return &tokenSource{readToken: readToken, logger: logger, last: justoneapi.NewToken(string(token))}, nil
 }
 
 func (s *tokenSource) read() justoneapi.Token {
-	text, err := s.from()
+	secret, err := s.readToken()
 	if err != nil {
-		if s.failure.set(err.Error()) == "" {
-			level.Error(s.logger).Log("msg", "The token cannot be read; the last good one serves", "err", err)
+		if s.lastError.set(err.Error()) == "" {
+			level.Error(s.logger).Log("msg", "Error reading the token, using the last good one", "err", err)
 		}
 		return s.last
 	}
-	if s.failure.set("") != "" {
-		level.Info(s.logger).Log("msg", "The token can be read again")
+	if s.lastError.set("") != "" {
+		level.Info(s.logger).Log("msg", "Token readable again")
 	}
-	token := justoneapi.NewToken(string(text))
+	token := justoneapi.NewToken(string(secret))
 	if !token.Equal(s.last) {
-		level.Info(s.logger).Log("msg", "The token has changed")
+		level.Info(s.logger).Log("msg", "Token changed")
 	}
 	s.last = token
 	return token

@@ -1,7 +1,9 @@
 package docs
 
 import (
+	"fmt"
 	"maps"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -9,45 +11,106 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// readme is a README, whose tables must say what the program does.
-type readme struct {
+const (
+	module     = "github.com/bilibili-exporter/bilibili_exporter"
+	maxColumns = 120 // of a line
+	maxREADME  = 150 // lines
+)
+
+// language is where the documents in one language are.
+type language struct{ readme, dir string }
+
+var english = language{"README.md", "docs"}
+
+// languages are all languages. All have the same documents, and the same names in them.
+var languages = []language{
+	english,
+}
+
+// common are the documents that exist in English only.
+var common = []string{"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+
+// document is a Markdown file.
+type document struct {
+	path string
 	text string
 	rows [][]string // of all tables, cell by cell
 }
 
-// readmes returns all READMEs, by file name.
-func readmes(t *testing.T) map[string]readme {
+func read(t *testing.T, path string) document {
 	t.Helper()
-	paths, err := filepath.Glob("README*.md")
-	if err != nil || !slices.Equal(paths, []string{"README.md", "README.zh-CN.md"}) {
-		t.Fatalf("got %v, %v; want both READMEs", paths, err)
-	}
-	all := make(map[string]readme)
-	for _, path := range paths {
-		r := readme{text: exportertest.ReadFile(t, path)}
-		for line := range strings.Lines(r.text) {
-			cells := strings.Split(strings.TrimSpace(line), "|")
-			for i, cell := range cells {
-				cells[i] = strings.TrimSpace(cell)
-			}
-			if strings.HasPrefix(line, "|") && len(cells) > 3 {
-				r.rows = append(r.rows, cells[1:len(cells)-1])
-			}
+	d := document{path: path, text: exportertest.ReadFile(t, path)}
+	for line := range strings.Lines(d.text) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		for i, cell := range cells {
+			cells[i] = strings.TrimSpace(cell)
 		}
-		all[path] = r
+		if strings.HasPrefix(line, "|") && len(cells) > 3 {
+			d.rows = append(d.rows, cells[1:len(cells)-1])
+		}
 	}
-	return all
+	return d
 }
+
+// inEachLanguage calls check with a document of docs/ in each language.
+func inEachLanguage(t *testing.T, name string, check func(language, document)) {
+	t.Helper()
+	for _, l := range languages {
+		check(l, read(t, filepath.Join(l.dir, name)))
+	}
+}
+
+// files returns the documents of a language below its directory.
+func (l language) files(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(l.dir, "*.md"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%s: no documents: %v", l.dir, err)
+	}
+	return paths
+}
+
+// all returns all documents.
+func all(t *testing.T) []document {
+	t.Helper()
+	paths := common
+	for _, l := range languages {
+		paths = append(append(paths, l.readme), l.files(t)...)
+	}
+	var documents []document
+	for _, path := range paths {
+		documents = append(documents, read(t, path))
+	}
+	return documents
+}
+
+// block matches a fenced block of code; its groups are the language and the code.
+var block = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```$")
+
+// blocks returns the blocks of code in a language.
+func (d document) blocks(language string) []string {
+	var blocks []string
+	for _, match := range block.FindAllStringSubmatch(d.text, -1) {
+		if match[1] == language {
+			blocks = append(blocks, match[2])
+		}
+	}
+	return blocks
+}
+
+// prose returns the text without blocks of code.
+func (d document) prose() string { return block.ReplaceAllString(d.text, "") }
 
 var quoted = regexp.MustCompile("`([^`]*)`")
 
-// code returns what a cell quotes as code.
+// code returns the parts of a cell that are formatted as code.
 func code(cell string) []string {
 	var words []string
 	for _, match := range quoted.FindAllStringSubmatch(cell, -1) {
@@ -56,7 +119,7 @@ func code(cell string) []string {
 	return words
 }
 
-// expectSame compares what documents say with what the program says, by name.
+// expectSame compares what a document says with what the program says, by name.
 func expectSame(t *testing.T, path string, documented, actual map[string]string) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(actual)) {
@@ -71,8 +134,82 @@ func expectSame(t *testing.T, path string, documented, actual map[string]string)
 	}
 }
 
-// TestDocumentedMetrics compares the names, types and labels in the READMEs with
-// an exposition.
+// TestTranslations compares the names of the documents, and the commands and queries in them, with the English ones.
+func TestTranslations(t *testing.T) {
+	for _, l := range languages {
+		var want, got []string
+		for _, path := range english.files(t) {
+			want = append(want, filepath.Base(path))
+		}
+		for _, path := range l.files(t) {
+			got = append(got, filepath.Base(path))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %s, want %s", l.dir, got, want)
+		}
+		pairs := map[string]string{l.readme: english.readme}
+		for _, name := range want {
+			pairs[filepath.Join(l.dir, name)] = filepath.Join(english.dir, name)
+		}
+		for path, original := range pairs {
+			for _, lang := range []string{"sh", "promql", "yaml"} {
+				got, want := withoutComments(read(t, path).blocks(lang)), withoutComments(read(t, original).blocks(lang))
+				if !slices.Equal(got, want) {
+					t.Errorf("%s: the blocks of %s are\n%s\nwant as in %s\n%s", path, lang, got, original, want)
+				}
+			}
+		}
+	}
+}
+
+var comment = regexp.MustCompile(`(?m) *#.*$`)
+
+// withoutComments returns blocks of code without their comments, which may be translated.
+func withoutComments(blocks []string) []string {
+	for i := range blocks {
+		blocks[i] = comment.ReplaceAllString(blocks[i], "")
+	}
+	return blocks
+}
+
+// TestREADME keeps each README short, and the demo its first command.
+func TestREADME(t *testing.T) {
+	for _, l := range languages {
+		readme := read(t, l.readme)
+		if lines := strings.Count(readme.text, "\n"); lines > maxREADME {
+			t.Errorf("%s: got %d lines, want at most %d", l.readme, lines, maxREADME)
+		}
+		commands := readme.blocks("sh")
+		if len(commands) == 0 || commands[0] != "go run ./examples/demo\n" {
+			t.Errorf("%s: the first command is not the demo: %q", l.readme, commands)
+		}
+		if !slices.Contains(commands, "go test ./...\n") {
+			t.Errorf("%s: the command that runs the tests is missing", l.readme)
+		}
+		if !strings.Contains(readme.text, "](examples/demo/status.png)") {
+			t.Errorf("%s: the screenshot is missing", l.readme)
+		}
+	}
+}
+
+// longURL matches a line that is one URL.
+var longURL = regexp.MustCompile(`^[ *>-]*\S*https?://\S+$`)
+
+// TestLines checks the length of lines, except for rows of tables and URLs.
+func TestLines(t *testing.T) {
+	for _, d := range all(t) {
+		for i, line := range strings.Split(d.text, "\n") {
+			if utf8.RuneCountInString(line) > maxColumns && !strings.HasPrefix(line, "|") && !longURL.MatchString(line) {
+				t.Errorf("%s:%d: more than %d characters", d.path, i+1, maxColumns)
+			}
+			if strings.TrimRight(line, " \t") != line {
+				t.Errorf("%s:%d: white space at the end", d.path, i+1)
+			}
+		}
+	}
+}
+
+// TestDocumentedMetrics compares the names, types and labels of metrics with an exposition.
 func TestDocumentedMetrics(t *testing.T) {
 	actual := make(map[string]string)
 	for name, family := range exportertest.Exposition(t) {
@@ -85,9 +222,9 @@ func TestDocumentedMetrics(t *testing.T) {
 		}
 		actual[name] = strings.ToLower(family.GetType().String()) + " " + strings.Join(labels, " ")
 	}
-	for path, readme := range readmes(t) {
+	inEachLanguage(t, "metrics.md", func(_ language, d document) {
 		documented := make(map[string]string)
-		for _, cells := range readme.rows {
+		for _, cells := range d.rows {
 			if len(cells) < 3 || !slices.Contains([]string{"gauge", "counter", "histogram"}, cells[1]) {
 				continue
 			}
@@ -97,19 +234,16 @@ func TestDocumentedMetrics(t *testing.T) {
 				documented[name] = cells[1] + " " + strings.Join(labels, " ")
 			}
 		}
-		for _, name := range []string{"bilibili_exporter_build_info", "go_*", "process_*", "promhttp_*"} {
-			delete(documented, name)
-		}
-		expectSame(t, path, documented, actual)
-	}
+		expectSame(t, d.path, documented, actual)
+	})
 }
 
 // TestDocumentedFlags compares flags and their defaults with --help.
 func TestDocumentedFlags(t *testing.T) {
 	actual := exportertest.Flags(t)
-	for path, readme := range readmes(t) {
+	inEachLanguage(t, "configuration.md", func(_ language, d document) {
 		documented := make(map[string]string)
-		for _, cells := range readme.rows {
+		for _, cells := range d.rows {
 			if !strings.HasPrefix(cells[0], "`--") {
 				continue
 			}
@@ -117,11 +251,11 @@ func TestDocumentedFlags(t *testing.T) {
 				documented[name] = strings.Join(code(cells[1]), " ")
 			}
 		}
-		expectSame(t, path, documented, actual)
-	}
+		expectSame(t, d.path, documented, actual)
+	})
 }
 
-// configKeys returns the keys of a section's type, all below it included.
+// configKeys adds the keys of a section's type, including those of all sections below it.
 func configKeys(section reflect.Type, prefix string, keys map[string]string) {
 	for field := range section.Fields() {
 		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
@@ -138,27 +272,51 @@ func configKeys(section reflect.Type, prefix string, keys map[string]string) {
 	}
 }
 
+var configKey = regexp.MustCompile(`^(api\.|quota\.|users\[\]\.|max_age$)`)
+
 // TestDocumentedKeys compares the keys of the configuration.
 func TestDocumentedKeys(t *testing.T) {
 	actual := make(map[string]string)
 	configKeys(reflect.TypeFor[config.Config](), "", actual)
-	for path, readme := range readmes(t) {
+	inEachLanguage(t, "configuration.md", func(_ language, d document) {
 		documented := make(map[string]string)
-		for _, cells := range readme.rows {
-			if names := code(cells[0]); len(names) == 1 && len(cells) == 3 && regexp.MustCompile(`^(api\.|quota\.|users\[\]\.|max_age$)`).MatchString(names[0]) {
+		for _, cells := range d.rows {
+			if names := code(cells[0]); len(names) == 1 && len(cells) == 3 && configKey.MatchString(names[0]) {
 				documented[names[0]] = ""
 			}
 		}
-		expectSame(t, path, documented, actual)
+		expectSame(t, d.path, documented, actual)
+	})
+}
+
+// TestDocumentedConfigurations parses every configuration of the exporter in the documents.
+func TestDocumentedConfigurations(t *testing.T) {
+	t.Setenv(config.TokenVariable, "token")
+	found := 0
+	for _, d := range all(t) {
+		for _, text := range d.blocks("yaml") {
+			if !strings.Contains("\n"+text, "\nusers:") {
+				continue
+			}
+			found++
+			if _, err := config.Parse(d.path, strings.NewReader(text)); err != nil {
+				t.Errorf("%v in\n%s", err, text)
+			}
+		}
+	}
+	if found < 3*len(languages) {
+		t.Errorf("found %d configurations", found)
 	}
 }
 
-// TestDocumentedCodes looks for every code in a table of each README, and for
-// its meaning in the English one.
+// TestDocumentedCodes looks for every code, and for its meaning in English.
 func TestDocumentedCodes(t *testing.T) {
-	for path, readme := range readmes(t) {
+	inEachLanguage(t, "metrics.md", func(l language, d document) {
 		meanings := make(map[string]string)
-		for _, cells := range readme.rows {
+		for _, cells := range d.rows {
+			if len(cells) != 5 {
+				continue
+			}
 			for _, name := range code(cells[0]) {
 				meanings[name] += cells[1]
 			}
@@ -166,11 +324,11 @@ func TestDocumentedCodes(t *testing.T) {
 		for _, known := range justoneapi.KnownCodes() {
 			meaning, ok := meanings[known]
 			want := strings.TrimPrefix(exportertest.Explain(known).Meaning, "Bilibili: ")
-			if !ok || path == "README.md" && !strings.Contains(meaning, want) {
-				t.Errorf("%s: code %s is explained as %q, want %q", path, known, meaning, want)
+			if !ok || l == english && !strings.Contains(meaning, want) {
+				t.Errorf("%s: code %s is explained as %q, want %q", d.path, known, meaning, want)
 			}
 		}
-	}
+	})
 }
 
 // slug returns the anchor that GitHub gives a heading.
@@ -189,18 +347,48 @@ var (
 	linkTarget  = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 )
 
-// TestLinks follows the links of the READMEs to headings and files.
+// anchors returns the anchors of a document.
+func (d document) anchors() []string {
+	var anchors []string
+	for _, match := range headingLine.FindAllStringSubmatch(d.prose(), -1) {
+		anchors = append(anchors, slug(match[1]))
+	}
+	return anchors
+}
+
+// TestLinks follows the links to files, and to headings in the same file or another.
 func TestLinks(t *testing.T) {
-	for path, readme := range readmes(t) {
-		anchors := make(map[string]bool)
-		for _, match := range headingLine.FindAllStringSubmatch(readme.text, -1) {
-			anchors[slug(match[1])] = true
+	for _, d := range all(t) {
+		for _, match := range linkTarget.FindAllStringSubmatch(d.prose(), -1) {
+			if strings.Contains(match[1], "://") {
+				continue
+			}
+			file, anchor, _ := strings.Cut(match[1], "#")
+			target := d.path
+			if file != "" {
+				target = filepath.Join(filepath.Dir(d.path), file)
+			}
+			if !exportertest.Exists(target) || anchor != "" && !slices.Contains(read(t, target).anchors(), anchor) {
+				t.Errorf("%s: the link to %s is broken", d.path, match[1])
+			}
 		}
-		for _, match := range linkTarget.FindAllStringSubmatch(readme.text, -1) {
-			target := match[1]
-			switch anchor, isAnchor := strings.CutPrefix(target, "#"); {
-			case isAnchor && !anchors[anchor], !isAnchor && !strings.Contains(target, "://") && !exportertest.Exists(target):
-				t.Errorf("%s: the link %s leads nowhere", path, target)
+	}
+}
+
+// TestAnchors looks for headings that share an anchor, and for documents that the README does not link to.
+func TestAnchors(t *testing.T) {
+	for _, d := range all(t) {
+		anchors := d.anchors()
+		slices.Sort(anchors)
+		if d.path != "CHANGELOG.md" && len(slices.Compact(slices.Clone(anchors))) != len(anchors) {
+			t.Errorf("%s: two headings have the same anchor: %s", d.path, anchors)
+		}
+	}
+	for _, l := range languages {
+		readme := read(t, l.readme)
+		for _, path := range l.files(t) {
+			if !strings.Contains(readme.text, "]("+filepath.ToSlash(path)+")") {
+				t.Errorf("%s: no link to %s", l.readme, path)
 			}
 		}
 	}
@@ -209,24 +397,101 @@ func TestLinks(t *testing.T) {
 // duration matches a duration as Prometheus writes it.
 var duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)\b`)
 
-// TestDocumentedAlerts looks for a runbook of every alert, and for its row with
-// severity and time, in each README.
+// TestDocumentedAlerts looks for a runbook of every alert, and for its row with severity and time.
 func TestDocumentedAlerts(t *testing.T) {
-	for path, readme := range readmes(t) {
+	inEachLanguage(t, "alerts.md", func(_ language, d document) {
 		for _, rule := range exportertest.Rules(t) {
 			if rule.Alert == "" {
 				continue
 			}
-			if !strings.Contains(readme.text, "\n#### "+rule.Alert+"\n") {
-				t.Errorf("%s: %s has no runbook", path, rule.Alert)
+			if !strings.Contains(d.text, "\n## "+rule.Alert+"\n") {
+				t.Errorf("%s: %s has no runbook", d.path, rule.Alert)
 			}
 			lasts := strings.Replace(duration.ReplaceAllString(rule.For, "$1 $2"), " m", " min", 1)
-			if !slices.ContainsFunc(readme.rows, func(cells []string) bool {
+			if !slices.ContainsFunc(d.rows, func(cells []string) bool {
 				text := strings.Join(cells, " ")
 				return strings.HasPrefix(cells[0], "["+rule.Alert+"]") && strings.Contains(text, rule.Labels["severity"]) && strings.Contains(text, lasts)
 			}) {
-				t.Errorf("%s: no row has %s with %s and %s", path, rule.Alert, rule.Labels["severity"], lasts)
+				t.Errorf("%s: no row has %s with %s and %s", d.path, rule.Alert, rule.Labels["severity"], lasts)
 			}
 		}
+	})
+}
+
+// TestDocumentedRecordings looks for every recorded series.
+func TestDocumentedRecordings(t *testing.T) {
+	inEachLanguage(t, "alerts.md", func(_ language, d document) {
+		for _, rule := range exportertest.Rules(t) {
+			_, operation, _ := strings.Cut(strings.TrimPrefix(rule.Record, "job_wmid:"), ":")
+			if rule.Record != "" && !strings.Contains(d.text, "`"+rule.Record+"`") && !strings.Contains(d.text, "`…:"+operation+"`") {
+				t.Errorf("%s: %s is missing", d.path, rule.Record)
+			}
+		}
+	})
+}
+
+var (
+	tourStop = regexp.MustCompile("`([\\w/]+\\.go)`,\\s+`(\\w+)`")
+	tourStep = regexp.MustCompile(`(?m)^\d+\. `)
+)
+
+// TestTour looks for the functions that the guided tour names.
+func TestTour(t *testing.T) {
+	skipBeforeRefreshPackage(t)
+	inEachLanguage(t, "internals.md", func(_ language, d document) {
+		_, tour, _ := strings.Cut(d.text, "```mermaid\n")
+		tour, _, _ = strings.Cut(tour, "\n## ")
+		if steps := len(tourStep.FindAllString(tour, -1)); steps != 10 {
+			t.Errorf("%s: got %d steps, want 10", d.path, steps)
+		}
+		for _, stop := range tourStop.FindAllStringSubmatch(tour, -1) {
+			function := regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + stop[2] + `[\[(]`)
+			if !exportertest.Exists(stop[1]) || !function.MatchString(exportertest.ReadFile(t, stop[1])) {
+				t.Errorf("%s: there is no %s in %s", d.path, stop[2], stop[1])
+			}
+		}
+	})
+}
+
+var (
+	pictureNode  = regexp.MustCompile(`(?m)^  (\w+)\["([\w/.]+)`)
+	pictureArrow = regexp.MustCompile(`(?m)^  (\w+) --> (\w+)$`)
+)
+
+// TestPicture compares the arrows of the guided tour's picture with what the packages import.
+func TestPicture(t *testing.T) {
+	skipBeforeRefreshPackage(t)
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inEachLanguage(t, "internals.md", func(_ language, d document) {
+		picture := strings.Join(d.blocks("mermaid"), "")
+		packages := make(map[string]string) // by node
+		for _, node := range pictureNode.FindAllStringSubmatch(picture, -1) {
+			packages[node[1]] = strings.TrimSuffix(module+"/"+node[2], "/main.go")
+		}
+		documented, actual := make(map[string]string), make(map[string]string)
+		for _, arrow := range pictureArrow.FindAllStringSubmatch(picture, -1) {
+			documented[fmt.Sprintf("arrow from %s to %s", packages[arrow[1]], packages[arrow[2]])] = ""
+		}
+		shown := slices.Collect(maps.Values(packages))
+		for line := range strings.Lines(string(out)) {
+			paths := strings.Fields(line)
+			for _, path := range paths[1:] {
+				if slices.Contains(shown, paths[0]) && slices.Contains(shown, path) {
+					actual[fmt.Sprintf("arrow from %s to %s", paths[0], path)] = ""
+				}
+			}
+		}
+		expectSame(t, d.path, documented, actual)
+	})
+}
+
+// skipBeforeRefreshPackage skips tests of the guided tour until the packages that it describes exist.
+func skipBeforeRefreshPackage(t *testing.T) {
+	t.Helper()
+	if !exportertest.Exists("collector/refresh") {
+		t.Skip("collector/refresh does not exist yet")
 	}
 }

@@ -80,7 +80,7 @@ func (l language) files(t *testing.T) []string {
 // all returns all documents.
 func all(t *testing.T) []document {
 	t.Helper()
-	paths := common
+	paths := slices.Clone(common)
 	for _, l := range languages {
 		paths = append(append(paths, l.readme), l.files(t)...)
 	}

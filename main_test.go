@@ -237,7 +237,7 @@ func TestLogLines(t *testing.T) {
 			}
 		}
 	}
-	for _, caller := range []string{"caller=usage.go:", "caller=main.go:", "caller=tls_config.go:", "caller=caller.go:"} {
+	for _, caller := range []string{"caller=usage.go:", "caller=main.go:", "caller=tls_config.go:", "caller=log.go:"} {
 		if !strings.Contains(p.Log(), caller) {
 			t.Errorf("no line with %s in\n%s", caller, p.Log())
 		}

@@ -92,7 +92,7 @@ func TestReloadChangesToken(t *testing.T) {
 	text := strings.Replace(configFor(api.URL), justoneapitest.Token, "wrong", 1)
 	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
 	expectPage(t, e, "/metrics", `bilibili_api_paused{reason="token"} 1`)
-	expectPage(t, e, "/", "Requests are paused: the token is invalid or inactive (100).")
+	expectPage(t, e, "/", "Requests are paused: token invalid or inactive (100).")
 	text = configFor(api.URL)
 	send(e, http.MethodPost, "/-/reload")
 	expectPage(t, e, "/", "!Requests are paused")

@@ -101,7 +101,7 @@ func TestSummary(t *testing.T) {
 		{"all failing", func(d *Data) {
 			d.Users = []collector.UserSnapshot{failed(user(1, "one", 10, 5), "timeout", "")}
 		}, []string{
-			"Not working: 1 of 1 user failing", "timeout: no answer in time No action is needed if it passes.",
+			"Not working: 1 of 1 user failing", "timeout: no response in time No action is needed if it passes.",
 		}},
 		{"code of both", func(d *Data) {
 			d.Users[0] = failed(d.Users[0], "303", "")
@@ -138,14 +138,14 @@ func TestSummary(t *testing.T) {
 		{"paused", func(d *Data) {
 			d.Account.Pause = quota.Pause{Reason: quota.ReasonDailyQuota, Resume: now.Add(12*time.Minute + time.Second)}
 		}, []string{
-			"Partly working: requests are paused Requests are paused: the daily quota is used up (303). " +
+			"Partly working: requests are paused Requests are paused: daily quota exceeded (303). " +
 				"Next probe: first scrape after 20:12 Asia/Shanghai (in 13 min). Requests resume",
 			"5 min in 13 min",
 		}},
 		{"paused, probe due", func(d *Data) {
 			d.Account.Pause = quota.Pause{Reason: quota.ReasonToken, Resume: now}
 		}, []string{
-			"Requests are paused: the token is invalid or inactive (100). Next probe: next scrape. Write a valid token",
+			"Requests are paused: token invalid or inactive (100). Next probe: next scrape. Write a valid token",
 		}},
 		{"budget used up", func(d *Data) {
 			d.Account.Used, d.Account.Remaining, d.Account.Ratio = 2001, 0, 2.5

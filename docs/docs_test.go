@@ -32,6 +32,7 @@ var english = language{"README.md", "docs"}
 // languages are all languages. All have the same documents, and the same names in them.
 var languages = []language{
 	english,
+	{"README.zh-CN.md", "docs/zh-CN"},
 }
 
 // common are the documents that exist in English only.

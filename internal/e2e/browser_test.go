@@ -238,8 +238,8 @@ func TestStatusPage(t *testing.T) {
 		openStatusPage(t, b, "[2, 3]", func(api *justoneapitest.Server) {
 			api.SetAccount(justoneapitest.Account{EmptyBalance: true})
 		})
-		b.expect("Not working: calls are paused",
-			"Calls are paused: balance insufficient (601). The next scrape after", "Top up the account")
+		b.expect("Not working: requests are paused",
+			"Requests are paused: balance insufficient (601). Next probe: first scrape after", "Top up the account")
 		b.screenshot("paused")
 	})
 	t.Run("many", func(t *testing.T) {

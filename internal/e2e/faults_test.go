@@ -368,7 +368,7 @@ func testAccountFault(t *testing.T, fault justoneapitest.Fault) {
 	paused := fmt.Sprintf(`bilibili_api_paused{reason="%s"}`, kind.Reason)
 	test.run(func() { api.SetAll(u.fail) }, func(got samples) bool { return got[paused] == 1 }, end, pause)
 	test.check(t, u)
-	text := html.EscapeString("Calls are paused: " + kind.Meaning + " (" + fault.Code + ").")
+	text := html.EscapeString("Requests are paused: " + kind.Meaning + " (" + fault.Code + ").")
 	if !strings.Contains(test.page, text) {
 		t.Errorf("the status page lacks %q", text)
 	}
@@ -390,7 +390,7 @@ func (f *faultTest) rotateToken() {
 	f.T.Helper()
 	exportertest.Replace(f.T, f.file, justoneapitest.Token, newToken)
 	f.Signal(syscall.SIGHUP)
-	f.Await(`msg="(The configuration was reloaded)"`)
+	f.Await(`msg="(Configuration reloaded)"`)
 }
 
 // runNetworkFault runs a fault in which no request reaches the API, until every user has failed twice.

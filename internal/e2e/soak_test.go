@@ -40,7 +40,7 @@ const (
 )
 
 // busy is the response to a scrape when all slots are in use.
-var busy = fmt.Sprintf("Too many requests at a time (--web.max-requests=%d), try again later.\n", soakSlots)
+var busy = fmt.Sprintf("Limit of concurrent requests reached (--web.max-requests=%d), try again later.\n", soakSlots)
 
 // leakMetrics are metrics that a leak increases. After the load, a metric may be at most ratio times its level before
 // plus more. A level is the minimum of many readings, which a leak raises but noise does not.

@@ -8,13 +8,12 @@ USERS     ?= 10,1000,10000
 BENCHES   ?= 15
 
 VERSION    ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null))
-VERSIONPKG := github.com/prometheus/common/version
 LDFLAGS    := -s -w \
-	-X $(VERSIONPKG).Version=$(VERSION) \
-	-X $(VERSIONPKG).Revision=$(shell git rev-parse HEAD 2>/dev/null) \
-	-X $(VERSIONPKG).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null) \
-	-X $(VERSIONPKG).BuildUser=$(shell id -un)@$(shell hostname) \
-	-X $(VERSIONPKG).BuildDate=$(shell date -u +%Y%m%d-%H:%M:%S)
+	-X github.com/prometheus/common/version.Version=$(VERSION) \
+	-X github.com/prometheus/common/version.Revision=$(shell git rev-parse HEAD 2>/dev/null) \
+	-X github.com/prometheus/common/version.Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null) \
+	-X github.com/prometheus/common/version.BuildUser=$(shell id -un)@$(shell hostname) \
+	-X github.com/prometheus/common/version.BuildDate=$(shell date -u +%Y%m%d-%H:%M:%S)
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 SHIPPED   := LICENSE README.md CHANGELOG.md examples/bilibili_exporter.yml

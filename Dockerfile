@@ -1,15 +1,15 @@
-# docker build . gives the exporter's image; docker build --target demo . that of examples/demo,
-# which needs no token. Behind a wall: --build-arg GOPROXY=https://goproxy.cn,direct
+# "docker build ." builds the exporter's image, "docker build --target demo ." the image of examples/demo, which needs
+# no API token. Where proxy.golang.org is blocked: --build-arg GOPROXY=https://goproxy.cn,direct
+
+# Compiles on the builder's own platform for the platform of the image, without emulation. "go build" downloads only
+# the modules that it compiles; they are cached between builds and are not part of a layer.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS source
 ARG GOPROXY
-WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
-COPY . .
-RUN mkdir /data
 ENV CGO_ENABLED=0
+WORKDIR /src
+RUN mkdir /data
+COPY . .
 
-# Compiled on the builder's own platform for the image's: no emulation.
 FROM source AS build
 ARG TARGETOS
 ARG TARGETARCH
@@ -17,7 +17,8 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 ARG BRANCH=unknown
 ARG BUILD_DATE=unknown
-RUN GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /bilibili_exporter -ldflags "-s -w \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /bilibili_exporter -ldflags "-s -w \
     -X github.com/prometheus/common/version.Version=$VERSION \
     -X github.com/prometheus/common/version.Revision=$REVISION \
     -X github.com/prometheus/common/version.Branch=$BRANCH \
@@ -27,9 +28,10 @@ RUN GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /bilibili_exporter -
 FROM source AS build-demo
 ARG TARGETOS
 ARG TARGETARCH
-RUN GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /demo -ldflags "-s -w" ./examples/demo
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /demo -ldflags "-s -w" ./examples/demo
 
-# The stand-in for the API listens on the container's loopback: it stays inside.
+# The stand-in API of the demo listens on the container's loopback interface and cannot be reached from outside.
 FROM scratch AS demo
 COPY --from=build-demo /demo /demo
 USER 65534:65534
@@ -37,7 +39,8 @@ EXPOSE 12233
 ENTRYPOINT ["/demo"]
 CMD ["-web.listen-address=0.0.0.0:12233"]
 
-# The last stage: what a plain build gives. Its root may be read-only: all that is written is in /data.
+# The exporter's image is the last stage, the default target. It works with a read-only root file system: the exporter
+# writes only to /data.
 FROM scratch
 ARG VERSION=unknown
 ARG REVISION=unknown

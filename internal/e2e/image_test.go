@@ -33,7 +33,9 @@ type buildah struct {
 func (b *buildah) run(args ...string) string {
 	b.t.Helper()
 	args = append([]string{"--storage-driver=vfs", "--root=" + b.dir + "/root", "--runroot=" + b.dir + "/run"}, args...)
-	out, err := exec.Command("buildah", args...).Output()
+	cmd := exec.Command("buildah", args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+b.dir) // also of cache mounts
+	out, err := cmd.Output()
 	if err != nil {
 		message := err.Error()
 		if exit := new(exec.ExitError); errors.As(err, &exit) {
@@ -68,7 +70,7 @@ func (b *buildah) createGolangImage() {
 	container := b.run("from", "scratch")
 	b.run("copy", container, root, "/")
 	b.run("config", "--env=PATH=/toolchain/bin:/bin", "--env=GOMODCACHE=/modules", "--env=GOCACHE=/cache",
-		"--env=GOTOOLCHAIN=local", "--env=GOPROXY=off", "--env=GOFLAGS="+goEnv(b.t, "GOFLAGS"), container)
+		"--env=GOTOOLCHAIN=local", "--env=GOPROXY=file:///proxy", "--env=GOFLAGS="+goEnv(b.t, "GOFLAGS"), container)
 	b.run("commit", container, "docker.io/library/golang:1.26")
 }
 
@@ -90,11 +92,15 @@ func (b *buildah) build(image string, args ...string) string {
 		"build", "--isolation=chroot", "--pull=never", "--tag=" + image,
 		"--volume=/usr:/usr:ro",
 		"--volume=" + goEnv(b.t, "GOROOT") + ":/toolchain:ro",
-		"--volume=" + goEnv(b.t, "GOMODCACHE") + ":/modules",
+		"--volume=" + goEnv(b.t, "GOMODCACHE") + "/cache/download:/proxy:ro",
+		"--volume=" + b.dir + "/modules:/modules",
 		"--volume=" + goEnv(b.t, "GOCACHE") + ":/cache",
 		// BuildKit sets these by itself.
 		"--build-arg=TARGETOS=linux", "--build-arg=TARGETARCH=" + runtime.GOARCH,
 	}, args...)
+	if err := os.MkdirAll(b.dir+"/modules", 0o755); err != nil {
+		b.t.Fatal(err)
+	}
 	b.run(append(args, ".")...)
 	return b.run("mount", b.run("from", "--pull=never", image))
 }
@@ -194,6 +200,14 @@ func TestImage(t *testing.T) {
 	(&buildah{t, dir}).createGolangImage()
 	t.Run("exporter", func(t *testing.T) { testExporterImage(t, &buildah{t, dir}) })
 	t.Run("demo", func(t *testing.T) { testDemoImage(t, &buildah{t, dir}) })
+	for owner, want := range map[string]bool{
+		"github.com/prometheus": true,
+		"github.com/chromedp":   false, "go.uber.org": false, "pgregory.net": false, // only tests import these
+	} {
+		if got := exportertest.Exists(dir + "/modules/" + owner); got != want {
+			t.Errorf("modules of %s: downloaded is %t, want %t", owner, got, want)
+		}
+	}
 }
 
 func testExporterImage(t *testing.T, b *buildah) {

@@ -1,6 +1,7 @@
 GO         ?= go
 GOLANGCI   := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT := $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+VALE       := $(GO) run github.com/vale-cli/vale/v3/cmd/vale@v3.22.0
 FUZZ        = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 
 # The defaults suit CI; set larger values by hand, such as "make crash ROUNDS=1000".
@@ -22,8 +23,8 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 SHIPPED   := LICENSE README.md CHANGELOG.md examples/bilibili_exporter.yml
 
-.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash soak image bench fuzz examples lint fmt \
-	prometheusrule
+.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash soak image bench fuzz examples lint prose \
+	fmt prometheusrule
 all: build test lint
 
 help: ## list the targets
@@ -83,10 +84,13 @@ examples: ## check the examples with the types of Grafana and Kubernetes, in mod
 
 # Style
 
-lint: ## run all linters
+lint: prose ## run all linters
 	$(GO) mod tidy -diff
 	$(GOLANGCI) run
 	$(ACTIONLINT)
+
+prose: ## check the vocabulary of documents, comments and messages
+	$(VALE) --output=line $$(git ls-files '*.md' '*.go' '*.y*ml' '*.json' Makefile Dockerfile .ci ':!*zh-CN*' ':!.vale')
 
 fmt: ## format the Go code
 	$(GOLANGCI) fmt

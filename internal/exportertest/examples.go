@@ -8,7 +8,66 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/config"
 )
+
+// ExpectArgs checks that the exporter has all flags of an example's command line, and that the example keeps the state
+// in the given directory.
+func ExpectArgs(t *testing.T, args []string, storage string) {
+	t.Helper()
+	flags := Flags(t)
+	for _, arg := range args {
+		name, _, _ := strings.Cut(arg, "=")
+		if _, ok := flags[name]; !ok {
+			t.Errorf("the exporter has no flag %s", name)
+		}
+	}
+	if want := "--storage.path=" + storage; !slices.Contains(args, want) {
+		t.Errorf("got arguments %q, want %s among them", args, want)
+	}
+}
+
+// ExpectStopTimeout checks that an example gives the exporter enough time to shut down before it is killed.
+func ExpectStopTimeout(t *testing.T, got time.Duration) {
+	t.Helper()
+	const shutdown = 27 * time.Second // the longest shutdown
+	if got <= shutdown {
+		t.Errorf("the exporter is killed after %v, want more than %v", got, shutdown)
+	}
+}
+
+// DefaultPort returns the port that the exporter listens on by default.
+func DefaultPort(t *testing.T) string {
+	t.Helper()
+	return strings.TrimPrefix(Flags(t)["--web.listen-address"], ":")
+}
+
+// ExpectConfig loads a configuration file of an example, which must name the given token file. A temporary file
+// replaces the token file.
+func ExpectConfig(t *testing.T, path, token string) {
+	t.Helper()
+	before := ReadFile(t, path)
+	text := strings.Replace(before, "token_file: "+token+"\n", "token_file: "+WriteFile(t, "token", "x")+"\n", 1)
+	if text == before {
+		t.Errorf("%s does not name the token file %s", path, token)
+	}
+	if _, err := config.Load(WriteFile(t, "bilibili_exporter.yml", text)); err != nil {
+		t.Errorf("%s: %v", path, err)
+	}
+}
+
+// ExpectTokenIgnored checks that neither Git nor the image includes a token file, which the user creates.
+func ExpectTokenIgnored(t *testing.T, path string) {
+	t.Helper()
+	for _, ignore := range []string{".gitignore", ".dockerignore"} {
+		pattern := Find(t, ignore, `(?m)^/?(examples/.*token)$`)
+		if ok, err := filepath.Match(pattern, path); err != nil || !ok {
+			t.Errorf("%s does not ignore %s: %v", ignore, path, err)
+		}
+	}
+}
 
 // Rule is a rule of examples/prometheus.
 type Rule struct {
@@ -29,15 +88,11 @@ func Rules(t *testing.T) []Rule {
 	return all
 }
 
-// Dashboards returns Grafana's dashboards as plain JSON values, by file name.
+// Dashboards returns the Grafana dashboards as plain JSON values, by file name.
 func Dashboards(t *testing.T) map[string]any {
 	t.Helper()
-	paths, err := filepath.Glob("examples/grafana/dashboards/*.json")
-	if err != nil || len(paths) == 0 {
-		t.Fatal("no dashboards", err)
-	}
 	all := make(map[string]any)
-	for _, path := range paths {
+	for _, path := range Glob(t, "examples/grafana/dashboards/*.json") {
 		var dashboard any
 		if err := json.Unmarshal([]byte(ReadFile(t, path)), &dashboard); err != nil {
 			t.Fatalf("%s: %v", path, err)
@@ -45,6 +100,16 @@ func Dashboards(t *testing.T) map[string]any {
 		all[filepath.Base(path)] = dashboard
 	}
 	return all
+}
+
+// Glob returns the files that match a pattern. It is an error if there are none.
+func Glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no files match %s: %v", pattern, err)
+	}
+	return paths
 }
 
 // Walk calls visit for every object in a JSON value.
@@ -65,12 +130,12 @@ func Walk(value any, visit func(object map[string]any)) {
 // variableQuery matches the queries of variables; its group is the expression.
 var variableQuery = regexp.MustCompile(`^(?:query_result|label_values)\((.*?)(?:, \w+)?\)$`)
 
-// DashboardExpressions returns the PromQL of all panels, annotations and
-// variables of the dashboards, with everything chosen and short times in place
-// of Grafana's variables.
+// DashboardExpressions returns the PromQL of all panels, annotations and variables of the dashboards. Grafana's
+// variables are replaced: everything is selected, and times are short.
 func DashboardExpressions(t *testing.T) []string {
 	t.Helper()
-	variables := strings.NewReplacer("${creator:regex}", ".*", "${instance:regex}", ".*", "$window", "1h", "$__rate_interval", "4m", "$__range", "1h")
+	variables := strings.NewReplacer("${creator:regex}", ".*", "${instance:regex}", ".*",
+		"$window", "1h", "$__rate_interval", "4m", "$__range", "1h")
 	unique := make(map[string]bool)
 	for _, dashboard := range Dashboards(t) {
 		Walk(dashboard, func(object map[string]any) {
@@ -88,9 +153,10 @@ func DashboardExpressions(t *testing.T) []string {
 
 var (
 	quotes = regexp.MustCompile(`"[^"]*"`)
-	// labelLists matches where an expression names labels and times.
-	labelLists = regexp.MustCompile(`\{[^}]*\}|\[[^\]]*\]|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)`)
-	// identifier matches a name; its second group tells a function.
+	// labelLists matches the parts of an expression that hold label names and durations.
+	labelLists = regexp.MustCompile(`\{[^}]*\}|\[[^\]]*\]|` +
+		`\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)`)
+	// identifier matches a name; its second group is not empty for a function.
 	identifier = regexp.MustCompile(`\b([a-zA-Z_:][\w:]*)(\s*\()?`)
 	operators  = []string{"and", "or", "unless", "bool", "offset"}
 )

@@ -74,7 +74,7 @@ func TestE2EPromtoolAlerts(t *testing.T) {
 		if severity := alert.Labels["severity"]; severity != "critical" && severity != "warning" {
 			t.Errorf("%s: got severity %q", alert.Alert, severity)
 		}
-		want := "https://github.com/bilibili-exporter/bilibili_exporter#" + strings.ToLower(alert.Alert)
+		want := "https://github.com/bilibili-exporter/bilibili_exporter/blob/main/docs/alerts.md#" + strings.ToLower(alert.Alert)
 		if got := alert.Annotations["runbook_url"]; got != want {
 			t.Errorf("%s: got runbook_url %s, want %s", alert.Alert, got, want)
 		}

@@ -16,26 +16,28 @@ import (
 )
 
 func TestMetricNames(t *testing.T) {
-	got := exportertest.MetricNames(`topk by (a) (1, sum by (b) (rate(m_1{x=~"}"}[5m])) > bool 0) * on (c) group_left (d) m_2 offset 1d or m_3`)
+	const expression = `topk by (a) (1, sum by (b) (rate(m_1{x=~"}"}[5m])) > bool 0) ` +
+		`* on (c) group_left (d) m_2 offset 1d or m_3`
+	got := exportertest.MetricNames(expression)
 	if want := []string{"m_1", "m_2", "m_3"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
-// notShown says why no dashboard shows metrics with a prefix, or only some.
-var notShown = map[string]string{
-	"go_":       "the runtime's: for those who look for a fault of the exporter",
-	"process_":  "resident memory and the time of the start say enough",
-	"promhttp_": "the number of scrapes, which Prometheus knows itself",
+// hidden maps the prefixes of metrics that need not be in a dashboard to the reason.
+var hidden = map[string]string{
+	"go_":       "only needed to debug the exporter",
+	"process_":  "the memory and the start time are enough",
+	"promhttp_": "Prometheus has metrics of its own about scrapes",
 }
 
-// TestDashboardMetrics holds that dashboards show all metrics, and no others.
+// TestDashboardMetrics checks that the dashboards show all metrics, and only metrics that exist.
 func TestDashboardMetrics(t *testing.T) {
 	families := exportertest.Exposition(t)
 	shown := map[string]bool{"ALERTS": true, "up": true} // Prometheus' own
 	for _, expression := range exportertest.DashboardExpressions(t) {
 		if strings.Contains(expression, "$_") || strings.Contains(expression, "${") {
-			t.Errorf("%s: a variable is left", expression)
+			t.Errorf("%s: unknown variable", expression)
 		}
 		for _, name := range exportertest.MetricNames(expression) {
 			family := strings.TrimSuffix(name, "_bucket")
@@ -47,19 +49,19 @@ func TestDashboardMetrics(t *testing.T) {
 	}
 	for name := range families {
 		prefix, _, _ := strings.Cut(name, "_")
-		if !shown[name] && notShown[prefix+"_"] == "" {
+		if !shown[name] && hidden[prefix+"_"] == "" {
 			t.Errorf("no dashboard shows %s", name)
 		}
 	}
 }
 
-// mapping is one of Grafana's value mappings, of type value or regex.
+// mapping is a value mapping of Grafana, of the type value or regex.
 type mapping struct {
 	Type    string
 	Options json.RawMessage
 }
 
-// text returns what a mapping shows for a value, and whether it concerns it.
+// text returns the text that a mapping shows for a value, and whether the mapping contains the value.
 func (m mapping) text(t *testing.T, value string) (string, bool) {
 	t.Helper()
 	type result struct{ Text string }
@@ -82,7 +84,7 @@ func (m mapping) text(t *testing.T, value string) (string, bool) {
 	return found.Text, ok
 }
 
-// meanings returns the value mappings of a dashboard's columns "Meaning".
+// meanings returns the value mappings of all columns "Meaning" of a dashboard.
 func meanings(t *testing.T, dashboard any) [][]mapping {
 	t.Helper()
 	var all [][]mapping
@@ -112,8 +114,7 @@ func meanings(t *testing.T, dashboard any) [][]mapping {
 	return all
 }
 
-// TestDashboardCodes compares the meanings of codes in the dashboards with the
-// program's.
+// TestDashboardCodes compares the meanings of codes in the dashboards with those of the exporter.
 func TestDashboardCodes(t *testing.T) {
 	for name, dashboard := range exportertest.Dashboards(t) {
 		columns := meanings(t, dashboard)
@@ -124,18 +125,17 @@ func TestDashboardCodes(t *testing.T) {
 			for _, known := range append(justoneapi.KnownCodes(), "http_502", "-1", "999") {
 				want := exportertest.Explain(known).Meaning
 				if got := meaningOf(t, mappings, known); got != want {
-					t.Errorf("%s: code %s is explained as %q, want %q", name, known, got, want)
+					t.Errorf("%s: got the meaning %q for code %s, want %q", name, got, known, want)
 				}
 			}
 			if meaningOf(t, mappings, "other") == "" {
-				t.Errorf("%s: other is not explained", name)
+				t.Errorf("%s: the code other has no meaning", name)
 			}
 		}
 	}
 }
 
-// meaningOf returns the text of the first mapping that concerns a code, as
-// Grafana takes it.
+// meaningOf returns the text that Grafana shows for a code: that of the first mapping that contains it.
 func meaningOf(t *testing.T, mappings []mapping, code string) string {
 	t.Helper()
 	for _, m := range mappings {
@@ -146,7 +146,7 @@ func meaningOf(t *testing.T, mappings []mapping, code string) string {
 	return ""
 }
 
-// TestProvisioning holds what dashboards and data source are provisioned as.
+// TestProvisioning checks the data source and the provider of the dashboards.
 func TestProvisioning(t *testing.T) {
 	type source struct {
 		Name, UID, Type, Access, URL string
@@ -175,7 +175,8 @@ func TestProvisioning(t *testing.T) {
 			t.Fatalf("%s: got version %d, %v", path, got.APIVersion, err)
 		}
 	}
-	if s := got.Datasources; len(s) != 1 || s[0].UID != "prometheus" || s[0].Type != "prometheus" || s[0].URL != "http://prometheus:9090" {
+	if s := got.Datasources; len(s) != 1 || s[0].UID != "prometheus" || s[0].Type != "prometheus" ||
+		s[0].URL != "http://prometheus:9090" {
 		t.Errorf("got data sources %+v", s)
 	}
 	if p := got.Providers; len(p) != 1 || p[0].Type != "file" || p[0].Options["path"] != "/etc/dashboards" {

@@ -1,5 +1,5 @@
-// Package check decodes the dashboards with Grafana's own types. It is a module
-// of its own, so that the exporter does not depend on them.
+// Package check validates the dashboards with Grafana's own types. It is a module of its own, so that the exporter does
+// not depend on them.
 package check
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 )
 
-// datasource is what every panel, query and annotation refers to.
+// datasource is the data source of every panel, query and annotation: the one selected in the dashboard.
 const datasource = "${datasource}"
 
-// file is a dashboard, as it is and decoded.
+// file is a dashboard, partly as raw JSON and decoded.
 type file struct {
 	raw struct {
 		Panels []struct {
@@ -30,7 +30,7 @@ type file struct {
 // dashboards decodes all dashboards strictly, by file name.
 func dashboards(t *testing.T) map[string]file {
 	t.Helper()
-	plugins.RegisterDefaultPlugins() // for the options of panels and the queries
+	plugins.RegisterDefaultPlugins() // decode panel options and queries
 	paths, err := filepath.Glob("../dashboards/*.json")
 	if err != nil || len(paths) == 0 {
 		t.Fatal("no dashboards", err)
@@ -64,8 +64,7 @@ func (f file) panels() []*dashboard.Panel {
 	return panels
 }
 
-// TestStrict decodes what is nested, too: the decoder of dashboards is strict
-// about panels, options and queries, but not about their fields' settings.
+// TestStrict decodes the field settings of the panels. The strict decoder of dashboards does not check them.
 func TestStrict(t *testing.T) {
 	for name, f := range dashboards(t) {
 		for i, panel := range f.raw.Panels {
@@ -79,13 +78,13 @@ func TestStrict(t *testing.T) {
 		}
 		for _, panel := range f.panels() {
 			if _, unknown := panel.Options.(map[string]any); unknown {
-				t.Errorf("%s: %s has the unknown type %s", name, *panel.Title, panel.Type)
+				t.Errorf("%s: panel %q has the unknown type %s", name, *panel.Title, panel.Type)
 			}
 		}
 	}
 }
 
-// TestIdentity holds what imports, links and bookmarks rely on.
+// TestIdentity checks the properties that imports, links and bookmarks depend on.
 func TestIdentity(t *testing.T) {
 	for name, f := range dashboards(t) {
 		d := f.dashboard
@@ -96,47 +95,48 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%s: got tags %v", name, d.Tags)
 		}
 		if len(d.Links) != 1 || len(d.Links[0].Tags) != 1 || d.Links[0].Tags[0] != "bilibili" {
-			t.Errorf("%s: no link to the dashboards with the tag bilibili", name)
+			t.Errorf("%s: got links %+v, want one to the dashboards with the tag bilibili", name, d.Links)
 		}
 		for _, a := range d.Annotations.List {
-			if !chosen(&a.Datasource) {
-				t.Errorf("%s: the annotation %s has another data source", name, a.Name)
+			if !selected(&a.Datasource) {
+				t.Errorf("%s: annotation %q has another data source", name, a.Name)
 			}
 		}
 		for _, v := range d.Templating.List {
-			if v.Type == dashboard.VariableTypeQuery && !chosen(v.Datasource) {
-				t.Errorf("%s: the variable %s has another data source", name, v.Name)
+			if v.Type == dashboard.VariableTypeQuery && !selected(v.Datasource) {
+				t.Errorf("%s: variable %q has another data source", name, v.Name)
 			}
 		}
-		if v := d.Templating.List; len(v) < 2 || v[0].Type != dashboard.VariableTypeDatasource || "${"+v[0].Name+"}" != datasource {
+		if v := d.Templating.List; len(v) < 2 || v[0].Type != dashboard.VariableTypeDatasource ||
+			"${"+v[0].Name+"}" != datasource {
 			t.Errorf("%s: the first variable is not the data source", name)
 		}
 	}
 }
 
-// TestPanels holds what a reader of every panel finds.
+// TestPanels checks that all panels are complete, and that their titles and IDs are unique.
 func TestPanels(t *testing.T) {
 	for name, f := range dashboards(t) {
 		titles, ids := make(map[string]bool), make(map[uint32]bool)
 		for _, p := range f.panels() {
 			if p.Title == nil || *p.Title == "" || titles[*p.Title] {
-				t.Fatalf("%s: panel %v has no title of its own", name, p.Id)
+				t.Fatalf("%s: panel %v has no unique title", name, p.Id)
 			}
 			titles[*p.Title] = true
 			if p.Id == nil || ids[*p.Id] {
-				t.Errorf("%s: %s has no id of its own", name, *p.Title)
+				t.Errorf("%s: panel %q has no unique ID", name, *p.Title)
 			} else {
 				ids[*p.Id] = true
 			}
-			for _, missing := range incomplete(p) {
-				t.Errorf("%s: %s has no %s", name, *p.Title, missing)
+			for _, property := range missingProperties(p) {
+				t.Errorf("%s: panel %q has no %s", name, *p.Title, property)
 			}
 		}
 	}
 }
 
-// incomplete returns what a panel lacks.
-func incomplete(p *dashboard.Panel) []string {
+// missingProperties returns the names of all properties that a panel lacks.
+func missingProperties(p *dashboard.Panel) []string {
 	var missing []string
 	need := func(what string, has bool) {
 		if !has {
@@ -145,28 +145,29 @@ func incomplete(p *dashboard.Panel) []string {
 	}
 	text := func(s *string) bool { return s != nil && *s != "" }
 	need("description", text(p.Description))
-	need("data source "+datasource, chosen(p.Datasource))
+	need("data source "+datasource, selected(p.Datasource))
 	need("query", len(p.Targets) > 0)
 	for _, target := range p.Targets {
 		query, ok := target.(*prometheus.Dataquery)
-		need("query of Prometheus with the data source "+datasource, ok && chosen(query.Datasource))
+		need("Prometheus query with the data source "+datasource, ok && selected(query.Datasource))
 	}
-	need("fields", p.FieldConfig != nil)
+	need("field settings", p.FieldConfig != nil)
 	if p.FieldConfig != nil {
 		defaults := p.FieldConfig.Defaults
 		need("unit", text(defaults.Unit))
 		need("text for no data", text(defaults.NoValue))
-		need("thresholds", p.Type == "heatmap" || defaults.Thresholds != nil && len(defaults.Thresholds.Steps) > 0)
+		need("thresholds", p.Type == "heatmap" ||
+			defaults.Thresholds != nil && len(defaults.Thresholds.Steps) > 0)
 	}
 	return missing
 }
 
-// chosen says whether a data source is the one chosen in the dashboard.
-func chosen(d *dashboard.DataSourceRef) bool {
+// selected reports whether a data source is the one selected in the dashboard.
+func selected(d *dashboard.DataSourceRef) bool {
 	return d != nil && d.Uid != nil && *d.Uid == datasource
 }
 
-// TestGrid holds that panels neither overlap nor leave the grid.
+// TestGrid checks that panels neither overlap nor extend beyond the grid.
 func TestGrid(t *testing.T) {
 	for name, f := range dashboards(t) {
 		taken := make(map[[2]uint32]bool)
@@ -184,7 +185,7 @@ func TestGrid(t *testing.T) {
 			for x := pos.X; x < pos.X+pos.W; x++ {
 				for y := pos.Y; y < pos.Y+pos.H; y++ {
 					if taken[[2]uint32{x, y}] {
-						t.Fatalf("%s: panel %d covers another", name, i)
+						t.Fatalf("%s: panel %d overlaps another", name, i)
 					}
 					taken[[2]uint32{x, y}] = true
 				}

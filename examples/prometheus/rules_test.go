@@ -49,7 +49,8 @@ func TestAlerts(t *testing.T) {
 		if severity := rule.Labels["severity"]; severity != "critical" && severity != "warning" {
 			t.Errorf("%s: got severity %q", rule.Alert, severity)
 		}
-		want := "https://github.com/bilibili-exporter/bilibili_exporter/blob/main/docs/alerts.md#" + strings.ToLower(rule.Alert)
+		const page = "https://github.com/bilibili-exporter/bilibili_exporter/blob/main/docs/alerts.md"
+		want := page + "#" + strings.ToLower(rule.Alert)
 		if got := rule.Annotations["runbook_url"]; got != want {
 			t.Errorf("%s: got runbook_url %s, want %s", rule.Alert, got, want)
 		}

@@ -89,7 +89,8 @@ func TestPorts(t *testing.T) {
 	for name, got := range map[string]string{
 		"service": m.service.Spec.Ports[0].Name, "target": m.service.Spec.Ports[0].TargetPort.String(),
 		"monitor": m.monitor.Spec.Endpoints[0].Port, "policy": m.policy.Spec.Ingress[0].Ports[0].Port.String(),
-		"startup": container.StartupProbe.TCPSocket.Port.String(), "liveness": container.LivenessProbe.TCPSocket.Port.String(),
+		"startup":   container.StartupProbe.TCPSocket.Port.String(),
+		"liveness":  container.LivenessProbe.TCPSocket.Port.String(),
 		"readiness": container.ReadinessProbe.TCPSocket.Port.String(),
 	} {
 		if want == "" || got != want {

@@ -57,7 +57,10 @@ func startBrowser(t *testing.T) *browser {
 	t.Cleanup(stop)
 	b.ctx, stop = chromedp.NewContext(ctx, chromedp.WithListener(b.listen))
 	t.Cleanup(stop)
-	b.do(command(network.Enable, network.EnableParams{}), chromedp.EmulateViewport(1300, 900))
+	start := command(network.Enable, network.EnableParams{})
+	if err := chromedp.Do(b.ctx, start, chromedp.EmulateViewport(1300, 900)); err != nil { // its context ends the browser
+		t.Fatal(err)
+	}
 	return b
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,16 +17,6 @@ type promu struct {
 
 	Tarball    struct{ Files []string }
 	Crossbuild struct{ Platforms []string }
-}
-
-// workflows returns the paths of the GitHub workflows.
-func workflows(t *testing.T) []string {
-	t.Helper()
-	paths, err := filepath.Glob(".github/workflows/*")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("got no workflows: %v", err)
-	}
-	return paths
 }
 
 // TestLinkerFlags compares the build flags of make, docker build and promu.
@@ -61,7 +50,7 @@ func TestGoVersions(t *testing.T) {
 		".promu.yml": exportertest.Decode[promu](t, ".promu.yml").Go.Version,
 		"Dockerfile": exportertest.Find(t, "Dockerfile", `FROM .*golang:(\S+)`),
 	}
-	for _, path := range workflows(t) {
+	for _, path := range exportertest.Glob(t, ".github/workflows/*") {
 		versions[path] = exportertest.Find(t, path, `go-version: "(.*)"`)
 	}
 	for path, got := range versions {
@@ -92,7 +81,7 @@ func TestReleases(t *testing.T) {
 func TestMakeTargets(t *testing.T) {
 	makefile := exportertest.ReadFile(t, "Makefile")
 	command := regexp.MustCompile(`(?:run:|step) make ([^#\n]*)`)
-	for _, path := range append(workflows(t), ".ci/run") {
+	for _, path := range append(exportertest.Glob(t, ".github/workflows/*"), ".ci/run") {
 		for _, match := range command.FindAllStringSubmatch(exportertest.ReadFile(t, path), -1) {
 			for argument := range strings.FieldsSeq(match[1]) {
 				if !strings.Contains(argument, "=") && !strings.Contains(makefile, "\n"+argument+":") {
@@ -108,7 +97,7 @@ func TestMakeTargets(t *testing.T) {
 func TestWorkflows(t *testing.T) {
 	action := regexp.MustCompile(`(?m)\buses:.*$`)
 	pinned := regexp.MustCompile(`^uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
-	for _, path := range workflows(t) {
+	for _, path := range exportertest.Glob(t, ".github/workflows/*") {
 		for _, got := range action.FindAllString(exportertest.ReadFile(t, path), -1) {
 			if !pinned.MatchString(got) {
 				t.Errorf("%s: %q is not pinned to a commit and its version", path, got)

@@ -86,7 +86,7 @@ func TestFailedStarts(t *testing.T) {
 			`err="opening the store: mkdir /proc/nowhere: no such file or directory"`},
 		"storage in use": {[]string{"--wmid=2", "--storage.path=" + inUse},
 			`err="opening the store: ` + inUse + ` is in use by another process: run one exporter for each token, ` +
-				`each with a folder of its own"`},
+				`each with a directory of its own"`},
 		"address in use": {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()},
 			`bind: address already in use"`},
 	} {

@@ -69,7 +69,7 @@ type Collector struct {
 func New(config Config) *Collector {
 	c := &Collector{guard: config.Guard, collectTimeout: config.CollectTimeout, requests: newRequestMetrics()}
 	c.refresher = refresh.New(refresh.Config{
-		Settings: config.Settings.refresh(), Guard: config.Guard, Observer: c.requests,
+		Settings: config.refresh(), Guard: config.Guard, Observer: c.requests,
 		Advice: config.Advice, Logger: config.Logger,
 	})
 	c.snapshot.Store(newSnapshot(config.Settings, c.guard, c.requests))

@@ -28,7 +28,8 @@ func newErrorCounter() *errorCounter {
 	c := &errorCounter{
 		CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "upstream_error_code",
-			Help: "Failed requests by code: the API's or Bilibili's own number, or timeout, network, http_<status>, malformed, mismatch.",
+			Help: "Failed requests by code: the API's or Bilibili's own number, or timeout, network, http_<status>, " +
+				"malformed, mismatch.",
 		}, []string{"code"}),
 		codes: make(map[string]bool),
 	}

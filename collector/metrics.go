@@ -42,7 +42,8 @@ var userGauges = []userGauge{
 			}
 			return 1, s.Completed
 		}},
-	{"bilibili_user_interval_seconds", "Effective interval between two requests for the user, pacing and backoff included.",
+	{"bilibili_user_interval_seconds",
+		"Effective interval between two requests for the user, pacing and backoff included.",
 		func(s *quota.UserState, _ bool) (float64, bool) { return s.Interval.Seconds(), true }},
 }
 

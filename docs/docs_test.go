@@ -422,7 +422,8 @@ func TestDocumentedAlerts(t *testing.T) {
 			lasts := strings.Replace(duration.ReplaceAllString(rule.For, "$1 $2"), " m", " min", 1)
 			if !slices.ContainsFunc(d.rows, func(cells []string) bool {
 				text := strings.Join(cells, " ")
-				return strings.HasPrefix(cells[0], "["+rule.Alert+"]") && strings.Contains(text, rule.Labels["severity"]) && strings.Contains(text, lasts)
+				return strings.HasPrefix(cells[0], "["+rule.Alert+"]") &&
+					strings.Contains(text, rule.Labels["severity"]) && strings.Contains(text, lasts)
 			}) {
 				t.Errorf("%s: no row has %s with %s and %s", d.path, rule.Alert, rule.Labels["severity"], lasts)
 			}
@@ -435,7 +436,8 @@ func TestDocumentedRecordings(t *testing.T) {
 	inEachLanguage(t, "alerts.md", func(_ language, d document) {
 		for _, rule := range exportertest.Rules(t) {
 			_, operation, _ := strings.Cut(strings.TrimPrefix(rule.Record, "job_wmid:"), ":")
-			if rule.Record != "" && !strings.Contains(d.text, "`"+rule.Record+"`") && !strings.Contains(d.text, "`…:"+operation+"`") {
+			if rule.Record != "" &&
+				!strings.Contains(d.text, "`"+rule.Record+"`") && !strings.Contains(d.text, "`…:"+operation+"`") {
 				t.Errorf("%s: %s is missing", d.path, rule.Record)
 			}
 		}

@@ -72,7 +72,7 @@ func TestRelationStatFaults(t *testing.T) {
 		t.Run(fault.Name, func(t *testing.T) {
 			t.Parallel()
 			server := newServer(t)
-			server.SetAll(fault.Answer)
+			server.SetAll(fault.Response)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			if fault.Slow {
 				ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)

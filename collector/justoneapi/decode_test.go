@@ -22,7 +22,8 @@ func TestDecode(t *testing.T) {
 		want   string // the error, or "followers following"
 	}{
 		{"the vendor's example", 200, `{"code":0,"data":{"code":0,"message":"0","ttl":1,"data":{"mid":472747194,
-			"following":11,"whisper":0,"black":0,"follower":4153991,"fans_medal_toast":null,"fans_effect":null}}}`, "4153991 11"},
+			"following":11,"whisper":0,"black":0,"follower":4153991,"fans_medal_toast":null,"fans_effect":null}}}`,
+			"4153991 11"},
 		{"the whole envelope", 200, example, "4153991 11"},
 		{"at another status", 500, example, "4153991 11"},
 		{"zero", 200, swap(`4153991`, `0`), "0 11"},

@@ -26,7 +26,7 @@ func NewToken(text string) Token { return Token{&text} }
 // Equal reports whether t and other are the same.
 func (t Token) Equal(other Token) bool { return t.reveal() == other.reveal() }
 
-// Fingerprint returns the HMAC-SHA256 of the token with a random salt as the key. It tells two tokens apart without
+// Fingerprint returns the HMAC-SHA256 of the token with a random salt as the key. It distinguishes two tokens without
 // disclosing them.
 func (t Token) Fingerprint(salt []byte) []byte {
 	mac := hmac.New(sha256.New, salt)

@@ -1,5 +1,5 @@
 // Package quota is the guard of a paid API: it decides which users are due and when a request may be sent, because
-// every request may be billed. It is asked before each request, is told how each one ended, and records both, durably
+// every request may be billed. It decides before each request, learns how each one ended, and records both, durably
 // if it has a store.
 //
 // The guard owns everything that is known about a user, values included. It decides from a clock and its records

@@ -50,7 +50,7 @@ type budgetRecord struct {
 	Ratio float64 `json:"ratio"`
 }
 
-// tokenRecord tells one token from another without holding it.
+// tokenRecord distinguishes one token from another without holding it.
 type tokenRecord struct {
 	Salt        []byte `json:"salt"`
 	Fingerprint []byte `json:"fingerprint"`

@@ -90,7 +90,8 @@ func (b *budgetLog) update(logger log.Logger, account quota.Account) {
 	usedUp := account.Limit > 0 && account.Remaining == 0
 	switch {
 	case usedUp && !b.usedUp:
-		level.Warn(logger).Log("msg", "Daily budget used up", "daily_limit", account.Limit, "resumes", formatTime(account.Reset),
+		level.Warn(logger).Log("msg", "Daily budget used up", "daily_limit", account.Limit,
+			"resumes", formatTime(account.Reset),
 			"advice", "Raise quota.daily_limit if the account allows more, or lengthen the intervals.")
 	case !usedUp && b.usedUp:
 		level.Info(logger).Log("msg", "Resuming API requests: daily budget available", "daily_limit", account.Limit,

@@ -31,7 +31,8 @@ func newRequester(base context.Context, config Config) *requester {
 
 // request sends a request that the guard has allowed, once it is recorded. It returns a function that waits until its
 // end is recorded, too.
-func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64, recorded func(context.Context)) (finished func()) {
+func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64,
+	recorded func(context.Context)) (wait func()) {
 	start := time.Now()
 	recorded(r.base)
 	if r.base.Err() != nil || time.Since(start) > recordTimeout {
@@ -45,7 +46,8 @@ func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64, rec
 	failure := failureOf(err)
 	if failure != nil && r.base.Err() != nil {
 		// Nothing is known but that it started: that is what stays recorded.
-		level.Warn(r.logger).Log("msg", "Request canceled by shutdown; it may have been billed", "wmid", wmid, "name", s.Names[wmid])
+		level.Warn(r.logger).Log("msg", "Request canceled by shutdown; it may have been billed",
+			"wmid", wmid, "name", s.Names[wmid])
 		return func() {}
 	}
 	observe(failure)

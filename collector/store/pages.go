@@ -42,8 +42,8 @@ const (
 	mostPages = 1 << 18
 )
 
-// checkFile refuses damage that package bbolt does not detect or cannot handle: it follows a cycle of branches for
-// ever, allocates as much as a page says, and if one of the two meta pages is damaged, it silently reverts the
+// checkFile refuses damage that package bbolt does not detect or cannot handle: it follows a cycle of branches
+// forever, allocates as much as a page says, and if one of the two meta pages is damaged, it silently reverts the
 // latest transaction, and with it the record of a request that may have been billed.
 func checkFile(path string) error {
 	info, err := os.Stat(path)
@@ -82,7 +82,9 @@ func checkContent(file io.ReaderAt, size int64) error {
 	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	t := &tree{content: content, pageSize: uint64(latest.PageSize), highWater: latest.HighWater, seen: make(map[uint64]bool)}
+	t := &tree{
+		content: content, pageSize: uint64(latest.PageSize), highWater: latest.HighWater, seen: make(map[uint64]bool),
+	}
 	if err := t.check(latest.Root, nil); err != nil {
 		return err
 	}
@@ -138,13 +140,15 @@ func (t *tree) page(id uint64) (page []byte, flags uint16, count uint64, err err
 	}
 	header := t.content[at : at+headerSize]
 	overflow := uint64(binary.NativeEndian.Uint32(header[12:]))
-	if binary.NativeEndian.Uint64(header) != id || id+overflow >= t.highWater || at+(overflow+1)*t.pageSize > uint64(len(t.content)) {
+	if binary.NativeEndian.Uint64(header) != id || id+overflow >= t.highWater ||
+		at+(overflow+1)*t.pageSize > uint64(len(t.content)) {
 		return nil, 0, 0, fmt.Errorf("the header of page %d is wrong", id)
 	}
 	for i := range overflow {
 		t.seen[id+i+1] = true
 	}
-	return t.content[at : at+(overflow+1)*t.pageSize], binary.NativeEndian.Uint16(header[8:]), uint64(binary.NativeEndian.Uint16(header[10:])), nil
+	flags, count = binary.NativeEndian.Uint16(header[8:]), uint64(binary.NativeEndian.Uint16(header[10:]))
+	return t.content[at : at+(overflow+1)*t.pageSize], flags, count, nil
 }
 
 // checkFreelist checks that no page in the list of free pages is in use. The tree must have been checked before.
@@ -177,7 +181,8 @@ func (t *tree) check(id uint64, first []byte) error {
 	if err != nil {
 		return err
 	}
-	if flags != branchFlag && flags != leafFlag || headerSize+count*elementSize > uint64(len(page)) || flags == branchFlag && count == 0 {
+	if flags != branchFlag && flags != leafFlag || headerSize+count*elementSize > uint64(len(page)) ||
+		flags == branchFlag && count == 0 {
 		return fmt.Errorf("the header of page %d is wrong", id)
 	}
 	var last []byte

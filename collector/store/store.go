@@ -91,7 +91,8 @@ func Open(config Config) (*Store, Contents, error) {
 	case err != nil:
 		return nil, Contents{}, fmt.Errorf("opening the store: locking: %w", err)
 	case !locked:
-		return nil, Contents{}, fmt.Errorf("opening the store: %s is in use by another process: run one exporter for each token, each with a folder of its own", config.Dir)
+		return nil, Contents{}, fmt.Errorf("opening the store: %s is in use by another process: "+
+			"run one exporter for each token, each with a directory of its own", config.Dir)
 	}
 	path := filepath.Join(config.Dir, fileName)
 	db, contents, err := open(path, config)
@@ -218,7 +219,8 @@ func (s *Store) commit() {
 	told := make(chan struct{})
 	slow := time.AfterFunc(slowCommit, func() {
 		defer close(told)
-		s.onError(OperationWrite, fmt.Errorf("writing has taken %v so far; no API request is sent until it finishes", slowCommit))
+		s.onError(OperationWrite, fmt.Errorf("writing has taken %v so far; no API request is sent until it finishes",
+			slowCommit))
 	})
 	err := s.write(changes)
 	slowly := !slow.Stop()

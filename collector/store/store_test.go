@@ -81,7 +81,9 @@ func TestStore(t *testing.T) {
 	if want := records("a", "3", "c", "", "d", "only queued"); !equal(contents.Records, want) {
 		t.Errorf("got %q, want %q", contents.Records, want)
 	}
-	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, fileName): 0o600, filepath.Join(dir, lockName): 0o600} {
+	for path, want := range map[string]os.FileMode{
+		dir: 0o700, filepath.Join(dir, fileName): 0o600, filepath.Join(dir, lockName): 0o600,
+	} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: got %v, %v; want mode %v", path, info.Mode(), err, want)
 		}
@@ -162,7 +164,8 @@ func TestSecondProcess(t *testing.T) {
 	s, _, _ := mustOpen(t, dir)
 	start := time.Now()
 	_, _, err := Open(Config{Dir: dir})
-	want := "opening the store: " + dir + " is in use by another process: run one exporter for each token, each with a folder of its own"
+	want := "opening the store: " + dir + " is in use by another process: " +
+		"run one exporter for each token, each with a directory of its own"
 	if err == nil || err.Error() != want || time.Since(start) > time.Second {
 		t.Errorf("got %v after %v, want %s within a second", err, time.Since(start), want)
 	}
@@ -207,7 +210,7 @@ func written(t *testing.T) ([]byte, map[string][]byte) {
 	return content, want
 }
 
-// TestDamage opens files that are damaged in every way: each is set aside, kept
+// TestDamage opens files that are damaged in every way: each is moved aside, kept
 // as it was, and a new store begun that works.
 func TestDamage(t *testing.T) {
 	content, want := written(t)
@@ -215,7 +218,8 @@ func TestDamage(t *testing.T) {
 	for i := range noise {
 		noise[i] = byte(rand.IntN(256))
 	}
-	withDigit := bytes.Replace(content, []byte(`"followers":4153942,"round":3`), []byte(`"followers":4153943,"round":3`), 1)
+	good, bad := []byte(`"followers":4153942,"round":3`), []byte(`"followers":4153943,"round":3`)
+	withDigit := bytes.Replace(content, good, bad, 1)
 	cases := map[string][]byte{
 		"noise": noise, "empty": {}, "text": []byte("hello"), "one changed digit": withDigit,
 		"wrong version": otherVersion(t, content),
@@ -243,7 +247,8 @@ func TestDamage(t *testing.T) {
 			if !equal(contents.Records, lost) || contents.Damage == nil || reported.count() != 1 {
 				t.Errorf("got %d records, damage %v, reported %q", len(contents.Records), contents.Damage, reported.list)
 			}
-			if aside, err := os.ReadFile(contents.SetAside); err != nil || !bytes.Equal(aside, damaged) || !strings.HasPrefix(contents.SetAside, path+".corrupt-") {
+			aside, err := os.ReadFile(contents.SetAside)
+			if err != nil || !bytes.Equal(aside, damaged) || !strings.HasPrefix(contents.SetAside, path+".corrupt-") {
 				t.Errorf("%s is not the damaged file (%v)", contents.SetAside, err)
 			}
 			put(s, records("a", "1"))
@@ -263,7 +268,7 @@ func TestDamage(t *testing.T) {
 		s, contents, _ := mustOpen(t, dir)
 		defer s.Close(t.Context())
 		if contents.SetAside == "" {
-			t.Error("the folder was not set aside")
+			t.Error("the directory was not moved aside")
 		}
 	})
 }
@@ -524,7 +529,7 @@ func TestPutDuringCommit(t *testing.T) {
 }
 
 // TestCutUnderneath cuts the file of an open store, so that its memory map
-// faults: the process survives, and goes on from memory.
+// faults: the process survives, and continues from memory.
 func TestCutUnderneath(t *testing.T) {
 	dir := t.TempDir()
 	s, _, reported := mustOpen(t, dir)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestDemo scrapes the demo once and checks the metrics that it tells the user to look at.
+// TestDemo scrapes the demo once and checks the metrics that it names.
 func TestDemo(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -237,7 +237,7 @@ func TestAlerts(t *testing.T) {
 	if summary != "碧诗 has lost 120k followers in an hour" || got.Path != "/critical" {
 		t.Errorf("%s received the summary %q", got.Path, summary)
 	}
-	const description = "880k are left, 12% fewer than an hour ago, by two answers or more."
+	const description = "880k are left, 12% fewer than an hour ago, confirmed by at least two responses."
 	if got := got.Annotations["description"]; !strings.HasPrefix(got, description) {
 		t.Errorf("got the description %q, want %q", got, description)
 	}

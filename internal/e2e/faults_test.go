@@ -41,8 +41,8 @@ const (
 )
 
 // TestFaults puts exporters through all faults and out of them again: wrong responses for some users, which must not
-// affect others, refusals of the account, and faults of the network. Most of the time is spent waiting, so make e2e runs
-// more tests at a time than there are processors.
+// affect others, refusals of the account, and faults of the network. Most of the time is spent waiting, so make e2e
+// runs more tests at a time than there are processors.
 func TestFaults(t *testing.T) {
 	var responses []justoneapitest.Fault
 	for _, fault := range justoneapitest.Faults() {
@@ -86,7 +86,7 @@ func (u *user) succeed(x *justoneapitest.Exchange) {
 
 func (u *user) fail(x *justoneapitest.Exchange) {
 	u.failures.Add(1)
-	u.fault.Answer(x)
+	u.fault.Response(x)
 }
 
 func (u *user) series(name string) string { return fmt.Sprintf(`%s{wmid="%d"}`, name, u.wmid) }

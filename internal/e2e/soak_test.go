@@ -137,7 +137,7 @@ func (s *soak) changeFaults() {
 		response, interval := exportertest.Steady, soakInterval
 		if rand.IntN(4) == 0 {
 			fault := s.faults[rand.IntN(len(s.faults))]
-			response = fault.Answer
+			response = fault.Response
 			if fault.Code == "301" || fault.Code == "500" { // certainly not billed
 				interval = soakRetry
 			}

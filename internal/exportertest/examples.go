@@ -102,16 +102,6 @@ func Dashboards(t *testing.T) map[string]any {
 	return all
 }
 
-// Glob returns the files that match a pattern. It is an error if there are none.
-func Glob(t *testing.T, pattern string) []string {
-	t.Helper()
-	paths, err := filepath.Glob(pattern)
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no files match %s: %v", pattern, err)
-	}
-	return paths
-}
-
 // Walk calls visit for every object in a JSON value.
 func Walk(value any, visit func(object map[string]any)) {
 	switch value := value.(type) {

@@ -10,10 +10,35 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
+// abs returns the absolute path of a file of the repository. "go test" reuses the result of a test unless a file that
+// the test has opened has changed, but does not know that [Main] has changed the directory.
+func abs(path string) string {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		panic(err) // the current directory does not exist
+	}
+	return absolute
+}
+
 // Exists reports whether the repository has a file or directory.
 func Exists(path string) bool {
-	_, err := os.Stat(path)
+	_, err := os.Stat(abs(path))
 	return err == nil
+}
+
+// Glob returns the files of the repository that match a pattern. There must be one at least.
+func Glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(abs(pattern))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no file matches %s: %v", pattern, err)
+	}
+	for i, path := range paths {
+		if paths[i], err = filepath.Rel(abs("."), path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return paths
 }
 
 // Decode decodes a YAML file of the repository.
@@ -48,7 +73,7 @@ func WriteFile(t *testing.T, name, text string) string {
 // ReadFile returns the text of a file.
 func ReadFile(t *testing.T, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(abs(path))
 	if err != nil {
 		t.Fatal(err)
 	}

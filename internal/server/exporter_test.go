@@ -209,7 +209,7 @@ func TestMaxRequestsOfPages(t *testing.T) {
 	first.Wait()
 }
 
-// slowWriter is a client that does not read until told to.
+// slowWriter is a client that does not read until it is released.
 type slowWriter struct {
 	*httptest.ResponseRecorder
 	reading, read chan struct{}
@@ -379,7 +379,7 @@ func TestNoTokenLeaks(t *testing.T) {
 		{"proxy down, https", configFor("https://host.invalid", "  http_client: {proxy_url: '"+closed.URL+"'}\n")},
 	}
 	for _, fault := range justoneapitest.Faults() {
-		scenarios = append(scenarios, scenario{fault.Name, api(fault.Answer)})
+		scenarios = append(scenarios, scenario{fault.Name, api(fault.Response)})
 	}
 	for i, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {

@@ -164,6 +164,7 @@ func TestLongScrape(t *testing.T) {
 				t.Fatal(err)
 			}
 			body, err := io.ReadAll(response.Body)
+			response.Body.Close()
 			if want := fmt.Sprintf("\nbilibili_api_requests_total %d\n", i+1); err != nil ||
 				response.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
 				t.Errorf("got %v, status %d and\n%s\nwant %s", err, response.StatusCode, body, want)

@@ -11,7 +11,7 @@ import (
 // Fault is a way in which the API can fail.
 type Fault struct {
 	Name   string
-	Answer Response
+	Response Response
 	Code   string // the label value of upstream_error_code that it causes
 	Slow   bool   // whether it lasts until the client times out
 }
@@ -21,33 +21,33 @@ type Fault struct {
 func Faults() []Fault {
 	message := "token=" + Token + " refused"
 	faults := []Fault{
-		{Name: "hang", Answer: Hang(), Code: justoneapi.CodeTimeout, Slow: true},
-		{Name: "trickle", Answer: Trickle(10 * time.Millisecond), Code: justoneapi.CodeTimeout, Slow: true},
-		{Name: "cut before the response", Answer: CutBefore(), Code: justoneapi.CodeNetwork},
-		{Name: "reset", Answer: Reset(), Code: justoneapi.CodeNetwork},
-		{Name: "cut in the middle", Answer: CutMiddle(), Code: justoneapi.CodeNetwork},
-		{Name: "huge header", Answer: HugeHeader(11 << 20), Code: justoneapi.CodeNetwork},
-		{Name: "endless body", Answer: Endless(), Code: justoneapi.CodeMalformed},
-		{Name: "response about another user", Answer: OtherUser(999), Code: justoneapi.CodeMismatch},
-		{Name: "redirect", Answer: Redirect("http://127.0.0.1:1/?token=" + Token), Code: "http_302"},
-		{Name: "another protocol", Answer: SwitchProtocols(), Code: "http_101"},
-		{Name: "unknown code", Answer: Code(777, message), Code: "777"},
-		{Name: "unknown Bilibili code", Answer: BilibiliCode(-777, message), Code: "-777"},
-		{Name: "envelope at HTTP 429", Answer: StatusCode(429, 302, message), Code: "302"},
-		{Name: "envelope at HTTP 500", Answer: StatusCode(500, 301, message), Code: "301"},
+		{Name: "hang", Response: Hang(), Code: justoneapi.CodeTimeout, Slow: true},
+		{Name: "trickle", Response: Trickle(10 * time.Millisecond), Code: justoneapi.CodeTimeout, Slow: true},
+		{Name: "cut before the response", Response: CutBefore(), Code: justoneapi.CodeNetwork},
+		{Name: "reset", Response: Reset(), Code: justoneapi.CodeNetwork},
+		{Name: "cut in the middle", Response: CutMiddle(), Code: justoneapi.CodeNetwork},
+		{Name: "huge header", Response: HugeHeader(11 << 20), Code: justoneapi.CodeNetwork},
+		{Name: "endless body", Response: Endless(), Code: justoneapi.CodeMalformed},
+		{Name: "response about another user", Response: OtherUser(999), Code: justoneapi.CodeMismatch},
+		{Name: "redirect", Response: Redirect("http://127.0.0.1:1/?token=" + Token), Code: "http_302"},
+		{Name: "another protocol", Response: SwitchProtocols(), Code: "http_101"},
+		{Name: "unknown code", Response: Code(777, message), Code: "777"},
+		{Name: "unknown Bilibili code", Response: BilibiliCode(-777, message), Code: "-777"},
+		{Name: "envelope at HTTP 429", Response: StatusCode(429, 302, message), Code: "302"},
+		{Name: "envelope at HTTP 500", Response: StatusCode(500, 301, message), Code: "301"},
 	}
 	for _, code := range []int{100, 101, 201, 202, 300, 301, 302, 303, 400, 404, 500, 503, 600, 601, 602} {
 		text := strconv.Itoa(code)
-		faults = append(faults, Fault{Name: "code " + text, Answer: Code(code, message), Code: text})
+		faults = append(faults, Fault{Name: "code " + text, Response: Code(code, message), Code: text})
 	}
 	for _, code := range []int{-400, -404, -412, -352, -799, 22115} {
 		text := strconv.Itoa(code)
-		faults = append(faults, Fault{Name: "Bilibili code " + text, Answer: BilibiliCode(code, message), Code: text})
+		faults = append(faults, Fault{Name: "Bilibili code " + text, Response: BilibiliCode(code, message), Code: text})
 	}
 	for _, status := range []int{400, 401, 403, 404, 429, 500, 502, 503, 504} {
 		faults = append(faults, Fault{
 			Name:   "HTTP " + strconv.Itoa(status),
-			Answer: Body(status, "text/html", "<html><h1>"+message+"</h1></html>"),
+			Response: Body(status, "text/html", "<html><h1>"+message+"</h1></html>"),
 			Code:   "http_" + strconv.Itoa(status),
 		})
 	}
@@ -58,7 +58,7 @@ func Faults() []Fault {
 		"trailing text": `{"code":0} {"code":0}`, "deep": strings.Repeat(`{"code":`, 20000),
 	} {
 		response := Body(200, "application/json", body)
-		faults = append(faults, Fault{Name: name, Answer: response, Code: justoneapi.CodeMalformed})
+		faults = append(faults, Fault{Name: name, Response: response, Code: justoneapi.CodeMalformed})
 	}
 	for name, data := range map[string]string{
 		"no data": `null`, "data as text": `"` + message + `"`, "no inner data": `{"code":0}`,
@@ -73,7 +73,7 @@ func Faults() []Fault {
 		"two followers":        `{"code":0,"data":{"mid":{wmid},"follower":1,"follower":2,"following":1}}`,
 		"no following":         `{"code":0,"data":{"mid":{wmid},"follower":1}}`,
 	} {
-		faults = append(faults, Fault{Name: name, Answer: Data(data), Code: justoneapi.CodeMalformed})
+		faults = append(faults, Fault{Name: name, Response: Data(data), Code: justoneapi.CodeMalformed})
 	}
 	return faults
 }

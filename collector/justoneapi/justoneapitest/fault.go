@@ -10,10 +10,10 @@ import (
 
 // Fault is a way in which the API can fail.
 type Fault struct {
-	Name   string
+	Name     string
 	Response Response
-	Code   string // the label value of upstream_error_code that it causes
-	Slow   bool   // whether it lasts until the client times out
+	Code     string // the label value of upstream_error_code that it causes
+	Slow     bool   // whether it lasts until the client times out
 }
 
 // Faults returns all faults that the stand-in can simulate. Messages contain the token, as those of a careless server
@@ -46,9 +46,9 @@ func Faults() []Fault {
 	}
 	for _, status := range []int{400, 401, 403, 404, 429, 500, 502, 503, 504} {
 		faults = append(faults, Fault{
-			Name:   "HTTP " + strconv.Itoa(status),
+			Name:     "HTTP " + strconv.Itoa(status),
 			Response: Body(status, "text/html", "<html><h1>"+message+"</h1></html>"),
-			Code:   "http_" + strconv.Itoa(status),
+			Code:     "http_" + strconv.Itoa(status),
 		})
 	}
 	for name, body := range map[string]string{

@@ -1,6 +1,7 @@
 GO         ?= go
 GOLANGCI   := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT := $(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+COMPOSE    := GOFLAGS=-mod=mod $(GO) run github.com/compose-spec/compose-go/v2/cmd@v2.16.2
 VALE       := $(GO) run github.com/vale-cli/vale/v3/cmd/vale@v3.22.0
 FUZZ        = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 
@@ -79,8 +80,11 @@ fuzz: ## fuzz the parsers of external input; new failures are stored in testdata
 	$(FUZZ) -fuzz FuzzQuery ./internal/server/status
 	$(FUZZ) -fuzz FuzzParse ./config
 
-examples: ## check the examples with the types of Grafana and Kubernetes, in modules of their own
+examples: ## check the examples with the types of Grafana, Kubernetes and Compose, and with systemd
 	set -e; for dir in examples/*/check; do (cd $$dir && $(GO) test -count=1 ./...); done
+	set -e; for p in live demo; do COMPOSE_PROFILES=$$p $(COMPOSE) examples/docker-compose.yml >/dev/null; done
+	! command -v systemd-analyze >/dev/null || \
+		systemd-analyze security --offline=true --threshold=15 examples/systemd/*.service >/dev/null
 
 # Style
 

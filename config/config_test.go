@@ -551,37 +551,6 @@ func TestRequestsPerDay(t *testing.T) {
 	}
 }
 
-// TestExample checks that the example file names every key with its default.
-func TestExample(t *testing.T) {
-	t.Setenv(TokenVariable, testToken)
-	got, err := Load("../examples/bilibili_exporter.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := defaults()
-	want.API.Token = testToken
-	want.Users = []User{
-		{WMID: 472747194, Name: "472747194", MinInterval: want.Quota.MinInterval},
-		{WMID: 2, Name: "碧诗", Labels: map[string]string{"agency": "none"}, MinInterval: model.Duration(time.Hour)},
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-	text, err := os.ReadFile("../examples/bilibili_exporter.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range []string{
-		"environment", "base_url", "token", "token_file", "timeout", "max_concurrency", "max_requests_per_second",
-		"http_client", "min_interval", "retry_interval", "daily_limit", "time_zone", "max_age", "users", "wmid",
-		"name", "labels",
-	} {
-		if !strings.Contains(string(text), key+":") {
-			t.Errorf("the example does not name %s", key)
-		}
-	}
-}
-
 // FuzzParse looks for panics, and for invalid files that are accepted.
 func FuzzParse(f *testing.F) {
 	f.Add("users: [2, {wmid: 3, name: x, labels: {a: b}, min_interval: 1h}]\napi: {token: x}\nquota: {daily_limit: 3}")

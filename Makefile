@@ -84,7 +84,7 @@ examples: ## check the examples with the types of Grafana, Kubernetes and Compos
 	set -e; for dir in examples/*/check; do (cd $$dir && $(GO) test -count=1 ./...); done
 	set -e; for p in live demo; do COMPOSE_PROFILES=$$p $(COMPOSE) examples/docker-compose.yml >/dev/null; done
 	! command -v systemd-analyze >/dev/null || \
-		systemd-analyze security --offline=true --threshold=15 examples/systemd/*.service >/dev/null
+		systemd-analyze security --offline=true --threshold=12 examples/systemd/*.service >/dev/null
 
 # Style
 

@@ -14,15 +14,17 @@ import (
 )
 
 const (
-	// Path is the path of the endpoint below the base URL.
+	// Path is the path of the endpoint of users below the base URL.
 	Path = "/api/bilibili/get-user-relation-stat/v1"
+	// BalancePath is the path of the endpoint of the account's balance.
+	BalancePath = "/user/get-balance"
 
-	maxBody = 1 << 20 // bytes that are read of a response body
+	maxBody = 1 << 20 // bytes of a response that are read
 )
 
 // Client sends requests to the API. It is safe for concurrent use.
 type Client struct {
-	endpoint  *url.URL
+	base      *url.URL
 	transport http.RoundTripper
 }
 
@@ -32,56 +34,76 @@ type Client struct {
 // would carry the token in its Referer header), and the URL is not added to errors. The transport must not use
 // HTTP/2, because its client may send a request again.
 func New(base *url.URL, transport http.RoundTripper) *Client {
-	return &Client{endpoint: base.JoinPath(Path), transport: transport}
+	return &Client{base: base, transport: transport}
 }
 
 // RelationStat requests the statistics of the user wmid. It sends at most one request.
 //
 // It waits for the response until ctx ends. The vendor recommends at least 60 s, since a request that was given up
 // can still be billed. A returned error is an [*Error].
-func (c *Client) RelationStat(ctx context.Context, token Token, wmid int64) (stat Stat, err error) {
+func (c *Client) RelationStat(ctx context.Context, token Token, wmid int64) (Stat, error) {
+	query := url.Values{"wmid": {strconv.FormatInt(wmid, 10)}}
+	return request(ctx, c, token, Path, query, func(r response) (Stat, *Error) { return decode(r.status, r.body, wmid) })
+}
+
+// Balance requests the balance of the account. It sends at most one request. A returned error is an [*Error].
+func (c *Client) Balance(ctx context.Context, token Token) (Balance, error) {
+	return request(ctx, c, token, BalancePath, url.Values{}, func(r response) (Balance, *Error) {
+		return decodeBalance(r.status, r.body)
+	})
+}
+
+// request sends a request and decodes the response.
+func request[T any](ctx context.Context, c *Client, token Token, path string, query url.Values,
+	decode func(response) (T, *Error)) (value T, err error) {
+	var none T
 	defer func() {
 		if p := recover(); p != nil { // a response must not crash the process, and the panic could print the URL
-			stat, err = Stat{}, (&Error{Kind: kindMalformed, Detail: fmt.Sprint("panic: ", p)}).scrub(token)
+			value, err = none, (&Error{Kind: kindMalformed, Detail: fmt.Sprint("panic: ", p)}).scrub(token)
 		}
 	}()
 	var progress progress
-	status, body, err := c.get(httptrace.WithClientTrace(ctx, progress.trace()), token, wmid)
+	query.Set("token", token.reveal())
+	r, err := c.get(httptrace.WithClientTrace(ctx, progress.trace()), path, query)
 	if err != nil {
-		return Stat{}, progress.failure(err).scrub(token)
+		return none, progress.failure(err).scrub(token)
 	}
-	stat, failure := decode(status, body, wmid)
+	value, failure := decode(r)
 	if failure != nil {
-		return Stat{}, failure.scrub(token)
+		return none, failure.withRetryAfter(r.status, r.header).scrub(token)
 	}
-	return stat, nil
+	return value, nil
 }
 
-// get sends the request and returns the status and the body of the response.
-func (c *Client) get(ctx context.Context, token Token, wmid int64) (int, []byte, error) {
-	target := *c.endpoint
-	target.RawQuery = url.Values{
-		"token": {token.reveal()},
-		"wmid":  {strconv.FormatInt(wmid, 10)},
-	}.Encode()
+// response is what was read of an HTTP response.
+type response struct {
+	status int
+	header http.Header
+	body   []byte // at most one byte more than maxBody
+}
+
+// get sends a request and reads the response.
+func (c *Client) get(ctx context.Context, path string, query url.Values) (response, error) {
+	target := c.base.JoinPath(path)
+	target.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), sendOnce{})
 	if err != nil {
-		return 0, nil, err
+		return response{}, err
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return 0, nil, err
+		return response{}, err
 	}
 	defer resp.Body.Close()
+	r := response{status: resp.StatusCode, header: resp.Header}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return resp.StatusCode, nil, nil // reading its body would never end, not even with ctx
+		return r, nil // reading its body would never end, not even with ctx
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err != nil {
-		return 0, nil, fmt.Errorf("reading the response: %w", err)
+	if r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1)); err != nil {
+		return response{}, fmt.Errorf("reading the response: %w", err)
 	}
-	return resp.StatusCode, body, nil
+	return r, nil
 }
 
 // sendOnce is an empty request body. [http.Transport] sends a GET again when a reused connection was closed under it,

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,7 +58,8 @@ func TestRelationStat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (justoneapi.Stat{Followers: 4153991, Following: 11}); got != want {
+	want := justoneapi.Stat{Followers: 4153991, Following: 11, RequestID: fmt.Sprintf("stand-in-%d-0", int64(wmid))}
+	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got, want := server.Tally(wmid), (justoneapitest.Tally{Requests: 1, Billed: 1}); got != want {
@@ -135,18 +137,30 @@ func TestRelationStatKinds(t *testing.T) {
 		{"602", code(602), account, "token_limit", no},
 		{"777", code(777), upstream, "", unknown},
 		{"-1", code(-1), upstream, "", unknown},
-		{"-400", nested(-400), user, "", yes},
-		{"-404", nested(-404), user, "", yes},
-		{"-412", nested(-412), upstream, "", yes},
-		{"-352", nested(-352), upstream, "", yes},
-		{"-799", nested(-799), upstream, "", yes},
-		{"22115", nested(22115), user, "", yes},
-		{"301", nested(301), user, "", yes}, // Bilibili's 301 is not the API's
+		{"301", nested(301), upstream, "", yes}, // Bilibili's 301 is not the API's
+		{"-777", nested(-777), upstream, "", yes},
 		{"mismatch", justoneapitest.OtherUser(1), user, "", yes},
 		{"http_502", justoneapitest.Body(502, "text/html", "Bad Gateway"), upstream, "", unknown},
 		{"malformed", justoneapitest.Body(200, "text/html", "Welcome"), upstream, "", unknown},
 		{"malformed", justoneapitest.Data(`{}`), upstream, "", yes},
 		{"network", justoneapitest.CutBefore(), upstream, "", unknown},
+		{"http_429", justoneapitest.Body(429, "text/html", "Slow down"), account, "rate_limit", unknown},
+		{"http_503", justoneapitest.Body(503, "text/html", "Maintenance"), upstream, "", unknown},
+	}
+	type test = struct {
+		name     string
+		response justoneapitest.Response
+		scope    justoneapi.Scope
+		reason   justoneapi.Reason
+		billing  justoneapi.Billing
+	}
+	for _, n := range []int{-400, -404, -626, 22115} {
+		tests = append(tests, test{strconv.Itoa(n), nested(n), user, "", yes})
+	}
+	for _, n := range []int{
+		-412, -352, -799, -509, -500, -503, -504, -112, -8888, -101, -111, -401, -403, -658,
+	} {
+		tests = append(tests, test{strconv.Itoa(n), nested(n), upstream, "", yes})
 	}
 	server := newServer(t)
 	client := newClient(t, server)

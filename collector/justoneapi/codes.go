@@ -2,6 +2,7 @@ package justoneapi
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,14 +101,30 @@ var apiKinds = map[int64]Kind{
 }
 
 // bilibiliKinds holds the codes of Bilibili's own response, which comes in a successful, therefore billed, envelope.
-// Source: public documentation of Bilibili's API. Other codes count as the user's own errors.
+// Source: public documentation of Bilibili's API. Only the codes of [ScopeUser] say anything about the user: all
+// others, and those that are not documented, concern the upstream.
 var bilibiliKinds = map[int64]Kind{
 	-400:  {Scope: ScopeUser, Meaning: "Bilibili: bad request"},
 	-404:  {Scope: ScopeUser, Meaning: "Bilibili: no such user"},
-	-412:  {Scope: ScopeUpstream, Meaning: "Bilibili: blocked by risk control"},
-	-352:  {Scope: ScopeUpstream, Meaning: "Bilibili: blocked by risk control"},
-	-799:  {Scope: ScopeUpstream, Meaning: "Bilibili: too many requests"},
+	-626:  {Scope: ScopeUser, Meaning: "Bilibili: no such user"},
 	22115: {Scope: ScopeUser, Meaning: "Bilibili: the user hides these numbers"},
+
+	-412: {Meaning: "Bilibili: blocked by risk control"},
+	-352: {Meaning: "Bilibili: blocked by risk control"},
+	-799: {Meaning: "Bilibili: too many requests"},
+	-509: {Meaning: "Bilibili: overloaded"},
+
+	-500:  {Meaning: "Bilibili: server error"},
+	-503:  {Meaning: "Bilibili: overloaded or unavailable"},
+	-504:  {Meaning: "Bilibili: timeout in Bilibili's backend"},
+	-112:  {Meaning: "Bilibili: the system is being upgraded"},
+	-8888: {Meaning: "Bilibili: failing or overloaded"},
+
+	-101: {Meaning: "Bilibili: the vendor is not logged in"},
+	-111: {Meaning: "Bilibili: the vendor's CSRF token is invalid"},
+	-401: {Meaning: "Bilibili: the vendor is not authorized"},
+	-403: {Meaning: "Bilibili: the vendor has no access"},
+	-658: {Meaning: "Bilibili: the vendor's session has expired"},
 }
 
 // apiKind returns the kind of a business code other than 0.
@@ -124,7 +141,7 @@ func apiKind(code int64) Kind {
 func bilibiliKind(code int64) Kind {
 	kind, ok := bilibiliKinds[code]
 	if !ok {
-		kind = Kind{Scope: ScopeUser, Meaning: "Bilibili: not documented"}
+		kind = Kind{Meaning: "Bilibili: not documented"}
 	}
 	kind.Code, kind.Bilibili, kind.Billing = strconv.FormatInt(code, 10), true, Billed
 	return kind
@@ -133,10 +150,16 @@ func bilibiliKind(code int64) Kind {
 // httpPrefix begins the codes of HTTP errors.
 const httpPrefix = "http_"
 
-// httpKind returns the kind of a response without an envelope whose HTTP status is not 200.
+// httpKind returns the kind of a response without an envelope whose HTTP status is not 200. A plain 429 refuses the
+// account like code 302, but nothing is documented about its bill.
 func httpKind(status int) Kind {
-	code := httpPrefix + strconv.Itoa(status)
-	return Kind{Code: code, NoResponse: true, Meaning: "HTTP error instead of an API response"}
+	kind := Kind{
+		Code: httpPrefix + strconv.Itoa(status), NoResponse: true, Meaning: "HTTP error instead of an API response",
+	}
+	if status == http.StatusTooManyRequests {
+		kind.Scope, kind.Reason = ScopeAccount, ReasonRateLimit
+	}
+	return kind
 }
 
 // Explain returns the kind of the failures with a code. The same number can be a code of the API and of Bilibili:

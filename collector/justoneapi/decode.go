@@ -12,8 +12,9 @@ import (
 
 // Stat is a user's relation statistics.
 type Stat struct {
-	Followers int64 // number of users who follow this user; 0 to 2^53
-	Following int64 // number of users that this user follows; 0 to 2^53
+	Followers int64  // number of users who follow this user; 0 to 2^53
+	Following int64  // number of users that this user follows; 0 to 2^53
+	RequestID string // the vendor's, if there is one
 }
 
 // maxCount is the largest count up to which a float64, and therefore a sample, holds every integer exactly.
@@ -21,63 +22,71 @@ const maxCount = 1 << 53
 
 // decode decodes the response to a request for the user wmid.
 //
-// An envelope is valid at any HTTP status; the status matters only if there is none. Keys are case-sensitive and must
-// be unique, and numbers must be plain integers, so that a doubtful number is an error and never a value.
+// Keys are case-sensitive and must be unique, and numbers must be plain integers, so that a doubtful number is an error
+// and never a value.
 func decode(status int, body []byte, wmid int64) (Stat, *Error) {
-	if len(body) > maxBody {
-		return Stat{}, noEnvelope(status, fmt.Errorf("longer than %d bytes", maxBody))
+	envelope, failure := openEnvelope(status, body)
+	if failure != nil {
+		return Stat{}, failure
 	}
-	envelope, err := object(body)
-	if err != nil {
-		return Stat{}, noEnvelope(status, err)
-	}
-	code, err := integer(envelope, "code")
-	if err != nil {
-		return Stat{}, noEnvelope(status, err)
-	}
-	fail := func(kind Kind, message string, detail error) (Stat, *Error) {
-		e := &Error{Kind: kind, Message: message, RequestID: text(envelope, "requestId")}
-		if detail != nil {
-			e.Detail = detail.Error()
-		}
-		return Stat{}, e
-	}
-	if code != 0 {
-		return fail(apiKind(code), text(envelope, "message"), nil)
-	}
-
-	malformed := kindMalformed
-	malformed.Billing = Billed // because the code is 0
 	response, err := object(envelope["data"])
 	if err != nil {
-		return fail(malformed, "", fmt.Errorf("data: %w", err))
+		return Stat{}, malformed(envelope, "data: %w", err)
 	}
 	switch code, err := integer(response, "code"); {
 	case err != nil:
-		return fail(malformed, "", fmt.Errorf("data: %w", err))
+		return Stat{}, malformed(envelope, "data: %w", err)
 	case code != 0:
-		return fail(bilibiliKind(code), text(response, "message"), nil)
+		return Stat{}, &Error{Kind: bilibiliKind(code), Message: text(response, "message"), RequestID: requestID(envelope)}
 	}
 	data, err := object(response["data"])
 	if err != nil {
-		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
+		return Stat{}, malformed(envelope, "data.data: %w", err)
 	}
-	switch mid, err := integer(data, "mid"); {
-	case err != nil:
-		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
-	case mid != wmid:
-		return fail(kindMismatch, "", fmt.Errorf("requested %d, got %d", wmid, mid))
+	stat, mid := Stat{RequestID: requestID(envelope)}, int64(0)
+	for _, field := range []struct {
+		key  string
+		read func(map[string]json.RawMessage, string) (int64, error)
+		to   *int64
+	}{{"mid", integer, &mid}, {"follower", count, &stat.Followers}, {"following", count, &stat.Following}} {
+		if *field.to, err = field.read(data, field.key); err != nil {
+			return Stat{}, malformed(envelope, "data.data: %w", err)
+		}
+		if mid != wmid {
+			detail := fmt.Sprintf("requested %d, got %d", wmid, mid)
+			return Stat{}, &Error{Kind: kindMismatch, Detail: detail, RequestID: requestID(envelope)}
+		}
 	}
-	followers, err := count(data, "follower")
-	if err != nil {
-		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
-	}
-	following, err := count(data, "following")
-	if err != nil {
-		return fail(malformed, "", fmt.Errorf("data.data: %w", err))
-	}
-	return Stat{Followers: followers, Following: following}, nil
+	return stat, nil
 }
+
+// openEnvelope returns the members of an envelope with code 0; another code is an error. An envelope is valid at any
+// HTTP status; the status matters only if there is none.
+func openEnvelope(status int, body []byte) (map[string]json.RawMessage, *Error) {
+	if len(body) > maxBody {
+		return nil, noEnvelope(status, fmt.Errorf("longer than %d bytes", maxBody))
+	}
+	envelope, err := object(body)
+	if err != nil {
+		return nil, noEnvelope(status, err)
+	}
+	switch code, err := integer(envelope, "code"); {
+	case err != nil:
+		return nil, noEnvelope(status, err)
+	case code != 0:
+		return nil, &Error{Kind: apiKind(code), Message: text(envelope, "message"), RequestID: requestID(envelope)}
+	}
+	return envelope, nil
+}
+
+// malformed returns the error for an envelope with code 0, which is billed, and data that is not as documented.
+func malformed(envelope map[string]json.RawMessage, format string, err error) *Error {
+	kind := kindMalformed
+	kind.Billing = Billed
+	return &Error{Kind: kind, Detail: fmt.Errorf(format, err).Error(), RequestID: requestID(envelope)}
+}
+
+func requestID(envelope map[string]json.RawMessage) string { return text(envelope, "requestId") }
 
 // noEnvelope returns the error for a response without an envelope.
 func noEnvelope(status int, err error) *Error {

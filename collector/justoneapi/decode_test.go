@@ -115,7 +115,8 @@ func TestExplain(t *testing.T) {
 func TestKnownCodes(t *testing.T) {
 	got := strings.Join(KnownCodes(), " ")
 	want := "timeout network malformed mismatch " +
-		"100 101 201 202 300 301 302 303 400 404 500 503 600 601 602 -799 -412 -404 -400 -352 22115"
+		"100 101 201 202 300 301 302 303 400 404 500 503 600 601 602 " +
+		"-8888 -799 -658 -626 -509 -504 -503 -500 -412 -404 -403 -401 -400 -352 -112 -111 -101 22115"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -2,7 +2,10 @@ package justoneapi
 
 import (
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -15,6 +18,10 @@ type Error struct {
 	RequestID string // the vendor's, if there is one
 	Message   string // the vendor's message, or Bilibili's for one of its codes
 	Detail    string // the exact problem, for failures without a message
+
+	// RetryAfter is how long the response asks to wait: its header Retry-After, for code 302 and the HTTP statuses 429
+	// and 503. It is 0 if there is none, and at most an hour.
+	RetryAfter time.Duration
 }
 
 // Error returns the code, its meaning and the specifics.
@@ -66,4 +73,26 @@ func shorten(text string) string {
 		return text
 	}
 	return string(runes[:maxText-1]) + "…"
+}
+
+// maxRetryAfter caps [Error.RetryAfter].
+const maxRetryAfter = time.Hour
+
+// withRetryAfter adds what a response's header Retry-After asks for, in seconds or as a date (RFC 9110, section 10.2.3).
+// What cannot be parsed, or is past, is ignored.
+func (e *Error) withRetryAfter(status int, header http.Header) *Error {
+	limited := e.Code == "302" && !e.Bilibili
+	unavailable := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+	if !limited && !(unavailable && strings.HasPrefix(e.Code, httpPrefix)) {
+		return e
+	}
+	value := header.Get("Retry-After")
+	var wait time.Duration
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+		wait = time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	} else if date, err := http.ParseTime(value); err == nil {
+		wait = time.Until(date)
+	}
+	e.RetryAfter = max(0, min(wait, maxRetryAfter))
+	return e
 }

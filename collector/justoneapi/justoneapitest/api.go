@@ -2,6 +2,7 @@ package justoneapitest
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -35,12 +36,17 @@ type Account struct {
 	PerSecond int
 }
 
+// Balance is the response about the balance of a working account.
+const Balance = `{"code":0,"data":{"balance":"123.4500","currency":"CNY"}}`
+
 // API is an [http.Handler] that responds like the vendor. [Server] adds a listener. It is safe for concurrent use.
 type API struct {
 	mu         sync.Mutex // protects the following fields
 	responses  map[int64]Response
 	fallback   Response // for all other users
 	account    Account
+	balance    http.HandlerFunc
+	balances   int // requests for the balance
 	tallies    map[int64]Tally
 	total      Tally
 	thisDay    window
@@ -68,7 +74,36 @@ func NewAPI() *API {
 		responses: make(map[int64]Response),
 		tallies:   make(map[int64]Tally),
 		fallback:  BilibiliCode(-404, "啥都木有"),
+		balance:   func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, Balance) }, //nolint:errcheck // a client may leave
 	}
+}
+
+// SetBalance sets the response about the balance of an account whose token is valid.
+func (a *API) SetBalance(response http.HandlerFunc) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.balance = response
+}
+
+// Balances returns the number of requests for the balance, which are in no tally.
+func (a *API) Balances() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.balances
+}
+
+// serveBalance responds to a request for the balance.
+func (a *API) serveBalance(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	a.balances++
+	response := a.balance
+	if r.URL.Query().Get("token") != Token || a.account.DeadToken {
+		response = func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, `{"code":100,"message":"Token invalid or inactive"}`) //nolint:errcheck // a client may leave
+		}
+	}
+	a.mu.Unlock()
+	response(w, r)
 }
 
 // Set sets the response for one user.
@@ -109,7 +144,12 @@ func (a *API) Total() Tally {
 
 // ServeHTTP responds to a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != justoneapi.Path {
+	switch r.URL.Path {
+	case justoneapi.Path:
+	case justoneapi.BalancePath:
+		a.serveBalance(w, r)
+		return
+	default:
 		http.NotFound(w, r)
 		return
 	}

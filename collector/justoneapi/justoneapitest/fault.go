@@ -40,7 +40,9 @@ func Faults() []Fault {
 		text := strconv.Itoa(code)
 		faults = append(faults, Fault{Name: "code " + text, Response: Code(code, message), Code: text})
 	}
-	for _, code := range []int{-400, -404, -412, -352, -799, 22115} {
+	for _, code := range []int{
+		-400, -404, -626, 22115, -412, -352, -799, -509, -500, -503, -504, -112, -8888, -101, -111, -401, -403, -658,
+	} {
 		text := strconv.Itoa(code)
 		faults = append(faults, Fault{Name: "Bilibili code " + text, Response: BilibiliCode(code, message), Code: text})
 	}

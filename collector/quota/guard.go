@@ -38,20 +38,26 @@ type Guard struct {
 	pause         pause
 	suppressed    map[Suppression]uint64
 	token         tokenRecord
+
+	balanceInterval time.Duration
+	balance         balanceRecord
+	balanceInFlight bool
 }
 
 // New returns a guard that continues from the given records. Users without a record are due.
 func New(config Config) *Guard {
 	g := &Guard{
-		retryInterval: config.RetryInterval, now: config.Now, store: config.Store,
+		retryInterval: config.RetryInterval, balanceInterval: config.BalanceInterval, store: config.Store,
 		index: make(map[int64]*user),
 		suppressed: map[Suppression]uint64{
 			SuppressedBackOff: 0, SuppressedStretch: 0, SuppressedDailyLimit: 0, SuppressedPaused: 0,
 		},
 	}
-	if g.now == nil {
-		g.now = time.Now
+	now := config.Now
+	if now == nil {
+		now = time.Now
 	}
+	g.now = func() time.Time { return now().Round(0) } // the monotonic clock stops while the machine is suspended
 	g.budget = newBudget(config.DailyLimit, config.Zone)
 	g.token.Salt = []byte(rand.Text())
 	g.restore(config)
@@ -64,7 +70,7 @@ func (g *Guard) SetLimits(limits Limits) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
-	g.retryInterval = limits.RetryInterval
+	g.retryInterval, g.balanceInterval = limits.RetryInterval, limits.BalanceInterval
 	g.budget.limit, g.budget.zone = limits.DailyLimit, limits.Zone
 	g.setUsersLocked(limits.Users, now)
 	g.updateLocked(now)
@@ -226,8 +232,8 @@ func (g *Guard) Undo(wmid int64) {
 	g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord())
 }
 
-// Finish records how a request ended that [Guard.Start] allowed, and returns what it changed. The function recorded
-// waits until that is durable.
+// Finish records how a request ended that [Guard.Start] allowed, and returns what it changed. A request that the vendor
+// does not count is refunded to the budget. The function recorded waits until that is durable.
 func (g *Guard) Finish(wmid int64, result Result) (change Transition, recorded func(context.Context)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -237,6 +243,9 @@ func (g *Guard) Finish(wmid int64, result Result) (change Transition, recorded f
 	change.Before, change.PauseBefore = g.stateLocked(u), g.pause.snapshot()
 	g.pause.finish(u.request, result, g.requests+1, now, g.budget.today.day)
 	g.inFlight--
+	if result.Unbilled {
+		g.budget.refund(u.Started)
+	}
 	u.finish(result, now)
 	change.After, change.PauseAfter = g.stateLocked(u), g.pause.snapshot()
 	change.Next = g.accountLocked().Earliest(g.due(u))
@@ -267,10 +276,12 @@ func (g *Guard) Account() Account {
 	g.enterDayLocked(g.now())
 	a := g.accountLocked()
 	a.Suppressed = maps.Clone(g.suppressed)
+	a.InFlight = g.inFlight
+	a.Balance, a.SpentPerDay = g.balance.Latest, g.balance.spentPerDay()
 	return a
 }
 
-// accountLocked returns the account without what is suppressed.
+// accountLocked returns the account without what is suppressed and the balance.
 func (g *Guard) accountLocked() Account {
 	a := Account{
 		Limit: g.budget.limit, Used: g.budget.today.Requests, Reset: g.budget.today.End, Ratio: g.budget.ratio,

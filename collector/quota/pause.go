@@ -13,12 +13,18 @@ const (
 	ReasonTokenLimit Reason = "token_limit"
 	ReasonDailyQuota Reason = "daily_quota"
 	ReasonRateLimit  Reason = "rate_limit"
+	ReasonOutage     Reason = "outage" // not the account: the upstream is down
 )
 
 // Reasons returns all reasons.
 func Reasons() []Reason {
-	return []Reason{ReasonToken, ReasonPermission, ReasonBalance, ReasonTokenLimit, ReasonDailyQuota, ReasonRateLimit}
+	return []Reason{
+		ReasonToken, ReasonPermission, ReasonBalance, ReasonTokenLimit, ReasonDailyQuota, ReasonRateLimit, ReasonOutage,
+	}
 }
+
+// outageFailures is how many requests in a row, of any users, fail upstream before all requests pause.
+const outageFailures = 5
 
 // dailyQuotaProbe is how often a pause for the daily quota is probed. The vendor's day may end before ours.
 const dailyQuotaProbe = time.Hour
@@ -28,6 +34,8 @@ func (r Reason) lengths() (first, most time.Duration) {
 	switch r {
 	case ReasonRateLimit:
 		return 30 * time.Second, 10 * time.Minute
+	case ReasonOutage:
+		return time.Minute, 10 * time.Minute
 	case ReasonDailyQuota:
 		return dailyQuotaProbe, dailyQuotaProbe
 	default:
@@ -47,10 +55,13 @@ type pauseRecord struct {
 	Reason Reason        `json:"reason"` // empty without a pause
 	End    time.Time     `json:"end"`
 	Next   time.Time     `json:"next"`   // next allowed probe: at the end or, for the daily quota, earlier
-	Length time.Duration `json:"length"` // to the next probe; doubled when a probe is refused
+	Length time.Duration `json:"length"` // to the next probe; doubled when a probe is refused, or fails in an outage
+
+	Failures int `json:"failures,omitempty"` // requests in a row that failed upstream, with or without a pause
 }
 
-// pause keeps requests from being sent while the account is refused. The guard's lock protects it.
+// pause keeps requests from being sent while the account is refused or the upstream is down. The guard's lock protects
+// it.
 type pause struct {
 	pauseRecord
 	// began is the number of the first request after the pause began: refusals of earlier ones are part of it.
@@ -100,19 +111,50 @@ func (p *pause) postpone(now time.Time, today day) {
 
 // finish notes how a request ended. The next request will have the given number.
 func (p *pause) finish(request uint64, result Result, next uint64, now time.Time, today day) {
-	switch probe := p.active() && request == p.probe; {
-	case result.Verdict == VerdictRefused:
-		p.refuse(result.Reason, request, next, now, today)
-	case !probe: // it started before the pause
-	case result.NoResponse:
-		p.keep(now, today)
+	probe := p.active() && request == p.probe
+	switch result.Verdict {
+	case VerdictRefused:
+		p.Failures = 0
+		p.begin(result.Reason, request, next, result.RetryAfter, now, today)
+	case VerdictRetry, VerdictWait:
+		p.Failures++
+		if probe && p.Reason != ReasonOutage {
+			p.finishAccountProbe(result, now, today)
+			probe = false
+		}
+		// A response 503 with Retry-After announces an outage by itself.
+		if probe || p.Failures >= outageFailures || result.RetryAfter > 0 {
+			p.begin(ReasonOutage, request, next, result.RetryAfter, now, today)
+		}
 	default:
-		*p = pause{began: p.began, lifted: p.lifted}
+		p.Failures = 0
+		if probe || p.Reason == ReasonOutage {
+			p.clear()
+		}
 	}
 }
 
-// refuse starts or extends the pause: the account was refused.
-func (p *pause) refuse(reason Reason, request, next uint64, now time.Time, today day) {
+// finishAccountProbe notes that the probe of an account's pause failed upstream. A response, whatever it was, shows
+// that the account is not refused; no response says nothing about it.
+func (p *pause) finishAccountProbe(result Result, now time.Time, today day) {
+	if !result.NoResponse {
+		p.clear()
+		return
+	}
+	p.probe = 0
+	p.postpone(now, today)
+	if p.Reason != ReasonDailyQuota {
+		p.End = p.Next
+	}
+}
+
+// clear ends the pause.
+func (p *pause) clear() {
+	*p = pause{pauseRecord: pauseRecord{Failures: p.Failures}, began: p.began, lifted: p.lifted}
+}
+
+// begin starts or extends the pause because of a request. Its length is at least retryAfter.
+func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Duration, now time.Time, today day) {
 	if request < p.lifted {
 		return
 	}
@@ -121,13 +163,15 @@ func (p *pause) refuse(reason Reason, request, next uint64, now time.Time, today
 		p.probe = 0
 		p.postpone(now, today)
 	} else if request < p.began && (!p.active() || p.Reason.extends(reason)) {
-		return // several refusals of requests in flight count as one
+		return // several failures of requests in flight count as one
 	}
 	first, most := reason.lengths()
-	fresh := pause{pauseRecord{Reason: reason, Length: first}, next, p.lifted, p.probe}
+	fresh := *p
+	fresh.Reason, fresh.Length, fresh.began = reason, first, next
 	if probe && p.Reason.extends(reason) {
 		fresh.Length = min(2*p.Length, most)
 	}
+	fresh.Length = max(fresh.Length, retryAfter)
 	fresh.postpone(now, today)
 	fresh.End = fresh.Next
 	if reason == ReasonDailyQuota {
@@ -138,18 +182,12 @@ func (p *pause) refuse(reason Reason, request, next uint64, now time.Time, today
 	}
 }
 
-// keep continues the pause at its length: the probe got no response, which says nothing about the account.
-func (p *pause) keep(now time.Time, today day) {
-	p.probe = 0
-	p.postpone(now, today)
-	if p.Reason != ReasonDailyQuota {
-		p.End = p.Next
-	}
-}
-
 // lift ends the pause because the token has changed. Refusals of requests in flight, which were sent with the old
 // token, will be ignored.
-func (p *pause) lift(next uint64) { *p = pause{began: next, lifted: next} }
+func (p *pause) lift(next uint64) {
+	p.clear()
+	p.began, p.lifted = next, next
+}
 
 // clampToNow shortens a pause that lasts longer than it can, because the clock was set back. It reports whether it did.
 func (p *pause) clampToNow(now time.Time, today day) (changed bool) {

@@ -14,11 +14,12 @@ const keepRemoved = 30 * 24 * time.Hour
 
 // The keys of records. A user's WMID follows userKey.
 const (
-	userKey   = "user/"
-	lostKey   = "lost"
-	budgetKey = "budget"
-	pauseKey  = "pause"
-	tokenKey  = "token"
+	userKey    = "user/"
+	lostKey    = "lost"
+	budgetKey  = "budget"
+	pauseKey   = "pause"
+	tokenKey   = "token"
+	balanceKey = "balance"
 )
 
 // LostRecords returns the records of a new store that replaces a lost one: the elapsed share of the day's budget then
@@ -70,14 +71,11 @@ func (g *Guard) budgetRecord() record {
 	return record{budgetKey, budgetRecord{g.budget.today, g.budget.other, g.budget.ratio}}
 }
 
-func (g *Guard) pauseRecord() record {
-	if !g.pause.active() {
-		return record{pauseKey, nil}
-	}
-	return record{pauseKey, g.pause.pauseRecord}
-}
+func (g *Guard) pauseRecord() record { return record{pauseKey, g.pause.pauseRecord} }
 
 func (g *Guard) tokenRecord() record { return record{tokenKey, g.token} }
+
+func (g *Guard) balanceRecord() record { return record{balanceKey, g.balance} }
 
 // put queues records to be stored, and returns what waits for that.
 func (g *Guard) put(records ...record) (wait func(context.Context)) {
@@ -114,6 +112,10 @@ func (g *Guard) restore(config Config) {
 	var pause pauseRecord
 	if json.Unmarshal(config.Records[pauseKey], &pause) == nil {
 		g.pause.pauseRecord = pause
+	}
+	var balance balanceRecord
+	if json.Unmarshal(config.Records[balanceKey], &balance) == nil {
+		g.balance = balance
 	}
 	var token tokenRecord
 	if json.Unmarshal(config.Records[tokenKey], &token) == nil && len(token.Salt) > 0 {

@@ -11,6 +11,8 @@ type Limits struct {
 	RetryInterval time.Duration  // first interval after a failure that is not billed; above 0
 	DailyLimit    int            // requests in a quota day; 0 = no limit
 	Zone          *time.Location // its midnight starts the quota day
+
+	BalanceInterval time.Duration // between two requests for the account's balance; 0 = never
 }
 
 // Config is what a [Guard] needs.
@@ -65,7 +67,9 @@ type Result struct {
 	TimedOut   bool    `json:"timed_out,omitempty"`   // whether there was no response in time
 	NoResponse bool    `json:"no_response,omitempty"` // whether the API itself did not respond
 
-	Followers, Following int64 `json:"-"` // for VerdictSuccess
+	Followers, Following int64         `json:"-"` // for VerdictSuccess
+	Unbilled             bool          `json:"-"` // whether the vendor certainly does not count the request
+	RetryAfter           time.Duration `json:"-"` // least length of the pause that the response asks for; 0 for none
 }
 
 // DueUser is a user that may be requested.
@@ -106,12 +110,21 @@ type UserState struct {
 // Account is what is known about the account at a moment.
 type Account struct {
 	Limit      int       // requests in the quota day; 0 = no limit
-	Used       int       // requests started in it, and those in flight when it started
+	Used       int       // requests charged to it: started in it or in flight when it started, and not refunded
 	Remaining  int       // with a limit
 	Reset      time.Time // when the quota day ends
 	Ratio      float64   // factor by which intervals are stretched; at least 1
 	Pause      Pause
 	Suppressed map[Suppression]uint64
+	InFlight   int // requests for users in flight
+
+	Balance     Balance // the last one received; also one that has expired
+	SpentPerDay float64 // in the balance's currency, at the pace of the last day; 0 if unknown
+}
+
+// BalanceExpired reports whether the balance is unknown or older than three intervals.
+func (a Account) BalanceExpired(interval time.Duration, now time.Time) bool {
+	return a.Balance.At.IsZero() || now.Sub(a.Balance.At) > 3*interval
 }
 
 // Earliest returns when a request may start that is due at t: not during a pause, except for its probe, and not

@@ -69,7 +69,12 @@ func (u *user) interrupt() {
 // clampToNow moves times in the future to now. The clock was set back: the user must not wait for longer than one
 // interval, and a value must not stay fresh for longer. It reports whether there were any.
 func (u *user) clampToNow(now time.Time) (changed bool) {
-	for _, t := range []*time.Time{&u.Started, &u.StartedBefore, &u.Value.At, &u.Previous.At} {
+	return clampTimes(now, &u.Started, &u.StartedBefore, &u.Value.At, &u.Previous.At)
+}
+
+// clampTimes moves times in the future to now, and reports whether there were any.
+func clampTimes(now time.Time, times ...*time.Time) (changed bool) {
+	for _, t := range times {
 		if t.After(now) {
 			*t, changed = now, true
 		}

@@ -1,0 +1,118 @@
+package quota_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+func startBalance(g *quota.Guard) bool {
+	_, ok := g.StartBalance()
+	return ok
+}
+
+// TestBalance requests the balance once per interval, also across restarts, and charges nothing for it.
+func TestBalance(t *testing.T) {
+	s := newSetup(10, every(time.Hour, 1)...)
+	g := s.guard()
+	if startBalance(g) {
+		t.Error("a balance is requested without being configured")
+	}
+	s.config.BalanceInterval = time.Hour
+	g = s.guard()
+	if !startBalance(g) || startBalance(g) {
+		t.Error("want one request for the balance at a time")
+	}
+	g.FinishBalance(123.45, "CNY", true)
+	want := quota.Balance{Amount: 123.45, Currency: "CNY", At: s.now}
+	if got := g.Account(); got.Balance != want || got.Used != 0 {
+		t.Errorf("got %+v, want %+v and nothing used", got, want)
+	}
+	s.add(time.Hour - time.Nanosecond)
+	if startBalance(g) || startBalance(s.guard()) {
+		t.Error("a balance is requested again before the interval has elapsed")
+	}
+	s.add(time.Nanosecond)
+	g = s.guard()
+	if !startBalance(g) {
+		t.Fatal("no balance is requested after the interval")
+	}
+	g = s.guard() // killed while it was in flight
+	if startBalance(g) {
+		t.Error("a balance is requested again after a kill")
+	}
+	s.add(time.Hour)
+	startBalance(g)
+	g.FinishBalance(0, "", false)
+	if got := g.Account().Balance; !got.At.Equal(want.At) {
+		t.Errorf("a failure changed the balance to %+v", got)
+	}
+	if g.Account().BalanceExpired(time.Hour, want.At.Add(3*time.Hour)) || !g.Account().BalanceExpired(time.Hour, want.At.Add(3*time.Hour+1)) {
+		t.Error("want a balance to expire after three intervals")
+	}
+}
+
+// TestBalancePauses pauses with the account, and not with what concerns the endpoint of users only.
+func TestBalancePauses(t *testing.T) {
+	for _, reason := range quota.Reasons() {
+		s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5)...)
+		s.config.BalanceInterval = time.Minute
+		g := s.guard()
+		if reason == quota.ReasonOutage {
+			for range 5 {
+				request(g, upstream())
+			}
+		} else {
+			request(g, refused(reason))
+		}
+		s.expectPause(t, g, reason)
+		want := reason == quota.ReasonDailyQuota || reason == quota.ReasonRateLimit || reason == quota.ReasonOutage
+		if got := startBalance(g); got != want {
+			t.Errorf("%s: got %v, want %v", reason, got, want)
+		}
+	}
+}
+
+// TestSpentPerDay follows a balance for some days, with a payment and another currency.
+func TestSpentPerDay(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1)...)
+	s.config.BalanceInterval = 10 * time.Minute
+	g := s.guard()
+	amount := 100.
+	step := func(change float64, currency string) float64 {
+		s.add(10 * time.Minute)
+		amount += change
+		startBalance(g)
+		g.FinishBalance(amount, currency, true)
+		g = s.guard()
+		return g.Account().SpentPerDay
+	}
+	if got := step(0, "CNY"); got != 0 {
+		t.Errorf("at first: got %v, want 0", got)
+	}
+	var got float64
+	for range 6 * 24 * 2 {
+		got = step(-0.5, "CNY")
+	}
+	if got < 71 || got > 73 { // 144 times 0.5
+		t.Errorf("got %v spent in a day, want 72", got)
+	}
+	for range 6 * 12 {
+		got = step(-0.25, "CNY")
+	}
+	if got < 53 || got > 55 { // half a day at each pace
+		t.Errorf("got %v spent in a day, want 54", got)
+	}
+	if paid := step(1000, "CNY"); paid < 52 || paid > 55 {
+		t.Errorf("after a payment: got %v, want 54", paid)
+	}
+	if other := step(0, "USD"); other != 0 {
+		t.Errorf("in another currency: got %v, want 0", other)
+	}
+	s.add(-time.Hour) // the clock is set back
+	startBalance(g)
+	if got := g.Account().Balance.At; got.After(s.now) {
+		t.Errorf("got a balance of %v at %v", got, s.now)
+	}
+}

@@ -1,0 +1,241 @@
+package quota_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+)
+
+// upstream returns the result of a request that failed upstream and may have been billed.
+func upstream() quota.Result {
+	return quota.Result{Verdict: quota.VerdictWait, Code: "-503", Bilibili: true}
+}
+
+func (s *setup) expectPause(t *testing.T, g *quota.Guard, want quota.Reason) {
+	t.Helper()
+	if got := g.Account().Pause.Reason; got != want {
+		t.Errorf("at %v: got a pause for %q, want %q", s.now, got, want)
+	}
+}
+
+// TestOutage pauses requests after five failures in a row, of any users, and probes until one succeeds.
+func TestOutage(t *testing.T) {
+	const minute = time.Minute
+	for _, restart := range []bool{false, true} {
+		s := newSetup(0, every(15*minute, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)...)
+		g := s.guard()
+		step := func() {
+			if restart {
+				g = s.guard()
+			}
+		}
+		for _, result := range []quota.Result{
+			{Verdict: quota.VerdictRetry, Code: "301", Unbilled: true},
+			{Verdict: quota.VerdictWait, Code: "timeout", TimedOut: true, NoResponse: true},
+			upstream(),
+			{Verdict: quota.VerdictWait, Code: "malformed"},
+			{Verdict: quota.VerdictWait, Code: "http_502", NoResponse: true},
+		} {
+			s.expectPause(t, g, "")
+			if !request(g, result) {
+				t.Fatal("no request is allowed")
+			}
+			step()
+		}
+		s.expectPause(t, g, quota.ReasonOutage)
+		for _, want := range []time.Duration{minute, 2 * minute, 4 * minute, 8 * minute, 10 * minute, 10 * minute} {
+			s.toProbe(t, g, want)
+			if got := len(g.Due(4, 1)); got != 1 {
+				t.Fatalf("restart %v: got %d users to probe, want 1", restart, got)
+			}
+			request(g, upstream())
+			step()
+		}
+		s.now = g.Account().Pause.Resume
+		request(g, quota.Result{})
+		s.expectPause(t, g, "")
+		if got := len(g.Due(15, 1)); got < 10 {
+			t.Errorf("restart %v: got %d users due after the outage, want everyone due", restart, got)
+		}
+	}
+}
+
+// TestOutageStreak resets the count of failures by everything that is not a failure upstream.
+func TestOutageStreak(t *testing.T) {
+	for name, other := range map[string]quota.Result{
+		"a value":              {},
+		"the user's own error": {Verdict: quota.VerdictBackOff, Code: "-404", Bilibili: true},
+	} {
+		s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)...)
+		g := s.guard()
+		for i := range 10 {
+			if i == 4 {
+				request(g, other)
+			} else {
+				request(g, upstream())
+			}
+			want := quota.Reason("")
+			if i == 9 {
+				want = quota.ReasonOutage
+			}
+			if got := g.Account().Pause.Reason; got != want {
+				t.Errorf("%s: after request %d: got a pause for %q, want %q", name, i, got, want)
+			}
+		}
+	}
+}
+
+// TestOutageLift ends the pause by a value, or by a user's own error, of any request.
+func TestOutageLift(t *testing.T) {
+	for name, test := range map[string]struct {
+		result quota.Result
+		want   quota.Reason
+	}{
+		"a value":                 {quota.Result{}, ""},
+		"the user's own error":    {quota.Result{Verdict: quota.VerdictBackOff, Code: "22115"}, ""},
+		"a failure upstream":      {upstream(), quota.ReasonOutage},
+		"a refusal, later":        {refused(quota.ReasonToken), quota.ReasonToken},
+		"a refusal for a moment":  {refused(quota.ReasonRateLimit), quota.ReasonOutage},
+		"no response":             {quota.Result{Verdict: quota.VerdictWait, NoResponse: true}, quota.ReasonOutage},
+		"a failure of connection": {quota.Result{Verdict: quota.VerdictRetry, NoResponse: true}, quota.ReasonOutage},
+	} {
+		s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7)...)
+		g := s.guard()
+		start(g, 6) // in flight when the pause starts
+		for wmid := range int64(5) {
+			start(g, wmid+1)
+			finish(g, wmid+1, upstream())
+		}
+		before := g.Account().Pause.Resume
+		finish(g, 6, test.result)
+		after := g.Account().Pause
+		if after.Reason != test.want || after.Reason == quota.ReasonOutage && !after.Resume.Equal(before) {
+			t.Errorf("%s: got %+v, want a pause for %q", name, after, test.want)
+		}
+	}
+}
+
+// TestOutageDuringAccountPause: a probe that fails upstream lifts the account's pause if the API responded, and the
+// failures in a row start a pause for the outage.
+func TestOutageDuringAccountPause(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7)...)
+	g := s.guard()
+	for range 4 {
+		request(g, upstream())
+	}
+	request(g, refused(quota.ReasonToken)) // which starts the count again
+	for range 4 {
+		s.add(time.Hour)
+		request(g, upstream())
+		s.expectPause(t, g, "")
+	}
+	request(g, upstream())
+	s.expectPause(t, g, quota.ReasonOutage)
+}
+
+// TestOutageTokenChange lifts the pause, and the next failure starts it again.
+func TestOutageTokenChange(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7)...)
+	g := s.guard()
+	token := "old"
+	set := func() bool { return g.SetToken(func([]byte) []byte { return []byte(token) }) }
+	set()
+	for range 5 {
+		request(g, upstream())
+	}
+	token = "new"
+	if !set() {
+		t.Error("a new token did not lift the pause")
+	}
+	request(g, upstream())
+	s.expectPause(t, g, quota.ReasonOutage)
+	if got := g.Account().Pause.Resume.Sub(s.now); got != time.Minute {
+		t.Errorf("the next probe is in %v, want 1m", got)
+	}
+}
+
+// TestRetryAfter makes pauses longer, never shorter.
+func TestRetryAfter(t *testing.T) {
+	const second, minute = time.Second, time.Minute
+	after := func(result quota.Result, d time.Duration) quota.Result {
+		result.RetryAfter = d
+		return result
+	}
+	for name, test := range map[string]struct {
+		results []quota.Result
+		want    []time.Duration
+		reason  quota.Reason
+	}{
+		"rate limit":               {[]quota.Result{after(refused(quota.ReasonRateLimit), 2*minute)}, []time.Duration{2 * minute}, quota.ReasonRateLimit},
+		"shorter than the pause":   {[]quota.Result{after(refused(quota.ReasonRateLimit), 5*second)}, []time.Duration{30 * second}, quota.ReasonRateLimit},
+		"longer than the longest":  {[]quota.Result{after(refused(quota.ReasonRateLimit), time.Hour), refused(quota.ReasonRateLimit)}, []time.Duration{time.Hour, 10 * minute}, quota.ReasonRateLimit},
+		"503 announces an outage":  {[]quota.Result{after(upstream(), 3*minute), upstream()}, []time.Duration{3 * minute, 6 * minute}, quota.ReasonOutage},
+		"503 with a short moment":  {[]quota.Result{after(upstream(), second)}, []time.Duration{minute}, quota.ReasonOutage},
+		"a probe that is extended": {[]quota.Result{refused(quota.ReasonRateLimit), after(refused(quota.ReasonRateLimit), 90*second)}, []time.Duration{30 * second, 90 * second}, quota.ReasonRateLimit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
+			g := s.guard()
+			for i, result := range test.results {
+				if !request(g, result) {
+					t.Fatal("no request is allowed")
+				}
+				s.expectPause(t, g, test.reason)
+				g = s.guard()
+				s.toProbe(t, g, test.want[i])
+			}
+		})
+	}
+}
+
+// TestPauseProperties draws results and times, restarts included, and compares with a model that is told the results
+// only: after five failures in a row no request starts for a minute; a pause never lasts longer than an hour; and
+// outside pauses everyone due may start.
+func TestPauseProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := newSetup(0, every(time.Minute, 1, 2, 3, 4, 5, 6, 7, 8)...)
+		s.at("2026-11-23 00:01")
+		g := s.guard()
+		failures, blocked := 0, time.Time{}
+		for range rapid.IntRange(1, 80).Draw(t, "steps") {
+			s.add(time.Duration(rapid.IntRange(1, 400).Draw(t, "seconds")) * time.Second)
+			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
+				g = s.guard()
+			}
+			result := rapid.SampledFrom([]quota.Result{
+				{}, upstream(), upstream(), upstream(),
+				{Verdict: quota.VerdictRetry, Code: "301", Unbilled: true},
+				{Verdict: quota.VerdictWait, Code: "timeout", TimedOut: true, NoResponse: true},
+				{Verdict: quota.VerdictBackOff, Code: "-404"}, refused(quota.ReasonRateLimit),
+			}).Draw(t, "result")
+			started := request(g, result)
+			if started && s.now.Before(blocked) {
+				t.Fatalf("a request started at %v, before %v", s.now, blocked)
+			}
+			pause := g.Account().Pause
+			switch {
+			case !started:
+				if pause.Reason == "" && len(g.Due(0, 1)) > 0 {
+					t.Fatal("a user is due, but no request may start")
+				}
+				continue
+			case result.Verdict == quota.VerdictRetry, result.Verdict == quota.VerdictWait:
+				failures++
+			default:
+				failures = 0
+			}
+			if failures >= 5 {
+				blocked = s.now.Add(time.Minute)
+				if pause.Reason != quota.ReasonOutage {
+					t.Fatalf("after %d failures: got %+v", failures, pause)
+				}
+			}
+			if pause.Resume.Sub(s.now) > time.Hour {
+				t.Fatalf("got a pause of %v", pause.Resume.Sub(s.now))
+			}
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package collector
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
@@ -10,6 +12,7 @@ import (
 type accountMetrics struct {
 	limit, used, remaining, reset, stretch gauge
 	paused, resume                         gauge
+	balance, balanceTime                   gauge
 	suppressed                             *prometheus.Desc
 }
 
@@ -24,19 +27,23 @@ func newAccountMetrics() accountMetrics {
 		paused: newGauge("bilibili_api_paused", "Whether requests are paused (1) or not (0), by reason.", "reason"),
 		resume: newGauge("bilibili_api_resume_timestamp_seconds",
 			"Time of the next allowed probe during a pause, as a Unix timestamp; 0 without a pause."),
+		balance: newGauge("bilibili_account_balance",
+			"Balance of the account, cached by the exporter between requests.", "currency"),
+		balanceTime: newGauge("bilibili_account_balance_timestamp_seconds",
+			"Time of the last balance received, as a Unix timestamp."),
 		suppressed: prometheus.NewDesc("bilibili_suppressed_requests_total",
 			"Users skipped at a scrape although their minimum interval had elapsed, by reason.", []string{"reason"}, nil),
 	}
 }
 
 func (m *accountMetrics) describe(ch chan<- *prometheus.Desc) {
-	for _, g := range []gauge{m.limit, m.used, m.remaining, m.reset, m.stretch, m.paused, m.resume} {
+	for _, g := range []gauge{m.limit, m.used, m.remaining, m.reset, m.stretch, m.paused, m.resume, m.balance, m.balanceTime} {
 		ch <- g.Desc
 	}
 	ch <- m.suppressed
 }
 
-func (m *accountMetrics) emit(ch chan<- prometheus.Metric, account quota.Account) {
+func (m *accountMetrics) emit(ch chan<- prometheus.Metric, account quota.Account, balanceInterval time.Duration) {
 	m.limit.emit(ch, float64(account.Limit))
 	m.used.emit(ch, float64(account.Used))
 	if account.Limit > 0 {
@@ -56,7 +63,19 @@ func (m *accountMetrics) emit(ch chan<- prometheus.Metric, account quota.Account
 		resume = unixSeconds(account.Pause.Resume)
 	}
 	m.resume.emit(ch, resume)
+	m.emitBalance(ch, account, balanceInterval)
 	for reason, count := range account.Suppressed {
 		ch <- prometheus.MustNewConstMetric(m.suppressed, prometheus.CounterValue, float64(count), string(reason))
+	}
+}
+
+// emitBalance emits the balance unless it is not requested, not known or has expired.
+func (m *accountMetrics) emitBalance(ch chan<- prometheus.Metric, account quota.Account, interval time.Duration) {
+	if interval == 0 || account.Balance.At.IsZero() {
+		return
+	}
+	m.balanceTime.emit(ch, unixSeconds(account.Balance.At))
+	if !account.BalanceExpired(interval, time.Now()) {
+		m.balance.emit(ch, account.Balance.Amount, account.Balance.Currency)
 	}
 }

@@ -30,6 +30,7 @@ type Settings struct {
 	Users []User                  // each WMID once
 
 	MaxAge               time.Duration // an older value is not exposed
+	BalanceInterval      time.Duration // of the guard; a balance that is older than 3 of it is not exposed; 0 = never
 	RequestTimeout       time.Duration // of one request
 	MaxConcurrency       int           // requests in flight at a time
 	MaxRequestsPerSecond float64

@@ -30,6 +30,7 @@ var update = flag.Bool("update", false, "update the golden files")
 
 // fakeAPI responds as its function says and records the requests.
 type fakeAPI struct {
+	fixedBalance
 	respond func(ctx context.Context, wmid int64) (justoneapi.Stat, error)
 
 	mu          sync.Mutex // protects the following fields
@@ -79,6 +80,13 @@ func (f *fakeAPI) takeOrder() []int64 {
 	order := f.order
 	f.order = nil
 	return order
+}
+
+// fixedBalance is the part of an API that concerns the balance.
+type fixedBalance struct{}
+
+func (fixedBalance) Balance(context.Context, justoneapi.Token) (justoneapi.Balance, error) {
+	return justoneapi.Balance{Amount: 100, Currency: "CNY"}, nil
 }
 
 // instant responds at once. A user's number of followers is 10 times its WMID.

@@ -114,6 +114,7 @@ func TestReloadQueue(t *testing.T) {
 
 // tokenAPI accepts a single token.
 type tokenAPI struct {
+	fixedBalance
 	latency time.Duration
 
 	mu    sync.Mutex // protects the following field

@@ -29,7 +29,7 @@ func newRequestMetrics() *requestMetrics {
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "bilibili_api_request_duration_seconds",
 			Help:    "Duration of API requests, including failures.",
-			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 20, 30, 45, 60},
+			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120},
 		}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "bilibili_api_requests_in_flight",

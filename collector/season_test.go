@@ -71,6 +71,7 @@ func minInterval(wmid int64) time.Duration {
 
 // seasonAPI is the API of a season. It also checks that each request is allowed, independently of the guard.
 type seasonAPI struct {
+	fixedBalance
 	t     *testing.T
 	zone  *time.Location
 	limit int

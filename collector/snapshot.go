@@ -16,6 +16,8 @@ type Snapshot struct {
 	maxAge     time.Duration
 	guard      *quota.Guard
 
+	balanceInterval time.Duration
+
 	users    userMetrics
 	info     *infoMetric
 	account  accountMetrics
@@ -26,7 +28,8 @@ type Snapshot struct {
 func newSnapshot(settings Settings, guard *quota.Guard, requests *requestMetrics) *Snapshot {
 	s := &Snapshot{
 		configured: settings.Users, index: make(map[int64]int, len(settings.Users)), maxAge: settings.MaxAge, guard: guard,
-		users: newUserMetrics(), info: newInfoMetric(settings.Users), account: newAccountMetrics(), requests: requests,
+		balanceInterval: settings.BalanceInterval,
+		users:           newUserMetrics(), info: newInfoMetric(settings.Users), account: newAccountMetrics(), requests: requests,
 	}
 	for i, user := range settings.Users {
 		s.index[user.WMID] = i
@@ -99,6 +102,6 @@ func (c common) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c common) Collect(ch chan<- prometheus.Metric) {
-	c.snapshot.account.emit(ch, c.snapshot.Account())
+	c.snapshot.account.emit(ch, c.snapshot.Account(), c.snapshot.balanceInterval)
 	c.snapshot.requests.Collect(ch)
 }

@@ -1,6 +1,9 @@
 package refresh
 
 import (
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,62 +15,93 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
+// suppressedInterval is the least time between two messages about suppressed ones.
+const suppressedInterval = time.Minute
+
 // requestLog logs what an operator needs to know about requests.
 type requestLog struct {
-	logger     log.Logger
-	advice     func(justoneapi.Kind) string
-	lines      *rate.Limiter // of messages about single users: an outage concerns all of them
-	suppressed atomic.Int64  // messages that exceeded it
+	logger         log.Logger
+	advice         func(justoneapi.Kind) string
+	lines          *rate.Limiter          // of messages about single users: an outage concerns all of them
+	balanceFailing atomic.Pointer[string] // code of the last request for the balance; nil before the first
+
+	mu         sync.Mutex     // protects the following fields
+	suppressed map[string]int // messages that exceeded the limit, by the code of the failure that started or ended
+	reported   time.Time      // when suppressed messages were last reported
 }
 
 func newRequestLog(logger log.Logger, advice func(justoneapi.Kind) string) *requestLog {
-	return &requestLog{logger: logger, advice: advice, lines: rate.NewLimiter(rate.Every(6*time.Second), 20)}
+	return &requestLog{
+		logger: logger, advice: advice, lines: rate.NewLimiter(rate.Every(6*time.Second), 20),
+		suppressed: make(map[string]int),
+	}
 }
 
-// logFinished logs how a request ended and what that changed.
-func (l *requestLog) logFinished(wmid int64, name string, change quota.Transition, failure *justoneapi.Error) {
-	l.logUser(log.With(l.logger, "wmid", wmid, "name", name), change, failure)
-	l.logPause(change, failure)
+// finished is how a request for a user ended.
+type finished struct {
+	duration  time.Duration
+	requestID string            // the vendor's, of a success
+	change    quota.Transition  // what it changed
+	failure   *justoneapi.Error // nil for a success
 }
 
-// logUser logs a user's failure when it starts, changes or ends; anything else is for debugging. A refusal of the
-// account is logged as a pause.
-func (l *requestLog) logUser(logger log.Logger, change quota.Transition, failure *justoneapi.Error) {
-	before, value := change.Before.Failing, change.After.Value
+// logFinished logs how a request ended. A user's failure is logged when it starts, changes or ends; anything else is
+// for debugging. A refusal of the account is logged as a pause.
+func (l *requestLog) logFinished(logger log.Logger, f finished) {
+	before, value := f.change.Before.Failing, f.change.After.Value
+	logger = log.With(logger, "duration", f.duration.Round(time.Millisecond))
 	switch {
-	case failure == nil && before != "":
-		l.rateLimited(level.Info)(logger).Log("msg", "User recovered",
-			"followers", value.Followers, "following", value.Following, "last_code", before)
-	case failure == nil:
-		level.Debug(logger).Log("msg", "Fetched user", "followers", value.Followers, "following", value.Following)
+	case f.failure == nil && before != "":
+		l.rateLimited(level.Info, before)(logger).Log("msg", "User recovered", "followers", value.Followers,
+			"following", value.Following, "request_id", f.requestID, "last_code", before)
+	case f.failure == nil:
+		level.Debug(logger).Log("msg", "Fetched user", "followers", value.Followers, "following", value.Following,
+			"request_id", f.requestID)
 	default:
 		at := level.Debug
-		if failure.Code != before && failure.Scope != justoneapi.ScopeAccount {
-			at = l.rateLimited(level.Warn)
+		if f.failure.Code != before && f.failure.Scope != justoneapi.ScopeAccount {
+			at = l.rateLimited(level.Warn, f.failure.Code)
 		}
-		at(logger).Log("msg", "Error fetching user", "code", failure.Code, "err", failure, "billed", failure.Billing,
-			"advice", l.advice(failure.Kind), "next_request", formatTime(change.Next))
+		at(logger).Log("msg", "Error fetching user", "code", f.failure.Code, "err", f.failure, "billed", f.failure.Billing,
+			"advice", l.advice(f.failure.Kind), "next_request", formatTime(f.change.Next))
 	}
+	l.logPause(f.change, f.failure)
 }
 
 // rateLimited returns the level, or the debug level if there have been many messages.
-func (l *requestLog) rateLimited(at func(log.Logger) log.Logger) func(log.Logger) log.Logger {
+func (l *requestLog) rateLimited(at func(log.Logger) log.Logger, code string) func(log.Logger) log.Logger {
 	if l.lines.Allow() {
 		return at
 	}
-	l.suppressed.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.suppressed[code]++
 	return level.Debug
 }
 
-// logSuppressed logs how many messages were suppressed.
-func (l *requestLog) logSuppressed() {
-	if n := l.suppressed.Swap(0); n > 0 {
-		level.Warn(l.logger).Log("msg", "Suppressed per-user log messages; the status page lists all users", "suppressed", n)
+// logSuppressed logs how many messages were suppressed, at most once in a while, and at the end of a refresh.
+func (l *requestLog) logSuppressed(end bool) {
+	l.mu.Lock()
+	suppressed, now := l.suppressed, time.Now()
+	if len(suppressed) == 0 || !end && now.Sub(l.reported) < suppressedInterval {
+		l.mu.Unlock()
+		return
 	}
+	l.suppressed, l.reported = make(map[string]int), now
+	l.mu.Unlock()
+	total, most := 0, ""
+	for _, code := range slices.Sorted(maps.Keys(suppressed)) {
+		total += suppressed[code]
+		if suppressed[code] > suppressed[most] {
+			most = code
+		}
+	}
+	level.Warn(l.logger).Log("msg", "Suppressed per-user log messages; the status page lists all users",
+		"suppressed", total, "most_frequent_code", most)
 }
 
-// logPause logs a pause when it starts, changes or ends, and probes that are refused, so that operators see that
-// probing continues.
+// logPause logs a pause when it starts, changes or ends, and probes that fail, so that operators see that probing
+// continues.
 func (l *requestLog) logPause(change quota.Transition, failure *justoneapi.Error) {
 	before, after := change.PauseBefore, change.PauseAfter
 	switch {

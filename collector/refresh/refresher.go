@@ -20,6 +20,7 @@ import (
 // [*justoneapi.Error].
 type API interface {
 	RelationStat(ctx context.Context, token justoneapi.Token, wmid int64) (justoneapi.Stat, error)
+	Balance(ctx context.Context, token justoneapi.Token) (justoneapi.Balance, error)
 }
 
 // Observer observes requests. It is called by several goroutines at a time.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
@@ -41,7 +42,7 @@ func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64,
 	}
 	ctx, cancel := context.WithTimeout(r.base, s.RequestTimeout)
 	defer cancel()
-	observe := r.observer.RequestStarted()
+	observe, sent := r.observer.RequestStarted(), time.Now()
 	stat, err := s.API.RelationStat(ctx, token, wmid)
 	failure := failureOf(err)
 	if failure != nil && r.base.Err() != nil {
@@ -52,7 +53,8 @@ func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64,
 	}
 	observe(failure)
 	change, recorded := r.guard.Finish(wmid, newResult(stat, failure))
-	r.logFinished(wmid, s.Names[wmid], change, failure)
+	r.logFinished(log.With(r.logger, "wmid", wmid, "name", s.Names[wmid]),
+		finished{time.Since(sent), stat.RequestID, change, failure})
 	return func() { recorded(r.base) }
 }
 
@@ -73,13 +75,14 @@ func newResult(stat justoneapi.Stat, failure *justoneapi.Error) quota.Result {
 	result := quota.Result{
 		Verdict: quota.VerdictWait, Code: failure.Code, Bilibili: failure.Bilibili, Detail: failure.Specifics(),
 		TimedOut: failure.Code == justoneapi.CodeTimeout, NoResponse: failure.NoResponse,
+		Unbilled: failure.Billing == justoneapi.NotBilled, RetryAfter: failure.RetryAfter,
 	}
 	switch {
 	case failure.Scope == justoneapi.ScopeAccount:
 		result.Verdict, result.Reason = quota.VerdictRefused, quota.Reason(failure.Reason)
 	case failure.Scope == justoneapi.ScopeUser:
 		result.Verdict = quota.VerdictBackOff
-	case failure.Billing == justoneapi.NotBilled:
+	case result.Unbilled:
 		result.Verdict = quota.VerdictRetry
 	}
 	return result

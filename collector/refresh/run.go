@@ -49,6 +49,7 @@ func (r *run) loop() {
 		select {
 		case l := <-r.slots:
 			l.inFlight--
+			r.requester.logSuppressed(false)
 		case <-r.refresh.wake:
 		case <-timer:
 		case <-stopping:
@@ -69,6 +70,18 @@ func (r *run) update() {
 		r.queueEnd = time.Now().Add(queueTimeout)
 		r.queue.fill(r.guard.Due(settings.MaxConcurrency, scrapes))
 		r.budget.update(r.logger, r.guard.Account())
+		r.startBalance()
+	}
+}
+
+// startBalance starts a request for the account's balance if one is due. The refresh does not wait for it.
+func (r *run) startBalance() {
+	if r.isClosed() {
+		return
+	}
+	if recorded, ok := r.guard.StartBalance(); ok {
+		settings, token := r.settings, r.token
+		r.running.Go(func() { r.requester.requestBalance(settings, token, recorded) })
 	}
 }
 
@@ -105,9 +118,9 @@ func (r *run) startRequests() time.Duration {
 		l.inFlight++
 		settings, token := r.settings, r.token
 		requests = append(requests, func() {
-			finished := r.requester.request(settings, token, wmid, recorded)
+			wait := r.requester.request(settings, token, wmid, recorded)
 			r.slots <- l
-			finished()
+			wait()
 		})
 	}
 }
@@ -126,6 +139,6 @@ func (r *run) reserve() time.Duration {
 func (r *run) end() bool {
 	r.pendingWrites.Wait()
 	r.guard.Flush(r.requester.base)
-	r.requester.logSuppressed()
+	r.requester.logSuppressed(true)
 	return r.finish(r.refresh)
 }

@@ -1,0 +1,45 @@
+package refresh
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+)
+
+// requestBalance requests the account's balance, once the guard has recorded that. It belongs to no refresh: no scrape
+// waits for it. Its failures are logged when they start and end.
+func (r *requester) requestBalance(s *Settings, token justoneapi.Token, recorded func(context.Context)) {
+	start := time.Now()
+	recorded(r.base)
+	if r.base.Err() != nil || time.Since(start) > recordTimeout {
+		r.guard.FinishBalance(0, "", false)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.base, s.RequestTimeout)
+	defer cancel()
+	balance, err := s.API.Balance(ctx, token)
+	failure := failureOf(err)
+	r.guard.FinishBalance(balance.Amount, balance.Currency, failure == nil)(r.base)
+	r.logBalance(balance, failure)
+}
+
+// logBalance logs a failure when it starts, changes or ends.
+func (l *requestLog) logBalance(balance justoneapi.Balance, failure *justoneapi.Error) {
+	var code string
+	if failure != nil {
+		code = failure.Code
+	}
+	before := l.balanceFailing.Swap(&code)
+	switch {
+	case failure != nil && (before == nil || *before != code):
+		level.Warn(l.logger).Log("msg", "Error fetching account balance", "code", code, "err", failure)
+	case failure == nil && before != nil && *before != "":
+		level.Info(l.logger).Log("msg", "Account balance recovered", "amount", balance.Amount, "currency", balance.Currency)
+	default:
+		level.Debug(l.logger).Log("msg", "Fetched account balance", "code", code,
+			"amount", balance.Amount, "currency", balance.Currency)
+	}
+}

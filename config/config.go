@@ -28,6 +28,8 @@ const (
 	// recommendedTimeout is the shortest request timeout that the vendor recommends: a request that is cancelled
 	// earlier may still be billed.
 	recommendedTimeout = time.Minute
+	// minBalanceInterval is the shortest interval of requests for the balance without a warning.
+	minBalanceInterval = 10 * time.Minute
 	// defaultScrapeInterval is Prometheus' default scrape interval.
 	defaultScrapeInterval = time.Minute
 )
@@ -52,6 +54,7 @@ type API struct {
 	Timeout              model.Duration              `yaml:"timeout"`                 // of one request; above 0
 	MaxConcurrency       int                         `yaml:"max_concurrency"`         // concurrent requests; at least 1
 	MaxRequestsPerSecond float64                     `yaml:"max_requests_per_second"` // above 0
+	BalanceInterval      model.Duration              `yaml:"balance_interval"`        // 0 = never
 	HTTPClient           promconfig.HTTPClientConfig `yaml:"http_client"`
 
 	tokenInFile bool // whether Token comes from the configuration file
@@ -204,11 +207,16 @@ func readFile(path string, maxSize int64) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
+// maxToken is the maximum length of a token. The vendor's are far shorter.
+const maxToken = 1024
+
 // checkToken reports why a string cannot be a token, without showing it.
 func checkToken(token string) error {
 	switch {
 	case token == "":
 		return errors.New("is empty")
+	case len(token) > maxToken:
+		return fmt.Errorf("is longer than %d characters", maxToken)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("contains a character that is not allowed in a token, such as a space")
 	}
@@ -271,9 +279,13 @@ func (c *Config) Warnings() []string {
 		warn("api.timeout is %s, less than the %s that the vendor recommends. "+
 			"A request that is cancelled early may still be billed.", c.API.Timeout, model.Duration(recommendedTimeout))
 	}
-	if base, err := c.API.URL(); err == nil && base.Scheme == "http" && !isLoopback(c.API.nextHop(base)) {
+	if base, err := c.API.URL(); err == nil && base.Scheme == "http" && !c.API.staysOnMachine(base) {
 		warn("%s is plain HTTP, so the token crosses the network in clear text. "+
 			"Use https (environment prod-global) on networks that you do not trust.", base)
+	}
+	if interval := time.Duration(c.API.BalanceInterval); interval > 0 && interval < minBalanceInterval {
+		warn("api.balance_interval is %s, shorter than %s. The vendor does not document whether these requests are free.",
+			c.API.BalanceInterval, model.Duration(minBalanceInterval))
 	}
 	if c.worldReadable != "" {
 		warn("%s contains the token and is readable by every user of this machine. "+
@@ -292,12 +304,11 @@ func (c *Config) Warnings() []string {
 	return warnings
 }
 
-// nextHop returns the host that requests for base are sent to.
-func (a *API) nextHop(base *url.URL) string {
-	if proxy := a.HTTPClient.ProxyURL.URL; proxy != nil {
-		return proxy.Hostname()
-	}
-	return base.Hostname()
+// staysOnMachine reports whether requests for base surely do not leave the machine: the API is on loopback, and so is
+// the proxy, if one is configured.
+func (a *API) staysOnMachine(base *url.URL) bool {
+	proxy := a.HTTPClient.ProxyURL.URL
+	return isLoopback(base.Hostname()) && (proxy == nil || isLoopback(proxy.Hostname()))
 }
 
 func isLoopback(host string) bool {

@@ -129,7 +129,7 @@ func TestParseErrors(t *testing.T) {
 			`3: usres: unknown field; valid fields: api, max_age, quota, users`},
 		{"no space after the colon", user + "api: {token:s3cret-t0ken}\n",
 			`2: api.token:…: unknown field; valid fields: ` +
-				`base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, ` +
+				`balance_interval, base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, ` +
 				`token_file`},
 		{"unknown section", user + "quotas:\n  # comment\n\n  daily_limit: 3\n",
 			`2: quotas: unknown field; valid fields: api, max_age, quota, users`},
@@ -137,7 +137,7 @@ func TestParseErrors(t *testing.T) {
 			`5: quota: duplicate field, first set on line 3`},
 		{"unknown key below", user + "api:\n  token: x\n  tokn: y\n",
 			`4: api.tokn: unknown field; valid fields: ` +
-				`base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, ` +
+				`balance_interval, base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, ` +
 				`token_file`},
 		{"merge key", "api: &x {token: y}\nquota: {<<: *x}\n" + user,
 			`2: quota.<<: unknown field; valid fields: daily_limit, min_interval, retry_interval, time_zone`},

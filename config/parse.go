@@ -93,7 +93,7 @@ func (c *Config) decode(s *section) {
 
 func (a *API) decode(s *section) {
 	s.checkFields("environment", "base_url", "token", "token_file", "timeout", "max_concurrency",
-		"max_requests_per_second", "http_client")
+		"max_requests_per_second", "balance_interval", "http_client")
 	s.str("environment", &a.Environment)
 	if _, ok := environments[a.Environment]; !ok {
 		valid := strings.Join(slices.Sorted(maps.Keys(environments)), " or ")
@@ -104,6 +104,7 @@ func (a *API) decode(s *section) {
 	s.duration("timeout", &a.Timeout)
 	s.integer("max_concurrency", 1, &a.MaxConcurrency)
 	s.positive("max_requests_per_second", &a.MaxRequestsPerSecond)
+	s.durationOrZero("balance_interval", &a.BalanceInterval)
 	decodeHTTPClient(s.sub("http_client"), &a.HTTPClient)
 }
 

@@ -191,6 +191,17 @@ func (s *section) duration(key string, dst *model.Duration) {
 	}
 }
 
+// durationOrZero reads a duration like [section.duration], or 0.
+func (s *section) durationOrZero(key string, dst *model.Duration) {
+	if node := s.nodes[key]; node != nil {
+		if d, err := model.ParseDuration(resolve(node).Value); err == nil && d == 0 {
+			*dst = 0
+			return
+		}
+	}
+	s.duration(key, dst)
+}
+
 // list returns the items of the list at a key.
 func (s *section) list(key string) []*yaml.Node {
 	node := s.nodes[key]

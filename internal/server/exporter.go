@@ -144,12 +144,14 @@ func newLoadedConfig(cfg *config.Config, logger log.Logger) (*loadedConfig, erro
 		API:                  justoneapi.New(base, transport),
 		Token:                token.read,
 		MaxAge:               time.Duration(cfg.MaxAge),
+		BalanceInterval:      time.Duration(cfg.API.BalanceInterval),
 		RequestTimeout:       time.Duration(cfg.API.Timeout),
 		MaxConcurrency:       cfg.API.MaxConcurrency,
 		MaxRequestsPerSecond: cfg.API.MaxRequestsPerSecond,
 	}
 	limits := quota.Limits{
 		RetryInterval: time.Duration(cfg.Quota.RetryInterval), DailyLimit: cfg.Quota.DailyLimit, Zone: zone,
+		BalanceInterval: time.Duration(cfg.API.BalanceInterval),
 	}
 	for _, user := range cfg.Users {
 		settings.Users = append(settings.Users, collector.User{WMID: user.WMID, Name: user.Name, Labels: user.Labels})
@@ -184,12 +186,23 @@ func (e *Exporter) apply(c *loadedConfig) {
 	e.current.Store(c)
 }
 
-// Close stops the exporter. Scrapes get the known values; in-flight requests are cancelled when ctx ends.
+// Close stops the exporter. It waits for the requests in flight, which may be billed, for as long as they can take, or
+// until ctx ends; then it cancels them. Scrapes get the known values meanwhile.
 func (e *Exporter) Close(ctx context.Context) {
 	e.closing.Store(true)
+	current := e.current.Load()
+	if n := current.snapshot.Account().InFlight; n > 0 {
+		level.Info(e.options.Logger).Log("msg", "Waiting for in-flight requests", "requests", n,
+			"timeout", current.settings.RequestTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, current.settings.RequestTimeout+recordTimeout)
+	defer cancel()
 	e.collector.Close(ctx)
 	e.storage.close()
 }
+
+// recordTimeout is how long Close waits for the responses to be recorded.
+const recordTimeout = 2 * time.Second
 
 // lastError is the error of the last attempt at a repeated operation. It is safe for concurrent use.
 type lastError struct{ message atomic.Pointer[string] }

@@ -59,6 +59,10 @@ func (d slowAPI) RelationStat(ctx context.Context, _ justoneapi.Token, _ int64) 
 	}
 }
 
+func (slowAPI) Balance(context.Context, justoneapi.Token) (justoneapi.Balance, error) {
+	return justoneapi.Balance{}, nil
+}
+
 // pipeListener is a [net.Listener] for connections in memory, which work with a fake clock.
 type pipeListener chan net.Conn
 

@@ -23,7 +23,7 @@ func TestRestart(t *testing.T) {
 	send(e, http.MethodGet, "/metrics")
 	e.Close(t.Context())
 	e, logged := newExporter(t, configFor(api.URL), change)
-	if want := "records=5\n"; !strings.Contains(logged.String(), want) { // three users, the budget and the token
+	if want := "records=6\n"; !strings.Contains(logged.String(), want) { // three users, budget, pause and token
 		t.Errorf("the log lacks %s:\n%s", want, logged)
 	}
 	body := send(e, http.MethodGet, "/metrics").Body.String()

@@ -23,7 +23,7 @@ func TestFor(t *testing.T) {
 		{"-404", true, checkWMID},
 		{"-352", true, riskControl},
 		{"22115", true, hidden},
-		{"303", true, checkWMID},
+		{"303", true, riskControl},
 	} {
 		if got := For(justoneapi.Explain(test.code, test.bilibili)); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.code, got, test.want)

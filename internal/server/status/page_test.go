@@ -106,7 +106,7 @@ func TestSummary(t *testing.T) {
 		{"code of both", func(d *Data) {
 			d.Users[0] = failed(d.Users[0], "303", "")
 			d.Users[0].State.Last.Bilibili = true
-		}, []string{"303: Bilibili: not documented Check the WMID"}},
+		}, []string{"303: Bilibili: not documented No action is needed"}},
 		{"stale", func(d *Data) { d.Users[0] = user(1, "one", 10, 31) }, []string{
 			"Partly working: 1 of 2 users stale", "31 min next scrape A request has been due for 16 min. " +
 				"If this persists although the exporter is scraped, requests do not keep up: raise",

@@ -25,14 +25,13 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/signals"
 )
 
 const (
 	program = "bilibili_exporter"
 
-	// drainTimeout is how long shutdown waits for in-flight API requests, because they may be billed.
-	drainTimeout = 25 * time.Second
-	// shutdownTimeout is how long shutdown then waits for the HTTP server.
+	// shutdownTimeout is how long shutdown waits for the HTTP server, once there are no API requests in flight.
 	shutdownTimeout = 2 * time.Second
 )
 
@@ -59,8 +58,6 @@ func main() {
 
 // run runs the command and returns its exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	reloadSignals := make(chan os.Signal, 1)
-	signal.Notify(reloadSignals, syscall.SIGHUP) // before anything else: an early SIGHUP must not kill the process
 	server.FillVersion()
 	flags, err := parseFlags(args, stdout)
 	if err != nil {
@@ -70,7 +67,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	stdlog.SetOutput(io.Discard)   // net/http's client logs parts of unexpected responses, which may contain the token
 	signal.Ignore(syscall.SIGPIPE) // a closed log pipe must not kill the process during a paid request
 	base, logger := newLoggers(stderr, flags.logLevel, flags.logFormat)
-	if err := serve(flags, reloadSignals, base, logger); err != nil {
+	if err := serve(flags, base, logger); err != nil {
 		level.Error(logger).Log("msg", "Error running exporter", "err", err)
 		return 1
 	}
@@ -150,7 +147,7 @@ func (f *flags) load() (*config.Config, error) {
 }
 
 // serve runs the exporter until a signal stops it.
-func serve(f *flags, reloadSignals <-chan os.Signal, base, logger log.Logger) error {
+func serve(f *flags, base, logger log.Logger) error {
 	options, err := f.options(logger)
 	if err != nil {
 		return err
@@ -175,27 +172,27 @@ func serve(f *flags, reloadSignals <-chan os.Signal, base, logger log.Logger) er
 	level.Info(logger).Log("msg", "Starting "+program,
 		"version", version.Info(), "build_context", version.BuildContext())
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	go reload(ctx, exp, reloadSignals)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go reload(ctx, exp)
 	httpServer := server.NewHTTPServer(exp, newServerLog(logger))
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(httpServer, f.web, newSlog(base)) }()
 	select {
 	case err = <-served:
-	case <-ctx.Done():
-		level.Info(logger).Log("msg", "Shutting down, waiting for in-flight requests", "timeout", drainTimeout)
+	case sig := <-signals.Stop:
+		level.Info(logger).Log("msg", "Shutting down", "signal", sig)
 	}
-	stop() // a second signal kills the process
 	shutDown(exp, httpServer)
+	level.Info(logger).Log("msg", "Stopped")
 	return err
 }
 
 // reload reloads the configuration on every signal, until ctx ends.
-func reload(ctx context.Context, exp *server.Exporter, signals <-chan os.Signal) {
+func reload(ctx context.Context, exp *server.Exporter) {
 	for {
 		select {
-		case <-signals:
+		case <-signals.Reload:
 			exp.Reload() //nolint:errcheck // Reload logs the error
 		case <-ctx.Done():
 			return
@@ -203,13 +200,21 @@ func reload(ctx context.Context, exp *server.Exporter, signals <-chan os.Signal)
 	}
 }
 
-// shutDown stops the exporter, which still serves scrapes meanwhile, and then the HTTP server.
+// shutDown stops the exporter, which still serves scrapes meanwhile, and then the HTTP server. A second signal cancels
+// the requests in flight.
 func shutDown(exp *server.Exporter, httpServer *http.Server) {
-	drainCtx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	exp.Close(drainCtx)
-	shutdownCtx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer cancel()
+	go func() {
+		select {
+		case <-signals.Stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	exp.Close(ctx)
+	shutdownCtx, cancelShutdown := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancelShutdown()
 	if httpServer.Shutdown(shutdownCtx) != nil {
 		httpServer.Close() //nolint:errcheck // the process exits
 	}

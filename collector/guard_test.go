@@ -104,11 +104,11 @@ func TestBlockedDisk(t *testing.T) {
 // up neither interval nor budget, and is sent at a later scrape.
 func TestSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := newSlowStore(4 * time.Second)
+		store, lines := newSlowStore(4*time.Second), &logLines{}
 		api := newFakeAPI(instant)
 		c := newCollector(t, api, users(2), withGuard(users(2), func(guard *quota.Config) {
 			guard.Store, guard.DailyLimit = store, 1000
-		}))
+		}), withLog(lines))
 		for i, step := range []struct {
 			commit   time.Duration
 			requests int
@@ -124,6 +124,10 @@ func TestSlowDisk(t *testing.T) {
 			if got := c.Snapshot().Account().Used; got != step.requests {
 				t.Errorf("after step %d: got %d used, want %d", i, got, step.requests)
 			}
+		}
+		log := strings.Join(lines.aboveDebug(), "\n")
+		if got := strings.Count(log, `msg="Request not sent, because recording it took too long" wmid=`); got != 4 {
+			t.Errorf("got %d messages about requests that were not sent, want 4:\n%s", got, log)
 		}
 	})
 }
@@ -303,6 +307,22 @@ func TestBudgetLog(t *testing.T) {
 level=info msg="Resuming API requests: daily budget available" daily_limit=2 remaining=2`
 		if got := strings.Join(lines.aboveDebug(), "\n"); !strings.HasPrefix(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// TestRecordedAfterClose closes the collector while a request is being recorded: it is not sent, and costs nothing.
+func TestRecordedAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newFakeAPI(instant)
+		c := newCollector(t, api, users(1), withStore(users(1), newSlowStore(2*time.Second)))
+		scrape(c, time.Second)
+		c.Close(t.Context())
+		if got := api.requests(0); got != 0 {
+			t.Errorf("got %d requests after Close", got)
+		}
+		if got := c.Snapshot().Account(); got.Used != 0 || got.InFlight != 0 {
+			t.Errorf("got %+v, want nothing used", got)
 		}
 	})
 }

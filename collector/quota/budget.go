@@ -19,8 +19,9 @@ type budget struct {
 type dayUse struct {
 	day
 	Requests int  `json:"requests"`
-	Entered  int  `json:"entered"`          // Requests when the clock entered the day, for the last time
-	Jumped   bool `json:"jumped,omitempty"` // whether it entered by a jump and not at midnight
+	Entered  int  `json:"entered"`           // Requests when the clock entered the day, for the last time
+	Jumped   bool `json:"jumped,omitempty"`  // whether it entered by a jump and not at midnight
+	Resumed  bool `json:"resumed,omitempty"` // whether it had been there before
 }
 
 func newBudget(limit int, zone *time.Location) *budget {
@@ -44,10 +45,12 @@ func (b *budget) enterDay(now time.Time, inFlight int) (changed bool) {
 		return true
 	}
 	next.Jumped = !next.Start.Equal(old.End)
-	known := b.other != nil && b.other.Start.Equal(next.Start)
+	// Once a day has passed from its start to its end, what was before it is over.
+	whole := !next.Jumped && !old.Jumped && !old.Resumed
+	known := !whole && b.other != nil && b.other.Start.Equal(next.Start)
 	switch {
 	case known:
-		next.Jumped = b.other.Jumped
+		next.Jumped, next.Resumed = b.other.Jumped, true
 		next.Requests = max(inFlight, b.other.Requests) + old.Requests - old.Entered
 	case next.Start.Before(old.End):
 		next.Requests = max(inFlight, old.Requests)

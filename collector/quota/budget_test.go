@@ -292,6 +292,7 @@ func TestClockAndTightBudget(t *testing.T) {
 		want     time.Duration
 	}{
 		{"ahead by ten days for an hour", "2026-12-03 12:00", time.Hour, "2026-11-23 13:00", usual + 5*time.Minute},
+		{"back by two days", "2026-11-21 12:00", 0, "", 12*time.Hour + usual},
 		{"back by three days", "2026-11-20 12:00", 0, "", 12*time.Hour + usual},
 		{"back by a minute across midnight", "2026-11-22 23:59", 0, "", 13 * time.Hour},
 	} {

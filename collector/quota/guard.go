@@ -223,11 +223,10 @@ func (g *Guard) Undo(wmid int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u := g.index[wmid]
-	now := g.now()
-	g.enterDayLocked(now)
+	g.enterDayLocked(g.now())
 	g.inFlight--
 	g.budget.refund(u.Started)
-	g.pause.undo(u.request, now)
+	g.pause.undo(u.request)
 	u.undo()
 	g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord())
 }

@@ -317,3 +317,23 @@ func TestUndoneProbe(t *testing.T) {
 		t.Error("no other probe is allowed")
 	}
 }
+
+// TestUndoneProbeOfReplacedPause undoes a probe after another request has started a longer pause: that stays as it is.
+func TestUndoneProbeOfReplacedPause(t *testing.T) {
+	s := newSetup(0, every(15*time.Minute, 1, 2, 3)...)
+	s.at("2026-11-23 12:00")
+	g := s.guard()
+	start(g, 1)
+	start(g, 2)
+	finish(g, 2, refused(quota.ReasonRateLimit))
+	s.add(30 * time.Second)
+	if !start(g, 3) {
+		t.Fatal("no probe is allowed")
+	}
+	finish(g, 1, refused(quota.ReasonDailyQuota))
+	want := g.Account().Pause
+	g.Undo(3)
+	if got := g.Account().Pause; got != want || got.Reason != quota.ReasonDailyQuota {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

@@ -68,7 +68,8 @@ type pause struct {
 	began uint64
 	// lifted is the number of the first request with the current token: refusals of earlier ones are ignored.
 	lifted uint64
-	probe  uint64 // number of the request that probes; 0 if none does
+	probe  uint64    // number of the request that probes; 0 if none does
+	before time.Time // Next before the probe started
 }
 
 func (p *pause) active() bool { return p.Reason != "" }
@@ -89,15 +90,15 @@ func (p *pause) allows(now time.Time) bool {
 // got no response, in case the process is killed.
 func (p *pause) start(request uint64, now time.Time, today day) {
 	if p.active() {
-		p.probe = request
+		p.probe, p.before = request, p.Next
 		p.postpone(now, today)
 	}
 }
 
 // undo notes that a request was not sent after all.
-func (p *pause) undo(request uint64, now time.Time) {
+func (p *pause) undo(request uint64) {
 	if p.active() && p.probe == request {
-		p.probe, p.Next = 0, now
+		p.probe, p.Next = 0, p.before
 	}
 }
 
@@ -173,7 +174,7 @@ func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Durat
 	}
 	fresh.Length = max(fresh.Length, retryAfter)
 	fresh.postpone(now, today)
-	fresh.End = fresh.Next
+	fresh.End, fresh.before = fresh.Next, fresh.Next
 	if reason == ReasonDailyQuota {
 		fresh.End = today.End
 	}

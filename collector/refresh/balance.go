@@ -14,7 +14,7 @@ import (
 func (r *requester) requestBalance(s *Settings, token justoneapi.Token, recorded func(context.Context)) {
 	start := time.Now()
 	recorded(r.base)
-	if r.base.Err() != nil || time.Since(start) > recordTimeout {
+	if r.closed() || time.Since(start) > recordTimeout {
 		r.guard.FinishBalance(0, "", false)
 		return
 	}

@@ -4,7 +4,6 @@ package refresh
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -73,21 +72,22 @@ type refresh struct {
 	wake      chan struct{} // has room for one: a scrape or a reload has come
 	done      chan struct{} // closed at the end
 	scrapes   int           // that have come since the guard was last asked which users are due
-	abandoned bool          // whether a scrape has timed out on it
+	abandoned bool          // whether a scrape has stopped waiting for it
 }
 
 // New returns a refresher. It sends no request before the first [Refresher.Refresh], and must be closed.
 func New(config Config) *Refresher {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Refresher{
-		guard:     config.Guard,
-		logger:    config.Logger,
-		limiter:   rate.NewLimiter(rate.Limit(config.MaxRequestsPerSecond), burst(config.MaxRequestsPerSecond)),
-		requester: newRequester(ctx, config),
-		stopping:  make(chan struct{}),
-		cancel:    cancel,
-		settings:  &config.Settings,
+	r := &Refresher{
+		guard:    config.Guard,
+		logger:   config.Logger,
+		limiter:  rate.NewLimiter(rate.Limit(config.MaxRequestsPerSecond), burst(config.MaxRequestsPerSecond)),
+		stopping: make(chan struct{}),
+		cancel:   cancel,
+		settings: &config.Settings,
 	}
+	r.requester = newRequester(ctx, config, r.isClosed)
+	return r
 }
 
 // Reload changes the settings and the limits of the guard. Requests in flight are not disturbed. A token that differs
@@ -129,7 +129,7 @@ func (f *refresh) notify() {
 
 // Refresh makes sure that the users that are due are requested, and waits for that until ctx ends. Requests that are
 // still in flight then continue, and the next scrape exposes their responses. A refresh that an earlier call has
-// already timed out on is not waited for again, so that one slow response makes at most one slow scrape.
+// already stopped waiting for is not waited for again, so that one slow response makes at most one slow scrape.
 func (r *Refresher) Refresh(ctx context.Context) {
 	f := r.join()
 	if f == nil {
@@ -138,9 +138,7 @@ func (r *Refresher) Refresh(ctx context.Context) {
 	select {
 	case <-f.done:
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // a scraper that hangs up has not waited
-			r.abandon(f)
-		}
+		r.abandon(f)
 	}
 }
 

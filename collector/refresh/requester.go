@@ -21,12 +21,14 @@ type requester struct {
 	guard    *quota.Guard
 	observer Observer
 	base     context.Context //nolint:containedctx // of requests, which belong to no scrape
+	closed   func() bool     // whether no further request may be sent
 	*requestLog
 }
 
-func newRequester(base context.Context, config Config) *requester {
+func newRequester(base context.Context, config Config, closed func() bool) *requester {
 	return &requester{
-		guard: config.Guard, observer: config.Observer, base: base, requestLog: newRequestLog(config.Logger, config.Advice),
+		guard: config.Guard, observer: config.Observer, base: base, closed: closed,
+		requestLog: newRequestLog(config.Logger, config.Advice),
 	}
 }
 
@@ -36,8 +38,12 @@ func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64,
 	recorded func(context.Context)) (wait func()) {
 	start := time.Now()
 	recorded(r.base)
-	if r.base.Err() != nil || time.Since(start) > recordTimeout {
+	if took := time.Since(start); r.closed() || took > recordTimeout {
 		r.guard.Undo(wmid)
+		if took > recordTimeout {
+			r.rateLimited(level.Warn, "not sent")(r.logger).Log("msg", "Request not sent, because recording it took too long",
+				"wmid", wmid, "name", s.Names[wmid], "took", took.Round(time.Millisecond))
+		}
 		return func() {}
 	}
 	ctx, cancel := context.WithTimeout(r.base, s.RequestTimeout)

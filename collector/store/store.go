@@ -28,7 +28,7 @@ const (
 	asideSuffix = ".corrupt-"
 
 	// slowCommit is the time after which a commit in progress is reported.
-	slowCommit = 10 * time.Second
+	slowCommit = 5 * time.Second
 )
 
 // The operations that can fail, for Config.OnError.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -125,10 +126,19 @@ func Exposition(t *testing.T) map[string]*dto.MetricFamily {
 	api := justoneapitest.NewServer()
 	defer api.Close()
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1), 1))
-	file := WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\n"+
-		"quota: {daily_limit: 1000}\nusers: [{wmid: 2, labels: {labels: x}}, 3]\n")
+	file := WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+
+		", balance_interval: 1h}\nquota: {daily_limit: 1000}\nusers: [{wmid: 2, labels: {labels: x}}, 3]\n")
 	_, address := StartExporter(t, "--config.file="+file)
-	metrics := Get(t, http.DefaultClient, "http://"+address+"/metrics")
+	var metrics string
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		metrics = Get(t, http.DefaultClient, "http://"+address+"/metrics")
+		if strings.Contains(metrics, "\nbilibili_account_balance{") { // no scrape waits for it
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the exporter exposes no balance")
+		}
+	}
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(metrics))
 	if err != nil {

@@ -155,13 +155,17 @@ func startAlertmanager(t *testing.T, d *configDir, hook *webhook) string {
 	return address
 }
 
-// TestInhibition checks that BilibiliExporterDown inhibits the alerts of the same job and no others.
+// TestInhibition checks that BilibiliExporterDown and BilibiliUpstreamOutage inhibit alerts of the same job and no
+// others.
 func TestInhibition(t *testing.T) {
 	hook := newWebhook(t)
 	alerts := "http://" + startAlertmanager(t, newConfigDir(t), hook) + "/api/v2/alerts"
 	resp, err := http.Post(alerts, "application/json", strings.NewReader(`[
 		{"labels": {"alertname": "BilibiliExporterDown", "job": "bilibili", "severity": "critical"}},
 		{"labels": {"alertname": "BilibiliUserFailing", "job": "bilibili", "wmid": "2", "severity": "warning"}},
+		{"labels": {"alertname": "BilibiliUpstreamOutage", "job": "outage", "severity": "warning"}},
+		{"labels": {"alertname": "BilibiliUserFailing", "job": "outage", "wmid": "2", "severity": "warning"}},
+		{"labels": {"alertname": "BilibiliUserStale", "job": "outage", "wmid": "2", "severity": "warning"}},
 		{"labels": {"alertname": "BilibiliUserFailing", "job": "other", "wmid": "3", "severity": "warning"}}]`))
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +181,7 @@ func TestInhibition(t *testing.T) {
 		Status struct{ State string }
 	}
 	body := exportertest.Get(t, http.DefaultClient, alerts)
-	if err := json.Unmarshal([]byte(body), &known); err != nil || len(known) != 3 {
+	if err := json.Unmarshal([]byte(body), &known); err != nil || len(known) != 6 {
 		t.Fatalf("got %v, %v", known, err)
 	}
 	for _, alert := range known {
@@ -191,8 +195,8 @@ func TestInhibition(t *testing.T) {
 // and no user gains followers.
 var mayBeEmpty = []string{
 	"offset 24h", "offset 1d", "offset 7d", "1d -", "delta1d /", "delta7d /", "BilibiliFollowersDropped",
-	"_code", "_error_info", "_paused", "_resume_", "_storage_errors_total[1h])) > 0", "_successful == 0",
-	`up{job="bilibili"} == 0`, "stretch_ratio) > 2", "(bilibili_up) == 0", "> 3 *", "> 0)",
+	"_account_balance", "_code", "_error_info", "_paused", "_resume_", "_storage_errors_total[1h])) > 0",
+	"_successful == 0", `up{job="bilibili"} == 0`, "stretch_ratio) > 2", "(bilibili_up) == 0", "> 3 *", "> 0)",
 }
 
 // TestAlerts tests the way of an alert from the API to a webhook: a creator loses followers, Prometheus fires the alert

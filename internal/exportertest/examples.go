@@ -32,9 +32,12 @@ func ExpectArgs(t *testing.T, args []string, storage string) {
 // ExpectStopTimeout checks that an example gives the exporter enough time to shut down before it is killed.
 func ExpectStopTimeout(t *testing.T, got time.Duration) {
 	t.Helper()
-	const shutdown = 27 * time.Second // the longest shutdown
-	if got <= shutdown {
-		t.Errorf("the exporter is killed after %v, want more than %v", got, shutdown)
+	cfg, err := config.Parse("b.yml", strings.NewReader("{api: {token: t}, users: [1]}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := time.Duration(cfg.API.Timeout) + 10*time.Second; got != want {
+		t.Errorf("the exporter is killed after %v, want %v: the default of api.timeout and 10s", got, want)
 	}
 }
 

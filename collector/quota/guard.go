@@ -276,6 +276,9 @@ func (g *Guard) Account() Account {
 	a := g.accountLocked()
 	a.Suppressed = maps.Clone(g.suppressed)
 	a.InFlight = g.inFlight
+	if g.balanceInFlight {
+		a.InFlight++
+	}
 	a.Balance, a.SpentPerDay = g.balance.Latest, g.balance.spentPerDay()
 	return a
 }

@@ -116,7 +116,7 @@ type Account struct {
 	Ratio      float64   // factor by which intervals are stretched; at least 1
 	Pause      Pause
 	Suppressed map[Suppression]uint64
-	InFlight   int // requests for users in flight
+	InFlight   int // requests in flight, for users and for the balance
 
 	Balance     Balance // the last one received; also one that has expired
 	SpentPerDay float64 // in the balance's currency, at the pace of the last day; 0 if unknown

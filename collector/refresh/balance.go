@@ -23,6 +23,9 @@ func (r *requester) requestBalance(s *Settings, token justoneapi.Token, recorded
 	balance, err := s.API.Balance(ctx, token)
 	failure := failureOf(err)
 	r.guard.FinishBalance(balance.Amount, balance.Currency, failure == nil)(r.base)
+	if failure != nil && r.base.Err() != nil {
+		return // canceled by shutdown
+	}
 	r.logBalance(balance, failure)
 }
 

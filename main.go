@@ -148,29 +148,25 @@ func (f *flags) load() (*config.Config, error) {
 
 // serve runs the exporter until a signal stops it.
 func serve(f *flags, base, logger log.Logger) error {
-	options, err := f.options(logger)
-	if err != nil {
-		return err
-	}
-	cfg, err := f.load()
-	if err != nil {
-		return err
-	}
-	if f.configCheck {
-		options.StoragePath = "" // a running exporter may use it
-		options.Logger = log.NewNopLogger()
-	}
-	exp, err := server.New(cfg, options)
-	if err != nil {
-		return err
-	}
-	server.LogUsage(cfg, logger)
-	if f.configCheck {
-		level.Info(logger).Log("msg", "Configuration is valid")
+	var exp *server.Exporter
+	ready := make(chan error, 1)
+	go func() {
+		var err error
+		exp, err = start(f, logger)
+		ready <- err
+	}()
+	select {
+	case err := <-ready:
+		if err != nil || f.configCheck {
+			return err
+		}
+	case sig := <-signals.Stop: // startup can take long, and be interrupted: the state on disk survives SIGKILL, too
+		if f.configCheck {
+			return fmt.Errorf("stopped by signal: %v", sig)
+		}
+		level.Info(logger).Log("msg", "Stopped", "signal", sig)
 		return nil
 	}
-	level.Info(logger).Log("msg", "Starting "+program,
-		"version", version.Info(), "build_context", version.BuildContext())
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -178,6 +174,7 @@ func serve(f *flags, base, logger log.Logger) error {
 	httpServer := server.NewHTTPServer(exp, newServerLog(logger))
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(httpServer, f.web, newSlog(base)) }()
+	var err error
 	select {
 	case err = <-served:
 	case sig := <-signals.Stop:
@@ -186,6 +183,34 @@ func serve(f *flags, base, logger log.Logger) error {
 	shutDown(exp, httpServer)
 	level.Info(logger).Log("msg", "Stopped")
 	return err
+}
+
+// start returns an exporter with its state. For --config.check it only validates the configuration.
+func start(f *flags, logger log.Logger) (*server.Exporter, error) {
+	options, err := f.options(logger)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	if f.configCheck {
+		options.StoragePath = "" // a running exporter may use it
+		options.Logger = log.NewNopLogger()
+	}
+	exp, err := server.New(cfg, options)
+	if err != nil {
+		return nil, err
+	}
+	server.LogUsage(cfg, logger)
+	if f.configCheck {
+		level.Info(logger).Log("msg", "Configuration is valid")
+		return exp, nil
+	}
+	level.Info(logger).Log("msg", "Starting "+program,
+		"version", version.Info(), "build_context", version.BuildContext())
+	return exp, nil
 }
 
 // reload reloads the configuration on every signal, until ctx ends.
@@ -200,8 +225,8 @@ func reload(ctx context.Context, exp *server.Exporter) {
 	}
 }
 
-// shutDown stops the exporter, which still serves scrapes meanwhile, and then the HTTP server. A second signal cancels
-// the requests in flight.
+// shutDown stops the exporter, which still serves scrapes meanwhile, and then the HTTP server. A second signal cuts
+// both short.
 func shutDown(exp *server.Exporter, httpServer *http.Server) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -213,7 +238,7 @@ func shutDown(exp *server.Exporter, httpServer *http.Server) {
 		}
 	}()
 	exp.Close(ctx)
-	shutdownCtx, cancelShutdown := context.WithTimeout(context.Background(), shutdownTimeout)
+	shutdownCtx, cancelShutdown := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancelShutdown()
 	if httpServer.Shutdown(shutdownCtx) != nil {
 		httpServer.Close() //nolint:errcheck // the process exits

@@ -135,32 +135,119 @@ func TestVersion(t *testing.T) {
 }
 
 // TestShutdown stops the process during a request that its scrape no longer waits for. The shutdown waits for the
-// request, and the exit status is 0.
+// request, records it, and the exit status is 0.
 func TestShutdown(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
 			api, file := exportertest.NewAPI(t, justoneapitest.Latency(2*time.Second, exportertest.Steady))
-			p, address := exportertest.StartExporter(t, "--config.file="+file, "--log.level=debug")
-			req, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "0.5")
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
+			args := []string{"--config.file=" + file, "--storage.path=" + t.TempDir(), "--log.level=debug"}
+			p, address := exportertest.StartExporter(t, args...)
+			scrapeBriefly(t, address)
 			status, took := p.End(signal)
 			if status != 0 || took < 500*time.Millisecond || took > 10*time.Second {
 				t.Errorf("got status %d after %v", status, took)
 			}
+			expectLog(t, p, `msg="Shutting down" signal=`+signal.String(),
+				`msg="Waiting for in-flight requests" requests=1 timeout=1m0s`, `msg="Fetched user" followers=4153991`,
+				"msg=Stopped")
+
+			p, address = exportertest.StartExporter(t, args...)
+			body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
 			if got := api.Total(); got != (justoneapitest.Tally{Requests: 1, Billed: 1}) ||
-				!strings.Contains(p.Log(), `msg="Fetched user" followers=4153991`) {
-				t.Errorf("got %+v, or the response was not recorded", got)
+				!strings.Contains(body, "\nbilibili_followers{wmid=\"472747194\"} 4.153991e+06\n") {
+				t.Errorf("after a restart: got %+v in all, or the value is lost", got)
 			}
+			status, took = p.End(signal)
+			if status != 0 || took > 2*time.Second || strings.Contains(p.Log(), "Waiting for in-flight requests") {
+				t.Errorf("without a request in flight: got status %d after %v", status, took)
+			}
+			expectLog(t, p, `msg="Shutting down"`, "msg=Stopped")
 		})
+	}
+}
+
+// TestSecondSignal stops the process twice during a request that hangs. The second signal cancels the request, and
+// nothing that is known is lost.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	api, file := exportertest.NewAPI(t, justoneapitest.Hang())
+	api.Set(2, exportertest.Steady)
+	exportertest.Replace(t, file, "users: [", "users: [2, ")
+	args := []string{"--config.file=" + file, "--storage.path=" + t.TempDir()}
+	p, address := exportertest.StartExporter(t, args...)
+	scrapeBriefly(t, address)
+	p.Signal(syscall.SIGTERM)
+	p.Await(`(msg="Waiting for in-flight requests" requests=1 )`)
+	if status, took := p.End(syscall.SIGINT); status != 0 || took > 2*time.Second {
+		t.Errorf("got status %d after %v", status, took)
+	}
+	expectLog(t, p, `msg="Request canceled by shutdown; it may have been billed" wmid=472747194`, "msg=Stopped")
+
+	p, address = exportertest.StartExporter(t, args...)
+	expectLog(t, p, `msg="Requests were interrupted when the exporter last stopped" requests=1`)
+	body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
+	if got := api.Total().Requests; got != 2 || !strings.Contains(body, "\nbilibili_quota_used 2\n") ||
+		!strings.Contains(body, "\nbilibili_followers{wmid=\"2\"} 4.153991e+06\n") {
+		t.Errorf("after a restart: got %d requests in all, want 2, and\n%s", got, body)
+	}
+}
+
+// TestSignalDuringStartup stops the process while it reads a named pipe that nobody writes to. A check of the
+// configuration that did not finish has not succeeded.
+func TestSignalDuringStartup(t *testing.T) {
+	t.Setenv(config.TokenVariable, "x")
+	for _, test := range []struct {
+		status int
+		log    string
+		args   []string
+	}{
+		{0, "msg=Stopped signal=terminated", nil},
+		{1, `err="stopped by signal: terminated"`, []string{"--config.check"}},
+	} {
+		pipe := filepath.Join(t.TempDir(), "web.yml")
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := exportertest.Start(t, exportertest.Command(append(test.args, "--wmid=2", "--web.config.file="+pipe)...))
+		writer, err := os.OpenFile(pipe, os.O_WRONLY, 0) // returns once the exporter reads
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer writer.Close()
+		if status, took := p.End(syscall.SIGTERM); status != test.status || took > 2*time.Second {
+			t.Errorf("%q: got status %d after %v, want %d", test.args, status, took, test.status)
+		}
+		expectLog(t, p, test.log)
+	}
+}
+
+// scrapeBriefly scrapes with a timeout of half a second.
+func scrapeBriefly(t *testing.T, address string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "0.5")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+}
+
+// expectLog checks that the log of a process contains texts, in this order.
+func expectLog(t *testing.T, p *exportertest.Process, texts ...string) {
+	t.Helper()
+	rest := p.Log()
+	for _, text := range texts {
+		_, after, found := strings.Cut(rest, text)
+		if !found {
+			t.Errorf("the log lacks %s in the expected place:\n%s", text, p.Log())
+			return
+		}
+		rest = after
 	}
 }
 

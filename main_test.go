@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -219,6 +221,26 @@ func TestSignalDuringStartup(t *testing.T) {
 			t.Errorf("%q: got status %d after %v, want %d", test.args, status, took, test.status)
 		}
 		expectLog(t, p, test.log)
+	}
+}
+
+// TestEarliestSignal checks that signals are received as soon as Go can: before any package is initialized that could
+// be later.
+func TestEarliestSignal(t *testing.T) {
+	cmd := exportertest.Command("--version")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var initialized []string
+	for _, match := range regexp.MustCompile(`(?m)^init (\S+) @`).FindAllStringSubmatch(string(out), -1) {
+		initialized = append(initialized, match[1])
+	}
+	const signals = "github.com/bilibili-exporter/bilibili_exporter/internal/signals"
+	after := slices.Index(initialized, "os/signal") + 1
+	if after == 0 || after == len(initialized) || initialized[after] != signals {
+		t.Errorf("want %s right after os/signal in %q", signals, initialized)
 	}
 }
 

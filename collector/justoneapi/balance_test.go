@@ -2,7 +2,6 @@ package justoneapi_test
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -38,13 +37,16 @@ func TestBalance(t *testing.T) {
 		{"spaces", envelope(`{"balance":" 1","currency":"CNY"}`), justoneapi.Balance{}, "malformed"},
 		{"over-large", envelope(`{"balance":"1234567890123456","currency":"CNY"}`), justoneapi.Balance{}, "malformed"},
 		{"no currency", envelope(`{"balance":"1"}`), justoneapi.Balance{}, "malformed"},
-		{"odd currency", envelope(`{"balance":"1","currency":"token=` + justoneapitest.Token + `"}`), justoneapi.Balance{}, "malformed"},
+		{
+			"odd currency", envelope(`{"balance":"1","currency":"token=` + justoneapitest.Token + `"}`),
+			justoneapi.Balance{}, "malformed",
+		},
 		{"no data", `{"code":0}`, justoneapi.Balance{}, "malformed"},
 		{"refused", `{"code":601,"message":"` + justoneapitest.Token + `"}`, justoneapi.Balance{}, "601"},
 		{"no envelope", "<html>" + justoneapitest.Token, justoneapi.Balance{}, "malformed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server.SetBalance(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, test.body) }) //nolint:errcheck // a test
+			server.SetBalance(justoneapitest.Body(http.StatusOK, "application/json", test.body))
 			got, err := client.Balance(t.Context(), token)
 			var failure *justoneapi.Error
 			if errors.As(err, &failure) != (test.code != "") || failure != nil && failure.Code != test.code || got != test.want {

@@ -43,12 +43,9 @@ func TestRetryAfter(t *testing.T) {
 			{"a date next year", justoneapitest.Body(429, "text/plain", ""), in(365 * 24 * time.Hour), 60 * minute},
 		} {
 			server := justoneapitest.NewPipeServer()
-			server.SetAll(func(x *justoneapitest.Exchange) {
-				if test.value != "" {
-					x.Header().Set("Retry-After", test.value)
-				}
-				test.response(x)
-			})
+			if server.SetAll(test.response); test.value != "" {
+				server.SetAll(justoneapitest.RetryAfter(test.value, test.response))
+			}
 			_, err := newClient(t, server).RelationStat(t.Context(), token, wmid)
 			var failure *justoneapi.Error
 			if !errors.As(err, &failure) || failure.RetryAfter != test.want {

@@ -29,14 +29,13 @@ func TestEarlySignals(t *testing.T) {
 	t.Cleanup(func() { signal.Reset(syscall.SIGHUP) })
 	const users = 2000
 	api := newRecorder(t)
-	args := []string{
-		"--web.listen-address=127.0.0.1:0", "--storage.path=" + t.TempDir(),
-		"--config.file=" + api.writeConfig(t, "max_requests_per_second: 5000, max_concurrency: 200", "min_interval: 1h", users),
-	}
+	config := api.writeConfig(t, "max_requests_per_second: 5000, max_concurrency: 200", "min_interval: 1h", users)
+	args := []string{"--web.listen-address=127.0.0.1:0", "--storage.path=" + t.TempDir(), "--config.file=" + config}
 	checkState := func(p *exportertest.Process) {
 		t.Helper()
 		body := exportertest.Get(t, http.DefaultClient, "http://"+p.Address()+"/metrics")
-		if values, requests := strings.Count(body, "\nbilibili_followers{"), api.requests(); values != users || requests != users {
+		values, requests := strings.Count(body, "\nbilibili_followers{"), api.requests()
+		if values != users || requests != users {
 			t.Fatalf("got %d values and %d requests, want %d and no second request for any user", values, requests, users)
 		}
 	}

@@ -2,7 +2,6 @@ package justoneapitest
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -45,7 +44,7 @@ type API struct {
 	responses  map[int64]Response
 	fallback   Response // for all other users
 	account    Account
-	balance    http.HandlerFunc
+	balance    Response
 	balances   int // requests for the balance
 	tallies    map[int64]Tally
 	total      Tally
@@ -74,12 +73,12 @@ func NewAPI() *API {
 		responses: make(map[int64]Response),
 		tallies:   make(map[int64]Tally),
 		fallback:  BilibiliCode(-404, "啥都木有"),
-		balance:   func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, Balance) }, //nolint:errcheck // a client may leave
+		balance:   Body(http.StatusOK, "application/json", Balance),
 	}
 }
 
 // SetBalance sets the response about the balance of an account whose token is valid.
-func (a *API) SetBalance(response http.HandlerFunc) {
+func (a *API) SetBalance(response Response) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.balance = response
@@ -92,18 +91,15 @@ func (a *API) Balances() int {
 	return a.balances
 }
 
-// serveBalance responds to a request for the balance.
-func (a *API) serveBalance(w http.ResponseWriter, r *http.Request) {
+// balanceResponse counts a request for the balance and returns its response.
+func (a *API) balanceResponse(x *Exchange) Response {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.balances++
-	response := a.balance
-	if r.URL.Query().Get("token") != Token || a.account.DeadToken {
-		response = func(w http.ResponseWriter, _ *http.Request) {
-			io.WriteString(w, `{"code":100,"message":"Token invalid or inactive"}`) //nolint:errcheck // a client may leave
-		}
+	if x.Request.URL.Query().Get("token") != Token || a.account.DeadToken {
+		return Code(100, "Token invalid or inactive")
 	}
-	a.mu.Unlock()
-	response(w, r)
+	return a.balance
 }
 
 // Set sets the response for one user.
@@ -144,21 +140,18 @@ func (a *API) Total() Tally {
 
 // ServeHTTP responds to a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &Exchange{ResponseWriter: w, Request: r, Reused: reused(r), api: a}
 	switch r.URL.Path {
 	case justoneapi.Path:
+		if wmid, err := strconv.ParseInt(r.URL.Query().Get("wmid"), 10, 64); err == nil {
+			x.WMID = wmid
+		}
+		a.response(x)(x)
 	case justoneapi.BalancePath:
-		a.serveBalance(w, r)
-		return
+		a.balanceResponse(x)(x)
 	default:
 		http.NotFound(w, r)
-		return
 	}
-	wmid, err := strconv.ParseInt(r.URL.Query().Get("wmid"), 10, 64)
-	if err != nil {
-		wmid = 0
-	}
-	x := &Exchange{ResponseWriter: w, Request: r, WMID: wmid, Reused: reused(r), api: a}
-	a.response(x)(x)
 }
 
 // response counts a request and returns its response.
@@ -197,11 +190,14 @@ func (a *API) response(x *Exchange) Response {
 	}
 }
 
-// bill counts a billed response.
-func (a *API) bill(wmid int64) {
+// bill counts a billed response. Requests for the balance are in no tally.
+func (a *API) bill(x *Exchange) {
+	if x.URL.Path == justoneapi.BalancePath {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.addLocked(wmid, Tally{Billed: 1})
+	a.addLocked(x.WMID, Tally{Billed: 1})
 }
 
 func (a *API) addLocked(wmid int64, t Tally) {

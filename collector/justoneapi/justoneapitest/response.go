@@ -14,7 +14,7 @@ import (
 type Exchange struct {
 	http.ResponseWriter
 	*http.Request
-	WMID   int64 // the requested user; 0 if the parameter is missing or invalid
+	WMID   int64 // the requested user; 0 for the balance, and if the parameter is missing or invalid
 	Reused bool  // whether the connection has carried a request before
 
 	api *API
@@ -85,6 +85,14 @@ func Body(status int, contentType, body string) Response {
 	}
 }
 
+// RetryAfter is the response next with the header Retry-After, in seconds or as a date.
+func RetryAfter(value string, next Response) Response {
+	return func(x *Exchange) {
+		x.Header().Set("Retry-After", value)
+		next(x)
+	}
+}
+
 // Redirect is an HTTP redirect.
 func Redirect(location string) Response {
 	return func(x *Exchange) {
@@ -138,7 +146,7 @@ func SwitchProtocols() Response {
 // CutMiddle closes the connection in the middle of a response that is billed.
 func CutMiddle() Response {
 	return func(x *Exchange) {
-		x.api.bill(x.WMID)
+		x.api.bill(x)
 		x.Header().Set("Content-Length", "200")
 		x.write(`{"code":0,"message":null,"data":{"code":0,"data":{"mid":`)
 		x.flush()
@@ -219,7 +227,7 @@ func (x *Exchange) stat(mid, followers, following int64) {
 // envelope writes the vendor's envelope. It counts as billed if its code is.
 func (x *Exchange) envelope(status, code int, message string, data any) {
 	if code == 0 || code == 201 {
-		x.api.bill(x.WMID)
+		x.api.bill(x)
 	}
 	body, err := json.Marshal(map[string]any{
 		"code":       code,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,50 +21,130 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/store"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
 var rounds = flag.Int("rounds", 20, "number of times that the exporter is killed")
 
-// recorder is a stand-in for the API that records the times of the requests for each user. Followers grow with time,
-// so that an older value is a smaller one.
+// recorder is a stand-in for the API that records the requests for each user. Followers grow with time, so that an
+// older value is a smaller one.
 type recorder struct {
 	*httptest.Server
+	unbilledEvery int // every so many requests, one gets a response that is not billed; 0 = none does
 
-	mu    sync.Mutex // protects the following field
-	times map[int64][]time.Time
+	mu          sync.Mutex // protects the following fields
+	arrivals    map[int64][]arrival
+	balances    []arrival // requests for the balance
+	connections int
+}
+
+// arrival is a request.
+type arrival struct {
+	at       time.Time
+	unbilled bool // whether its response is not billed
 }
 
 func newRecorder(t *testing.T) *recorder {
 	t.Helper()
-	api := justoneapitest.NewAPI()
+	api, failing := justoneapitest.NewAPI(), justoneapitest.NewAPI()
 	start := time.Now()
 	api.SetAll(justoneapitest.Stat(func(now time.Time) int64 { return int64(now.Sub(start)) }, 1))
-	r := &recorder{times: make(map[int64][]time.Time)}
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		wmid, err := strconv.ParseInt(req.URL.Query().Get("wmid"), 10, 64)
-		if err != nil {
-			t.Error(err)
-		}
-		r.mu.Lock()
-		r.times[wmid] = append(r.times[wmid], time.Now())
-		r.mu.Unlock()
+	failing.SetAll(justoneapitest.Code(301, "Collection failed, please try again"))
+	r := &recorder{arrivals: make(map[int64][]arrival)}
+	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		unbilled := r.record(t, req)
 		time.Sleep(rand.N(60 * time.Millisecond))
+		if unbilled {
+			failing.ServeHTTP(w, req)
+			return
+		}
 		api.ServeHTTP(w, req)
 	}))
+	r.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		switch state {
+		case http.StateNew:
+			r.connections++
+		case http.StateClosed, http.StateHijacked:
+			r.connections--
+		}
+	}
+	r.Start()
 	t.Cleanup(r.Close)
 	return r
 }
 
-// requests returns the number of requests so far.
-func (r *recorder) requests() (n int) {
+// record records a request and reports whether its response is not billed.
+func (r *recorder) record(t *testing.T, req *http.Request) (unbilled bool) {
+	now := time.Now()
+	if req.URL.Path == justoneapi.BalancePath {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.balances = append(r.balances, arrival{at: now})
+		return false
+	}
+	wmid, err := strconv.ParseInt(req.URL.Query().Get("wmid"), 10, 64)
+	if err != nil {
+		t.Error(err)
+	}
+	requests := r.requests()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, times := range r.times {
-		n += len(times)
+	unbilled = r.unbilledEvery > 0 && requests%r.unbilledEvery == r.unbilledEvery-1
+	r.arrivals[wmid] = append(r.arrivals[wmid], arrival{now, unbilled})
+	return unbilled
+}
+
+// requests returns the number of requests for users so far.
+func (r *recorder) requests() int {
+	all, _ := r.count()
+	return all
+}
+
+// count returns the number of requests for users so far, and how many of them the vendor counts.
+func (r *recorder) count() (all, counted int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, arrivals := range r.arrivals {
+		for _, a := range arrivals {
+			all++
+			if !a.unbilled {
+				counted++
+			}
+		}
 	}
-	return n
+	return all, counted
+}
+
+// awaitIdle waits until all connections of processes that were killed are closed.
+func (r *recorder) awaitIdle() {
+	for {
+		r.mu.Lock()
+		connections := r.connections
+		r.mu.Unlock()
+		if connections == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// shortestGap returns the shortest time between two requests: after a response that is billed, and after one that is not.
+func shortestGap(arrivals []arrival) (billed, unbilled time.Duration) {
+	billed, unbilled = time.Hour, time.Hour
+	for i := 1; i < len(arrivals); i++ {
+		gap := &billed
+		if arrivals[i-1].unbilled {
+			gap = &unbilled
+		}
+		*gap = min(*gap, arrivals[i].at.Sub(arrivals[i-1].at))
+	}
+	return billed, unbilled
 }
 
 // writeConfig writes a configuration file for the API. apiKeys and quotaKeys are further keys in YAML's flow style.
@@ -82,38 +163,74 @@ func noonZone() string {
 	return fmt.Sprintf("Etc/GMT%+d", time.Now().UTC().Hour()-12)
 }
 
-// killTest kills exporters that use the same storage one after another.
+// killTest kills exporters that use the same storage one after another. One in four responses is not billed.
 type killTest struct {
 	t       *testing.T
 	api     *recorder
 	config  string
 	storage string
+	zone    string
 	exposed map[string]float64 // the highest value of every sample so far
+	surplus int                // requests charged that the vendor does not count: kills lose refunds
 }
 
 func newKillTest(t *testing.T, quotaKeys string, users int) *killTest {
 	t.Helper()
-	api := newRecorder(t)
-	quotaKeys += ", time_zone: " + noonZone()
+	api, zone := newRecorder(t), noonZone()
+	api.unbilledEvery = 4
+	const apiKeys = "max_requests_per_second: 60, max_concurrency: 8, balance_interval: 3s"
 	return &killTest{
-		t: t, api: api, config: api.writeConfig(t, "max_requests_per_second: 60, max_concurrency: 8", quotaKeys, users),
-		storage: t.TempDir(), exposed: make(map[string]float64),
+		t: t, api: api, config: api.writeConfig(t, apiKeys, quotaKeys+", time_zone: "+zone, users),
+		storage: t.TempDir(), zone: zone, exposed: make(map[string]float64),
 	}
 }
 
-// round starts the exporter, scrapes it, and kills it at a random moment.
+// round starts the exporter, scrapes it, and kills it at a random moment. One in five is killed while it starts.
 func (k *killTest) round() {
 	k.t.Helper()
-	p, address := exportertest.StartExporter(k.t, "--config.file="+k.config, "--storage.path="+k.storage)
-	for end := time.Now().Add(rand.N(700 * time.Millisecond)); ; {
-		if body, ok := k.scrape("http://" + address + "/metrics"); ok {
-			k.check(body)
-		}
-		if time.Now().After(end) {
-			p.End(syscall.SIGKILL)
-			return
+	args := []string{"--config.file=" + k.config, "--storage.path=" + k.storage}
+	if rand.IntN(5) == 0 {
+		p := exportertest.Start(k.t, exportertest.Command(append(args, "--web.listen-address=127.0.0.1:0")...))
+		time.Sleep(rand.N(100 * time.Millisecond))
+		p.End(syscall.SIGKILL)
+	} else {
+		p, address := exportertest.StartExporter(k.t, args...)
+		for end := time.Now().Add(rand.N(700 * time.Millisecond)); ; {
+			if body, ok := k.scrape("http://" + address + "/metrics"); ok {
+				k.check(body)
+			}
+			if time.Now().After(end) {
+				p.End(syscall.SIGKILL)
+				break
+			}
 		}
 	}
+	k.checkCharged()
+}
+
+// checkCharged checks that every request that the vendor counts is charged to the budget that the next process will
+// find, and that no kill has refunded a request twice: the surplus never shrinks.
+func (k *killTest) checkCharged() {
+	k.t.Helper()
+	k.api.awaitIdle()
+	_, counted := k.api.count()
+	s, contents, err := store.Open(store.Config{Dir: k.storage, OnError: func(operation string, err error) {
+		k.t.Errorf("%s: %v", operation, err)
+	}, OnRecovery: func() {}})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	s.Close(k.t.Context())
+	zone, err := time.LoadLocation(k.zone)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	limits := quota.Limits{RetryInterval: time.Minute, Zone: zone}
+	used := quota.New(quota.Config{Limits: limits, Records: contents.Records}).Account().Used
+	if used-counted < k.surplus {
+		k.t.Errorf("%d requests are charged, and the vendor counts %d: the surplus was %d before", used, counted, k.surplus)
+	}
+	k.surplus = used - counted
 }
 
 // scrape scrapes with a random timeout. It reports whether it got the whole response.
@@ -138,6 +255,9 @@ func (k *killTest) scrape(url string) (string, bool) {
 var persistent = regexp.MustCompile(
 	`(?m)^(bilibili_followers|bilibili_last_success_timestamp_seconds)(\{wmid="\d+"\}) (\S+)$`)
 
+// commitTime is how long it may take to record a response. A kill before that loses it, even if it was exposed already.
+const commitTime = 500 * time.Millisecond
+
 // check checks that no sample is missing or older than before.
 func (k *killTest) check(body string) {
 	k.t.Helper()
@@ -154,52 +274,60 @@ func (k *killTest) check(body string) {
 			k.t.Errorf("%s is %v, and was %v before", series, samples[series], before)
 		}
 	}
+	recorded := float64(time.Now().Add(-commitTime).UnixMilli()) / 1000
 	for series, value := range samples {
-		k.exposed[series] = max(k.exposed[series], value)
+		if samples["bilibili_last_success_timestamp_seconds"+series[strings.IndexByte(series, '{'):]] < recorded {
+			k.exposed[series] = max(k.exposed[series], value)
+		}
 	}
 }
 
-// TestKills kills the exporter at random moments while it is scraped. The API receives no request within an interval
-// and none over the budget, and no value that was exposed is lost.
+// TestKills kills the exporter at random moments while it is scraped. The API receives no request within an interval,
+// and counts none over the budget, and no value that was exposed is lost.
 func TestKills(t *testing.T) {
 	// The time from the decision to the request at the API varies. A request that is repeated after a kill would come
 	// within a fraction of a second.
-	const interval, jitter = 3 * time.Second, time.Second
-	paced := newKillTest(t, "min_interval: 3s", 25)
+	const interval, retry, jitter = 3 * time.Second, 2 * time.Second, time.Second
+	paced := newKillTest(t, "min_interval: 3s, retry_interval: 2s", 25)
 	for range *rounds {
 		paced.round()
 	}
-	shortest := time.Hour
-	for wmid, times := range paced.api.times {
-		for i := 1; i < len(times); i++ {
-			gap := times[i].Sub(times[i-1])
-			shortest = min(shortest, gap)
-			if gap < interval-jitter {
-				t.Errorf("user %d was requested again after %v", wmid, gap)
-			}
-		}
+	shortest, shortestRetry := shortestGap(paced.api.balances)
+	if shortest < interval-jitter {
+		t.Errorf("the balance was requested again after %v", shortest)
 	}
-	t.Logf("%d kills, %d requests: the shortest time between two requests for one user was %v, the interval is %v",
-		*rounds, paced.api.requests(), shortest, interval)
+	for wmid, arrivals := range paced.api.arrivals {
+		billed, unbilled := shortestGap(arrivals)
+		if billed < interval-jitter || unbilled < retry-jitter {
+			t.Errorf("user %d was requested again after %v, or after %v if not billed", wmid, billed, unbilled)
+		}
+		shortest, shortestRetry = min(shortest, billed), min(shortestRetry, unbilled)
+	}
+	all, counted := paced.api.count()
+	t.Logf("%d kills, %d requests for users, of which the vendor counts %d and %d are charged, and %d for the balance",
+		*rounds, all, counted, counted+paced.surplus, len(paced.api.balances))
+	t.Logf("the shortest time between two requests was %v, the interval is %v; if not billed %v, the interval is %v",
+		shortest, interval, shortestRetry, retry)
 
 	const limit = 60
-	kills, series, most := 0, 0, 0
+	kills, series, most, mostRequests := 0, 0, 0, 0
 	for kills < *rounds {
 		series++
-		limited := newKillTest(t, fmt.Sprintf("min_interval: 1s, daily_limit: %d", limit), 200)
+		limited := newKillTest(t, fmt.Sprintf("min_interval: 1s, retry_interval: 1s, daily_limit: %d", limit), 200)
 		for range min(*rounds-kills, 10) {
 			limited.round()
 			kills++
 		}
-		got := limited.api.requests()
-		most = max(most, got)
-		if got > limit {
-			t.Errorf("%d requests with a budget of %d", got, limit)
+		all, counted := limited.api.count()
+		most, mostRequests = max(most, counted), max(mostRequests, all)
+		if counted > limit {
+			t.Errorf("the vendor counts %d requests, with a budget of %d", counted, limit)
 		}
 	}
-	t.Logf("%d kills in %d series: at most %d requests with a budget of %d", kills, series, most, limit)
-	if most < limit*3/4 {
-		t.Error("the budget was never nearly used up, so the test proves nothing")
+	t.Logf("%d kills in %d series: the vendor counts at most %d of %d requests, the budget is %d",
+		kills, series, most, mostRequests, limit)
+	if most < limit*3/4 || mostRequests <= limit {
+		t.Error("the budget was never nearly used up, or nothing was refunded, so the test proves nothing")
 	}
 }
 
@@ -232,7 +360,7 @@ func TestSyncBeforeRequest(t *testing.T) {
 		switch {
 		case strings.Contains(line, "pwrite64("):
 			unsynced++
-			recorded = recorded || strings.Contains(line, `user/1`) && strings.Contains(line, `\"running\":true`)
+			recorded = recorded || strings.Contains(line, `user/1`) && strings.Contains(line, `\"in_flight\":true`)
 		case strings.Contains(line, "fdatasync(") && strings.Contains(line, "= 0"),
 			strings.Contains(line, "fdatasync resumed") && strings.Contains(line, "= 0"):
 			unsynced = 0

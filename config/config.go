@@ -189,6 +189,9 @@ func (a *API) ReadToken() (promconfig.Secret, error) {
 	return promconfig.Secret(token), nil
 }
 
+// TokenFromEnvironment reports whether the token comes from the environment variable [TokenVariable].
+func (a *API) TokenFromEnvironment() bool { return a.TokenFile == "" && !a.tokenInFile }
+
 // Maximum sizes of files, in bytes.
 const (
 	maxConfigSize = 8 << 20 // some 100,000 users

@@ -113,7 +113,7 @@ func (l *requestLog) logPause(change quota.Transition, failure *justoneapi.Error
 			"next_probe", formatTime(change.Next))
 	default:
 		level.Warn(l.logger).Log("msg", "Requests paused", "reason", after.Reason, "err", failure,
-			"advice", l.advice(failure.Kind), "next_probe", formatTime(change.Next))
+			"advice", l.advice(justoneapi.Kind{Reason: justoneapi.Reason(after.Reason)}), "next_probe", formatTime(change.Next))
 	}
 }
 

@@ -67,7 +67,8 @@ type Exporter struct {
 type loadedConfig struct {
 	config   *config.Config
 	yaml     func() ([]byte, error) // the configuration as YAML, without secrets
-	token    *tokenSource
+	token    *tokenReader
+	advice   advice.Advice
 	settings collector.Settings
 	limits   quota.Limits
 
@@ -101,14 +102,14 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 			"advice", "No action is needed: they may have been billed, so their users wait for their interval.")
 	}
 	e := &Exporter{
-		options: options, started: time.Now(), storage: storage, reloads: newReloads(),
+		options: options, started: wallTime(), storage: storage, reloads: newReloads(),
 		renderSlots: make(renderSlots, 2),
 	}
 	e.collector = collector.New(collector.Config{
 		Settings:       loaded.settings,
 		Guard:          guard,
 		CollectTimeout: defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
-		Advice:         advice.For,
+		Advice:         func(kind justoneapi.Kind) string { return e.current.Load().advice.For(kind) },
 		Logger:         options.Logger,
 	})
 	e.registry = e.newRegistry()
@@ -136,7 +137,7 @@ func newLoadedConfig(cfg *config.Config, logger log.Logger) (*loadedConfig, erro
 	if err != nil {
 		return nil, fmt.Errorf("quota.time_zone: %w", err)
 	}
-	token, err := newTokenSource(cfg.API.ReadToken, logger)
+	token, err := newTokenReader(cfg.API.ReadToken, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +159,8 @@ func newLoadedConfig(cfg *config.Config, logger log.Logger) (*loadedConfig, erro
 		limits.Users = append(limits.Users, quota.User{WMID: user.WMID, MinInterval: time.Duration(user.MinInterval)})
 	}
 	return &loadedConfig{
-		config: cfg, yaml: sync.OnceValues(cfg.YAML), token: token, settings: settings, limits: limits,
+		config: cfg, yaml: sync.OnceValues(cfg.YAML), token: token, advice: advice.Advice{Token: tokenSource(&cfg.API)},
+		settings: settings, limits: limits,
 	}, nil
 }
 
@@ -203,6 +205,9 @@ func (e *Exporter) Close(ctx context.Context) {
 
 // recordTimeout is how long Close waits for the responses to be recorded.
 const recordTimeout = 2 * time.Second
+
+// wallTime returns the time without a monotonic reading: the monotonic clock stops while the machine is suspended.
+func wallTime() time.Time { return time.Now().Round(0) }
 
 // lastError is the error of the last attempt at a repeated operation. It is safe for concurrent use.
 type lastError struct{ message atomic.Pointer[string] }

@@ -139,7 +139,7 @@ func (e *Exporter) metricsHandler() http.Handler {
 
 // refresh refreshes the values within the timeout of a scrape.
 func (e *Exporter) refresh(w http.ResponseWriter, r *http.Request) {
-	now := time.Now()
+	now := wallTime()
 	e.lastScrape.Store(&now)
 	ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r.Header, e.options.TimeoutOffset))
 	defer cancel()

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/prometheus/common/version"
 
@@ -31,8 +30,9 @@ func (e *Exporter) statusPage(w http.ResponseWriter, r *http.Request) {
 func (e *Exporter) renderStatus(query url.Values) (*bytes.Buffer, error) {
 	current := e.current.Load()
 	data := status.Data{
-		Now: time.Now(), Started: e.started,
+		Now: wallTime(), Started: e.started,
 		Users: current.snapshot.Users(), Account: current.snapshot.Account(), Zone: current.limits.Zone,
+		Advice:  current.advice,
 		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")",
 		Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"), Closing: e.closing.Load(),
 		ReloadError: e.reloads.lastError.get(), StorageError: e.storage.lastError.get(),

@@ -3,6 +3,26 @@ package advice
 
 import "github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 
+// TokenSource is where the token comes from, which decides how to change it.
+type TokenSource int
+
+// The sources of the token.
+const (
+	TokenEnvironment TokenSource = iota // the environment variable JUSTONEAPI_TOKEN
+	TokenConfig                         // api.token
+	TokenFile                           // api.token_file
+	TokenCredential                     // api.token_file, which is a credential of systemd
+)
+
+// changeToken says how to change a token from each source.
+var changeToken = map[TokenSource]string{
+	TokenEnvironment: "To change the token, set the environment variable JUSTONEAPI_TOKEN and restart.",
+	TokenConfig:      "To change the token, edit api.token and reload.",
+	TokenFile:        "To change the token, write the new one to api.token_file: the next refresh reads it.",
+	TokenCredential: "To change the token, write the new one to the file that LoadCredential names, and restart: " +
+		"systemd copies it at startup.",
+}
+
 const (
 	wait      = "No action is needed: the exporter retries. If it persists, contact the vendor."
 	contact   = "If it persists, contact the vendor with the request ID."
@@ -11,6 +31,12 @@ const (
 	hidden      = "The user hides these numbers. Remove the user from the configuration: these responses are billed."
 	riskControl = "No action is needed if it passes: Bilibili is throttling the vendor. " +
 		"A longer quota.min_interval makes it less frequent; these responses are billed."
+	bilibiliFails = "No action is needed if it passes: Bilibili is failing or being upgraded. " +
+		"If it persists, contact the vendor; these responses are billed."
+	session = "Contact the vendor with the request ID: Bilibili does not accept its session. " +
+		"These responses are billed."
+	undocumented = "No action is needed if it passes: the code is not documented, and says nothing about the user. " +
+		"If it persists, contact the vendor with the request ID; these responses are billed."
 	connection = "Check name resolution, firewall, proxy and certificates between the exporter and api.base_url."
 	timeout    = "No action is needed if it passes. " +
 		"If it persists, make sure that api.timeout is at least 60s, and contact the vendor."
@@ -21,16 +47,20 @@ const (
 	mismatch = "Report it to the vendor, who bills these responses."
 )
 
-// byReason is the advice about refusals of the account.
+// reasonOutage is the reason of a pause that is not due to the account.
+const reasonOutage justoneapi.Reason = "outage"
+
+// byReason is the advice about pauses. How to change the token follows where it helps.
 var byReason = map[justoneapi.Reason]string{
-	justoneapi.ReasonToken: "Write a valid token to api.token_file, or to api.token and reload. " +
-		"A new token ends the pause at once.",
+	justoneapi.ReasonToken:      "Use a valid token. A different token ends the pause at once.",
 	justoneapi.ReasonPermission: `Have the API "User Relation Stats (V1)" enabled for the account on the vendor's site.`,
 	justoneapi.ReasonBalance:    "Top up the account on the vendor's site. The next probe ends the pause.",
 	justoneapi.ReasonTokenLimit: "Raise the token's limit on the vendor's site, or use another token.",
 	justoneapi.ReasonDailyQuota: "Requests resume when the vendor's day ends. Raise the account's quota, " +
 		"or set quota.daily_limit to it, so that it is spread over the day.",
 	justoneapi.ReasonRateLimit: "Lower api.max_requests_per_second, and make sure that nothing else uses the token.",
+	reasonOutage: "No action is needed: single requests probe, and requests resume by themselves. " +
+		"If it lasts, check network, proxy and api.base_url, and contact the vendor.",
 }
 
 // byCode is the advice about other codes of the API, and about failures without a code.
@@ -44,20 +74,37 @@ var byCode = map[string]string{
 	justoneapi.CodeMismatch:  mismatch,
 }
 
-// For returns what to do about failures of a kind, in sentences.
-func For(kind justoneapi.Kind) string {
-	if advice, ok := byReason[kind.Reason]; ok {
-		return advice
+// byBilibiliCode is the advice about Bilibili's codes, except those that a wrong WMID explains.
+var byBilibiliCode = map[string]string{
+	"22115": hidden,
+	"-412":  riskControl, "-352": riskControl, "-799": riskControl, "-509": riskControl,
+	"-500": bilibiliFails, "-503": bilibiliFails, "-504": bilibiliFails, "-112": bilibiliFails, "-8888": bilibiliFails,
+	"-101": session, "-111": session, "-401": session, "-403": session, "-658": session,
+}
+
+// Advice gives advice about one configuration.
+type Advice struct{ Token TokenSource }
+
+// For returns what to do about failures of a kind, in sentences. A kind that has only a reason stands for a pause.
+func (a Advice) For(kind justoneapi.Kind) string {
+	switch kind.Reason {
+	case "":
+	case justoneapi.ReasonToken, justoneapi.ReasonTokenLimit:
+		return byReason[kind.Reason] + " " + changeToken[a.Token]
+	default:
+		return byReason[kind.Reason]
 	}
-	switch advice, ok := byCode[kind.Code]; {
-	case kind.Bilibili && kind.Code == "22115":
-		return hidden
-	case kind.Bilibili && kind.Scope != justoneapi.ScopeUser:
-		return riskControl
-	case !kind.Bilibili && ok:
+	codes := byCode
+	if kind.Bilibili {
+		codes = byBilibiliCode
+	}
+	switch advice, ok := codes[kind.Code]; {
+	case ok:
 		return advice
 	case kind.Scope == justoneapi.ScopeUser:
 		return checkWMID
+	case kind.Bilibili:
+		return undocumented
 	case kind.NoResponse:
 		return httpError
 	default:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
 // Data is the state of the exporter that the page shows.
@@ -23,8 +24,10 @@ type Data struct {
 	Users      []collector.UserSnapshot
 	Account    quota.Account
 	Zone       *time.Location // of the quota day
-	Version    string
-	Metrics    string // path of the metrics, without the leading slash
+	Advice     advice.Advice
+
+	Version string
+	Metrics string // path of the metrics, without the leading slash
 
 	ReloadError  string // of the last reload; empty if it succeeded
 	StorageError string // of the last write; empty if it succeeded

@@ -2,9 +2,11 @@ package status
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -46,6 +49,7 @@ func newData(users ...collector.UserSnapshot) Data {
 		Now: now, Started: minutesAgo(300), LastScrape: now.Add(-20 * time.Second), Users: users,
 		Account: quota.Account{Limit: 2000, Used: 1500, Remaining: 500, Reset: now.Add(4 * time.Hour), Ratio: 1},
 		Zone:    time.FixedZone("Asia/Shanghai", 8*3600), Version: "1.2.3", Metrics: "metrics",
+		Advice: advice.Advice{Token: advice.TokenConfig},
 	}
 }
 
@@ -145,7 +149,24 @@ func TestSummary(t *testing.T) {
 		{"paused, probe due", func(d *Data) {
 			d.Account.Pause = quota.Pause{Reason: quota.ReasonToken, Resume: now}
 		}, []string{
-			"Requests are paused: token invalid or inactive (100). Next probe: next scrape. Write a valid token",
+			"Requests are paused: token invalid or inactive (100). Next probe: next scrape. Use a valid token. " +
+				"A different token ends the pause at once. To change the token, edit api.token and reload.",
+		}},
+		{"outage", func(d *Data) {
+			d.Account.Pause = quota.Pause{Reason: quota.ReasonOutage, Resume: now.Add(12 * time.Minute)}
+			d.Users[0] = failed(d.Users[0], "-503", "")
+		}, []string{
+			"Partly working: requests are paused, the upstream is failing Requests are paused: the upstream is failing. " +
+				"Next probe: first scrape after 20:12 Asia/Shanghai (in 12 min). No action is needed: single requests probe",
+			"-503: Bilibili: overloaded or unavailable No action is needed if it passes: Bilibili is failing",
+			"5 min in 12 min",
+		}},
+		{"outage, and no value", func(d *Data) {
+			d.Account.Pause = quota.Pause{Reason: quota.ReasonOutage, Resume: now}
+			d.Users = []collector.UserSnapshot{failed(user(1, "one", 1, 1), "timeout", "")}
+		}, []string{
+			"Not working: requests are paused, the upstream is failing " +
+				"Requests are paused: the upstream is failing. Next probe: next scrape.",
 		}},
 		{"budget used up", func(d *Data) {
 			d.Account.Used, d.Account.Remaining, d.Account.Ratio = 2001, 0, 2.5
@@ -195,7 +216,8 @@ func TestSummary(t *testing.T) {
 			"Working, with warnings Error reading the token, using the last good one: no such file Restore the file",
 		}},
 		{"shutting down", func(d *Data) { d.Closing = true }, []string{
-			"Partly working: the exporter is shutting down The exporter is shutting down and starts no more requests.",
+			"Partly working: the exporter is shutting down The exporter is shutting down and starts no more requests. " +
+				"It waits for requests in flight, at most for api.timeout.",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -209,6 +231,49 @@ func TestSummary(t *testing.T) {
 			}
 		})
 	}
+}
+
+// records is a [quota.Store] in memory.
+type records map[string][]byte
+
+func (r records) Put(changes map[string][]byte) (wait func(context.Context)) {
+	maps.Copy(r, changes)
+	return func(context.Context) {}
+}
+
+// TestInterrupted looks at a user's first request while it is being recorded, is in flight, is being completed, and
+// after a kill: only then is its response lost.
+func TestInterrupted(t *testing.T) {
+	const lost = "The exporter stopped before the response arrived."
+	stored := make(records)
+	newGuard := func() *quota.Guard {
+		return quota.New(quota.Config{
+			Limits: quota.Limits{
+				Users: []quota.User{{WMID: 1, MinInterval: 15 * time.Minute}}, RetryInterval: time.Minute, Zone: time.UTC,
+			},
+			Now: func() time.Time { return now }, Store: stored, Records: maps.Clone(stored),
+		})
+	}
+	expect := func(guard *quota.Guard, want string, interrupted bool) {
+		t.Helper()
+		data := newData(collector.UserSnapshot{User: collector.User{WMID: 1, Name: "one"}, State: guard.Users()[0]})
+		data.Account = guard.Account()
+		got := visibleText(t, render(t, data, ""))
+		if !strings.Contains(got, want) || strings.Contains(got, lost) != interrupted {
+			t.Errorf("want %q and interrupted: %v in\n%s", want, interrupted, got)
+		}
+	}
+	guard := newGuard()
+	expect(guard, "waiting one 1 next scrape", false)
+	guard.Start(1)
+	expect(guard, "waiting one 1 in flight", false)
+	expect(newGuard(), "waiting one 1 in 15 min", true) // another process, after a kill
+	guard.Undo(1)
+	expect(guard, "waiting one 1 next scrape", false)
+	guard.Start(1)
+	guard.Finish(1, quota.Result{Verdict: quota.VerdictWait, Code: "timeout"}) // its record is not durable yet
+	expect(guard, "failing one 1 in 15 min timeout", false)
+	expect(newGuard(), "failing one 1 in 15 min timeout", false)
 }
 
 // rowNames returns the names in the table, from top to bottom.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
-	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
 // headline says in a sentence whether the exporter works.
@@ -65,13 +65,13 @@ func findProblems(data Data) []problem {
 	}
 	if data.Closing {
 		add("the exporter is shutting down", "The exporter is shutting down and starts no more requests.",
-			"It waits for in-flight requests.")
+			"It waits for requests in flight, at most for api.timeout.")
 	}
 	a := data.Account
-	if a.Pause.Reason != "" {
-		kind := justoneapi.ExplainReason(justoneapi.Reason(a.Pause.Reason))
-		add("requests are paused", fmt.Sprintf("Requests are paused: %s (%s). Next probe: %s.",
-			kind.Meaning, kind.Code, nextProbe(data)), advice.For(kind))
+	if reason := justoneapi.Reason(a.Pause.Reason); reason != "" {
+		stops, cause := describePause(reason)
+		add(stops, fmt.Sprintf("Requests are paused: %s. Next probe: %s.", cause, nextProbe(data)),
+			data.Advice.For(justoneapi.Kind{Reason: reason}))
 	}
 	switch {
 	case a.Limit > 0 && a.Remaining == 0:
@@ -99,6 +99,15 @@ func findProblems(data Data) []problem {
 			"Restore the file: the exporter does not start without it.")
 	}
 	return problems
+}
+
+// describePause describes the reason of a pause, for the headline and in detail.
+func describePause(reason justoneapi.Reason) (stops, cause string) {
+	if reason == justoneapi.Reason(quota.ReasonOutage) {
+		return "requests are paused, the upstream is failing", "the upstream is failing"
+	}
+	kind := justoneapi.ExplainReason(reason)
+	return "requests are paused", fmt.Sprintf("%s (%s)", kind.Meaning, kind.Code)
 }
 
 func latest(a, b time.Time) time.Time {
@@ -132,7 +141,7 @@ func formatTime(data Data, t time.Time) string {
 	return fmt.Sprintf("%s %s (in %s)", t.In(data.Zone).Format("15:04"), data.Zone, formatWait(t.Sub(data.Now)))
 }
 
-// budget is the usage of the quota day.
+// budget is what is charged to the quota day.
 type budget struct {
 	Limited     bool
 	Used, Limit int

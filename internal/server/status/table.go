@@ -10,7 +10,6 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
-	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
 // rowsPerPage is the number of users on a page.
@@ -171,7 +170,7 @@ func describeError(data Data, e *entry) (description, remedy string) {
 		if s.Last.Detail != "" {
 			description += ": " + s.Last.Detail
 		}
-		return description, advice.For(kind)
+		return description, data.Advice.For(kind)
 	case s.InFlight:
 		return "", ""
 	case e.state == waiting && !s.Started.IsZero():

@@ -279,7 +279,7 @@ func (g *Guard) Account() Account {
 	if g.balanceInFlight {
 		a.InFlight++
 	}
-	a.Balance, a.SpentPerDay = g.balance.Latest, g.balance.spentPerDay()
+	a.Balance, a.BalanceRequested, a.SpentPerDay = g.balance.Latest, g.balance.Attempted, g.balance.spentPerDay()
 	return a
 }
 

@@ -118,8 +118,9 @@ type Account struct {
 	Suppressed map[Suppression]uint64
 	InFlight   int // requests in flight, for users and for the balance
 
-	Balance     Balance // the last one received; also one that has expired
-	SpentPerDay float64 // in the balance's currency, at the pace of the last day; 0 if unknown
+	Balance          Balance   // the last one received; also one that has expired
+	BalanceRequested time.Time // start of the last request for it; zero before the first
+	SpentPerDay      float64   // in the balance's currency, at the pace of the last day; 0 if unknown
 }
 
 // BalanceExpired reports whether the balance is unknown or older than three intervals.

@@ -207,7 +207,7 @@ func TestStatusPage(t *testing.T) {
 	t.Run("healthy", func(t *testing.T) {
 		b := startBrowser(t)
 		openStatusPage(t, b, "[{wmid: 2, name: 碧诗}, 3, 3546564939877816]", nil)
-		b.expect("Working", "3 of 20,000 requests used, 19,997 left", "碧诗", "4,153,991", "in 15 min")
+		b.expect("Working", "3 of 20,000 requests charged, 19,997 left", "碧诗", "4,153,991", "in 15 min")
 		b.screenshot("healthy")
 		b.do(darkMode())
 		b.screenshot("healthy-dark")

@@ -32,7 +32,7 @@ func (e *Exporter) renderStatus(query url.Values) (*bytes.Buffer, error) {
 	data := status.Data{
 		Now: wallTime(), Started: e.started,
 		Users: current.snapshot.Users(), Account: current.snapshot.Account(), Zone: current.limits.Zone,
-		Advice:  current.advice,
+		Advice: current.advice, BalanceInterval: current.settings.BalanceInterval,
 		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")",
 		Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"), Closing: e.closing.Load(),
 		ReloadError: e.reloads.lastError.get(), StorageError: e.storage.lastError.get(),

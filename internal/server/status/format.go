@@ -1,6 +1,7 @@
 package status
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,32 @@ func formatNumber[T int | int64](number T) string {
 		digits = digits[:len(digits)-3]
 	}
 	return sign + strings.Join(append([]string{digits}, groups...), ",")
+}
+
+// formatAmount formats an amount of money with two decimals.
+func formatAmount(amount float64) string {
+	rounded := strconv.FormatFloat(math.Abs(amount), 'f', 2, 64)
+	sign := ""
+	if amount < 0 && rounded != "0.00" {
+		sign = "−"
+	}
+	whole, cents, _ := strings.Cut(rounded, ".")
+	n, _ := strconv.ParseInt(whole, 10, 64) //nolint:errcheck // digits; the vendor's amounts have at most 15
+	return sign + formatNumber(n) + "." + cents
+}
+
+// formatDays formats a number of days, rounded down.
+func formatDays(days float64) string {
+	const most = 9999
+	days = max(0, days)
+	switch {
+	case days > most:
+		return "more than " + formatNumber(most) + nbsp + "days"
+	case days < 10:
+		return strconv.FormatFloat(math.Floor(days*10)/10, 'f', 1, 64) + nbsp + "days"
+	default:
+		return formatNumber(int(days)) + nbsp + "days"
+	}
 }
 
 // formatChange formats a number with its sign.

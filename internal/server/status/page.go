@@ -26,6 +26,8 @@ type Data struct {
 	Zone       *time.Location // of the quota day
 	Advice     advice.Advice
 
+	BalanceInterval time.Duration // 0 if the balance is not requested
+
 	Version string
 	Metrics string // path of the metrics, without the leading slash
 
@@ -60,6 +62,7 @@ type templateData struct {
 	Problems []problem
 	States   []stateLink
 	Budget   budget
+	Balance  *balance // nil if it is not requested
 	Scrapes  string
 	Table    table
 	Style    template.CSS
@@ -79,6 +82,7 @@ func Render(w io.Writer, data Data, values url.Values) error {
 		Problems: problems,
 		States:   newStateLinks(counts, q),
 		Budget:   newBudget(data),
+		Balance:  newBalance(data),
 		Scrapes:  describeScrapes(data),
 		Table:    newTable(data, entries, q),
 		Style:    template.CSS(style), //nolint:gosec // our own file

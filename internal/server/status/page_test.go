@@ -96,7 +96,7 @@ func TestSummary(t *testing.T) {
 		want   []string
 	}{
 		{"healthy", func(*Data) {}, []string{
-			"Working Users 2 fresh 0 stale 0 failing", "1,500 of 2,000 requests used, 500 left",
+			"Working Users 2 fresh 0 stale 0 failing", "1,500 of 2,000 requests charged, 500 left",
 			"Resets at 00:00 Asia/Shanghai (in 4 h).", "Last scrape 20 s ago; started 5 h ago.",
 		}},
 		{"failing", func(d *Data) { d.Users[1] = failed(d.Users[1], "-404", `message "啥都木有"`) }, []string{
@@ -173,11 +173,11 @@ func TestSummary(t *testing.T) {
 		}, []string{
 			"Partly working: today’s budget is used up Today’s budget is used up. " +
 				"Requests resume at 00:00 Asia/Shanghai (in 4 h). Raise quota.daily_limit",
-			"2,001 of 2,000 requests used, 0 left Resets at 00:00 Asia/Shanghai (in 4 h). Scrapes", "5 min in 4 h",
+			"2,001 of 2,000 requests charged, 0 left Resets at 00:00 Asia/Shanghai (in 4 h). Scrapes", "5 min in 4 h",
 		}},
 		{"no limit", func(d *Data) {
 			d.Account = quota.Account{Used: 1, Reset: now.Add(time.Minute), Ratio: 1}
-		}, []string{"1 request today; no daily limit is configured"}},
+		}, []string{"1 request charged today; no daily limit is configured"}},
 		{"never scraped", func(d *Data) { d.LastScrape = time.Time{} }, []string{
 			"Partly working: the exporter is not scraped No scrape for 5 h. Requests are made only on scrapes.",
 			"No scrape since startup 5 h ago.",
@@ -228,6 +228,55 @@ func TestSummary(t *testing.T) {
 				if !strings.Contains(got, want) {
 					t.Errorf("want %q in\n%s", want, got)
 				}
+			}
+		})
+	}
+}
+
+// TestBalance checks what the page says about the balance of the account, which is requested once an hour.
+func TestBalance(t *testing.T) {
+	for name, test := range map[string]struct {
+		account quota.Account // with Balance, BalanceRequested and SpentPerDay
+		want    string
+	}{
+		"not requested": {quota.Account{}, "Balance Not yet requested. Scrapes"},
+		"requested without success": {quota.Account{BalanceRequested: minutesAgo(3)},
+			"Balance Not known; last requested 3 min ago. The log has the error, if any. Scrapes"},
+		"known": {quota.Account{
+			BalanceRequested: minutesAgo(12),
+			Balance:          quota.Balance{Amount: 12345.6, Currency: "CNY", At: minutesAgo(12)},
+		}, "Balance 12,345.60 CNY, received 12 min ago Scrapes"},
+		"spent": {quota.Account{
+			BalanceRequested: minutesAgo(180), SpentPerDay: 10.204,
+			Balance: quota.Balance{Amount: 123.45, Currency: "CNY", At: minutesAgo(180)},
+		}, "Balance 123.45 CNY, received 3 h ago Lasts 12 days at the rate of the last day, 10.20 CNY per day. Scrapes"},
+		"nearly spent": {quota.Account{
+			BalanceRequested: minutesAgo(0), SpentPerDay: 10,
+			Balance: quota.Balance{Amount: 9.99, Currency: "USD", At: minutesAgo(0)},
+		}, "Balance 9.99 USD, received 0 s ago Lasts 0.9 days at the rate of the last day, 10.00 USD per day. Scrapes"},
+		"overdrawn": {quota.Account{
+			BalanceRequested: minutesAgo(1), SpentPerDay: 10,
+			Balance: quota.Balance{Amount: -0.5, Currency: "CNY", At: minutesAgo(1)},
+		}, "Balance −0.50 CNY, received 1 min ago Lasts 0.0 days at"},
+		"expired": {quota.Account{
+			BalanceRequested: minutesAgo(1), SpentPerDay: 10,
+			Balance: quota.Balance{Amount: 100, Currency: "CNY", At: minutesAgo(181)},
+		}, "Balance 100.00 CNY, received 3 h 1 min ago expired, no longer exposed " +
+			"Last requested 1 min ago. The log has the error, if any. Scrapes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := newData(user(1, "one", 10, 5))
+			data.BalanceInterval = time.Hour
+			data.Account.Balance, data.Account.SpentPerDay = test.account.Balance, test.account.SpentPerDay
+			data.Account.BalanceRequested = test.account.BalanceRequested
+			page := render(t, data, "")
+			checkPage(t, page)
+			if got := visibleText(t, page); !strings.Contains(got, test.want) {
+				t.Errorf("want %q in\n%s", test.want, got)
+			}
+			data.BalanceInterval = 0
+			if got := visibleText(t, render(t, data, "")); strings.Contains(got, "Balance") {
+				t.Errorf("the balance is not requested, but shown in\n%s", got)
 			}
 		})
 	}
@@ -456,6 +505,28 @@ func TestFormatWait(t *testing.T) {
 	} {
 		if got := strings.ReplaceAll(formatWait(d), nbsp, " "); got != want {
 			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestFormatAmount(t *testing.T) {
+	for amount, want := range map[float64]string{
+		0: "0.00", -0.001: "0.00", 0.005: "0.01", -12.3: "−12.30", 1234567.891: "1,234,567.89", 999.999: "1,000.00",
+		999_999_999_999_999: "999,999,999,999,999.00",
+	} {
+		if got := formatAmount(amount); got != want {
+			t.Errorf("%v: got %s, want %s", amount, got, want)
+		}
+	}
+}
+
+func TestFormatDays(t *testing.T) {
+	for days, want := range map[float64]string{
+		-1: "0.0 days", 2.99: "2.9 days", 9.99: "9.9 days", 10: "10 days", 1234.5: "1,234 days",
+		1e300: "more than 9,999 days",
+	} {
+		if got := strings.ReplaceAll(formatDays(days), nbsp, " "); got != want {
+			t.Errorf("%v: got %s, want %s", days, got, want)
 		}
 	}
 }

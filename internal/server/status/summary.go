@@ -156,13 +156,47 @@ func newBudget(data Data) budget {
 		Reset: "Resets at " + formatTime(data, a.Reset) + ".",
 	}
 	if !b.Limited {
-		b.Usage = plural(a.Used, "request") + " today; no daily limit is configured"
+		b.Usage = plural(a.Used, "request") + " charged today; no daily limit is configured"
 		return b
 	}
-	b.Usage = fmt.Sprintf("%s of %s requests used, %s left",
+	b.Usage = fmt.Sprintf("%s of %s requests charged, %s left",
 		formatNumber(a.Used), formatNumber(a.Limit), formatNumber(a.Remaining))
 	if a.Remaining > 0 && a.Ratio >= 1.01 {
 		b.Reset += fmt.Sprintf(" Until then, every interval is stretched by %.2f.", a.Ratio)
+	}
+	return b
+}
+
+// balance is the balance of the account.
+type balance struct {
+	Text    string // amount and age
+	Expired bool   // whether the amount is no longer exposed
+	Detail  string // how long it lasts; may be empty
+}
+
+// newBalance returns nil if the exporter does not request the balance.
+func newBalance(data Data) *balance {
+	if data.BalanceInterval == 0 {
+		return nil
+	}
+	a := data.Account
+	ago := func(t time.Time) string { return formatDuration(data.Now.Sub(t)) + " ago" }
+	switch {
+	case a.BalanceRequested.IsZero():
+		return &balance{Text: "Not yet requested."}
+	case a.Balance.At.IsZero():
+		return &balance{Text: "Not known; last requested " + ago(a.BalanceRequested) + ". The log has the error, if any."}
+	}
+	b := &balance{
+		Text:    fmt.Sprintf("%s %s, received %s", formatAmount(a.Balance.Amount), a.Balance.Currency, ago(a.Balance.At)),
+		Expired: a.BalanceExpired(data.BalanceInterval, data.Now),
+	}
+	switch {
+	case b.Expired:
+		b.Detail = "Last requested " + ago(a.BalanceRequested) + ". The log has the error, if any."
+	case a.SpentPerDay > 0:
+		b.Detail = fmt.Sprintf("Lasts %s at the rate of the last day, %s %s per day.",
+			formatDays(a.Balance.Amount/a.SpentPerDay), formatAmount(a.SpentPerDay), a.Balance.Currency)
 	}
 	return b
 }

@@ -12,7 +12,7 @@ import (
 // requestBalance requests the account's balance, once the guard has recorded that. It belongs to no refresh: no scrape
 // waits for it. Its failures are logged when they start and end.
 func (r *requester) requestBalance(s *Settings, token justoneapi.Token, recorded func(context.Context)) {
-	start := time.Now()
+	start := time.Now().Round(0) // suspended time counts
 	recorded(r.base)
 	if r.closed() || time.Since(start) > recordTimeout {
 		r.guard.FinishBalance(0, "", false)

@@ -36,7 +36,7 @@ func newRequester(base context.Context, config Config, closed func() bool) *requ
 // end is recorded, too.
 func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64,
 	recorded func(context.Context)) (wait func()) {
-	start := time.Now()
+	start := time.Now().Round(0) // suspended time counts
 	recorded(r.base)
 	if took := time.Since(start); r.closed() || took > recordTimeout {
 		r.guard.Undo(wmid)

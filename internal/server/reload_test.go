@@ -3,7 +3,9 @@ package server_test
 import (
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,6 +204,45 @@ func TestConcurrentReloads(t *testing.T) {
 	for wmid := range int64(3) {
 		if got := api.Tally(wmid + 1).Requests; got != 1 {
 			t.Errorf("got %d requests for user %d, want 1", got, wmid+1)
+		}
+	}
+}
+
+// TestTokenAdvice checks that the log and the status page name the place where the token comes from, also after a
+// reload.
+func TestTokenAdvice(t *testing.T) {
+	api := newServer(t)
+	api.SetAccount(justoneapitest.Account{DeadToken: true})
+	t.Setenv(config.TokenVariable, "x")
+	credentials := t.TempDir()
+	t.Setenv("CREDENTIALS_DIRECTORY", credentials)
+	files := map[string]string{"file": filepath.Join(t.TempDir(), "token"), "credential": filepath.Join(credentials, "token")}
+	for name, path := range files {
+		if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line := "  token: " + justoneapitest.Token + "\n"
+	with := func(replacement string) string { return strings.Replace(configFor(api.URL), line, replacement, 1) }
+	text := with(line)
+	e, logged := newExporter(t, text, withReload(t, func() string { return text }))
+	for _, test := range []struct{ text, want string }{
+		{with(line), "To change the token, edit api.token and reload."},
+		{with(""), "To change the token, set the environment variable JUSTONEAPI_TOKEN and restart."},
+		{with("  token_file: " + files["file"] + "\n"), "write the new one to api.token_file: the next refresh reads it."},
+		{with("  token_file: " + files["credential"] + "\n"), "systemd copies it at startup."},
+	} {
+		text = test.text
+		if w := send(e, http.MethodPost, "/-/reload"); w.Code != http.StatusOK { // the changed token ends the pause
+			t.Fatalf("got status %d and %s", w.Code, w.Body)
+		}
+		send(e, http.MethodGet, "/metrics")
+		expectPage(t, e, "/", test.want)
+		lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.HasPrefix(line, `level=warn msg="Requests paused" reason=token `) && strings.Contains(line, test.want)
+		}) {
+			t.Errorf("no pause is logged with %q in\n%s", test.want, logged)
 		}
 	}
 }

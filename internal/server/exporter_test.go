@@ -366,7 +366,10 @@ func TestNoTokenLeaks(t *testing.T) {
 	api := func(response justoneapitest.Response) string {
 		s := newServer(t)
 		s.SetAll(response)
-		return configFor(s.URL, "  timeout: 300ms\n")
+		s.SetBalance(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `{"code":500,"message":"no balance for %s"}`, r.URL)
+		})
+		return configFor(s.URL, "  timeout: 300ms\n  balance_interval: 1h\n")
 	}
 	closed := justoneapitest.NewServer()
 	closed.Close()
@@ -398,13 +401,17 @@ func TestNoTokenLeaks(t *testing.T) {
 				w := send(e, surface.method, surface.target)
 				lookFor(surface.target, fmt.Sprint(w.Header(), w.Body))
 			}
+			e.Close(t.Context())
 			lookFor("the log", logged.String())
-			for _, message := range []string{"Error fetching user", "Error reloading configuration"} {
+			messages := []string{"Error fetching user", "Error reloading configuration"}
+			if strings.Contains(s.config, "balance_interval") {
+				messages = append(messages, "Error fetching account balance")
+			}
+			for _, message := range messages {
 				if !strings.Contains(logged.String(), message) {
 					t.Errorf("the log lacks %s:\n%s", message, logged)
 				}
 			}
-			e.Close(t.Context())
 			state, err := os.ReadFile(filepath.Join(dir, "state.db"))
 			if err != nil || !bytes.Contains(state, []byte(`"code":`)) {
 				t.Fatalf("%v, or no failure was kept", err)

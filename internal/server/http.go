@@ -20,8 +20,9 @@ import (
 const (
 	// timeoutHeader is the header in which Prometheus sends its scrape_timeout.
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
-	// defaultScrapeTimeout is used when the timeout header is missing. It is Prometheus' default.
-	defaultScrapeTimeout = 10 * time.Second
+	// defaultScrapeTimeout is used when the timeout header is missing. It is the shortest default of the scrapers that
+	// send none.
+	defaultScrapeTimeout = 5 * time.Second
 	// maxScrapeTimeout limits the timeout header.
 	maxScrapeTimeout = 10 * time.Minute
 	// clientTimeout is how long a client may take to send a request or to read a response.

@@ -25,9 +25,9 @@ import (
 const TokenVariable = "JUSTONEAPI_TOKEN"
 
 const (
-	// recommendedTimeout is the shortest request timeout that the vendor recommends: a request that is cancelled
-	// earlier may still be billed.
-	recommendedTimeout = time.Minute
+	// minTimeout is the shortest request timeout without a warning. The vendor asks for at least 60 s, because a request
+	// that is cancelled earlier may still be billed, and now recommends 120 s.
+	minTimeout = time.Minute
 	// minBalanceInterval is the shortest interval of requests for the balance without a warning.
 	minBalanceInterval = 10 * time.Minute
 	// defaultScrapeInterval is Prometheus' default scrape interval.
@@ -87,7 +87,7 @@ func defaults() *Config {
 	return &Config{
 		API: API{
 			Environment:          "prod-global",
-			Timeout:              model.Duration(recommendedTimeout),
+			Timeout:              model.Duration(minTimeout),
 			MaxConcurrency:       4,
 			MaxRequestsPerSecond: 5,
 			HTTPClient: promconfig.HTTPClientConfig{
@@ -278,9 +278,9 @@ func (c *Config) RequestsPerDay() float64 {
 func (c *Config) Warnings() []string {
 	var warnings []string
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-	if time.Duration(c.API.Timeout) < recommendedTimeout {
-		warn("api.timeout is %s, less than the %s that the vendor recommends. "+
-			"A request that is cancelled early may still be billed.", c.API.Timeout, model.Duration(recommendedTimeout))
+	if time.Duration(c.API.Timeout) < minTimeout {
+		warn("api.timeout is %s, less than the %s that the vendor asks for. "+
+			"A request that is cancelled early may still be billed.", c.API.Timeout, model.Duration(minTimeout))
 	}
 	if base, err := c.API.URL(); err == nil && base.Scheme == "http" && !c.API.staysOnMachine(base) {
 		warn("%s is plain HTTP, so the token crosses the network in clear text. "+

@@ -60,6 +60,7 @@ api:
   timeout: 30s
   max_concurrency: 64
   max_requests_per_second: 0.5
+  balance_interval: 6h
   http_client:
     proxy_url: http://user:pw@proxy.example.com:3128
     no_proxy: localhost
@@ -88,6 +89,7 @@ users:
 		API: API{
 			BaseURL: "https://api.example.com/v2", TokenFile: filepath.Join("dir", "secrets", "token"),
 			Timeout: model.Duration(30 * time.Second), MaxConcurrency: 64, MaxRequestsPerSecond: 0.5,
+			BalanceInterval: model.Duration(6 * time.Hour),
 		},
 		Quota: Quota{
 			MinInterval: model.Duration(90 * time.Minute), RetryInterval: model.Duration(2 * time.Minute), DailyLimit: 1000,
@@ -156,6 +158,8 @@ func TestParseErrors(t *testing.T) {
 			`3: api.token: want a string (in quotes if it looks like another type), got a list`},
 		{"token with a space", user + "api:\n  token: s3cret-t0ken x\n",
 			`3: api.token: contains a character that is not allowed in a token, such as a space`},
+		{"token that is too long", user + "api: {token: " + strings.Repeat("s3cret", 171) + "}\n",
+			`2: api.token: is longer than 1024 characters`},
 		{"token as an alias", user + "api:\n  token: *s3cret-t0ken\n",
 			`1: invalid YAML: a value that starts with * must be quoted`},
 		{"environment", user + "api: {token: x, environment: prod-de}\n",
@@ -197,6 +201,12 @@ func TestParseErrors(t *testing.T) {
 			`2: api.max_requests_per_second: want a number above 0, got ".nan"`},
 		{"rate of a wrong type", user + "api: {token: x, max_requests_per_second: fast}\n",
 			`2: api.max_requests_per_second: want a number above 0, got a string`},
+		{"balance interval", user + "api: {token: x, balance_interval: -1h}\n",
+			`2: api.balance_interval: want a duration such as 15m or 1d, got "-1h"`},
+		{"balance interval without unit", user + "api: {token: x, balance_interval: 60}\n",
+			`2: api.balance_interval: want a duration such as 15m or 1d, got "60"`},
+		{"balance interval in a list", user + "api: {token: x, balance_interval: [0s]}\n",
+			`2: api.balance_interval: want a duration such as 15m or 1d, got a list`},
 
 		{"client with a password",
 			user + "api:\n  token: x\n  http_client:\n    basic_auth: {password: s3cret-t0ken}\n",
@@ -356,8 +366,13 @@ func TestFromWMIDsErrors(t *testing.T) {
 			t.Errorf("token %q: got %v, want %s", bad, err, want)
 		}
 	}
+	t.Setenv(TokenVariable, strings.Repeat("x", 1025))
+	want := "--wmid: the environment variable JUSTONEAPI_TOKEN is longer than 1024 characters"
+	if _, err := FromWMIDs([]string{"2"}); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
 	t.Setenv(TokenVariable, "")
-	want := "--wmid: the environment variable JUSTONEAPI_TOKEN is not set"
+	want = "--wmid: the environment variable JUSTONEAPI_TOKEN is not set"
 	if _, err := FromWMIDs([]string{"2"}); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -372,6 +387,8 @@ func TestReadToken(t *testing.T) {
 		{testToken + "\nx", "",
 			"api.token_file: " + path + " contains a character that is not allowed in a token, such as a space"},
 		{"rotated", "rotated", ""},
+		{strings.Repeat("x", 1024) + "\n", strings.Repeat("x", 1024), ""},
+		{strings.Repeat("x", 1025), "", "api.token_file: " + path + " is longer than 1024 characters"},
 		{strings.Repeat("x", 1<<17), "", "api.token_file: " + path + " is not a regular file of at most 65536 bytes"},
 	} {
 		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
@@ -444,6 +461,19 @@ users: [3546564939877816, {wmid: 2, name: "1e3 # 碧诗", labels: {agency: "yes"
 		again, err := got.YAML()
 		if err != nil || string(again) != string(marshalled) {
 			t.Errorf("%s: %v, got\n%s\nwant\n%s", name, err, again, marshalled)
+		}
+	}
+}
+
+func TestTokenFromEnvironment(t *testing.T) {
+	t.Setenv(TokenVariable, testToken)
+	for text, want := range map[string]bool{"": true, "token: x": false, "token_file: x": false} {
+		c, err := parse(t, "users: [2]\napi: {"+text+"}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.API.TokenFromEnvironment(); got != want {
+			t.Errorf("%q: got %v, want %v", text, got, want)
 		}
 	}
 }
@@ -523,11 +553,21 @@ func TestWarnings(t *testing.T) {
 		"token: x, base_url: 'http://[::1]:80'":     "",
 		"token: x, base_url: 'http://localhost'":    "",
 
-		"token: x, base_url: 'http://localhost', http_client: {proxy_url: 'http://x'}": "http://localhost" + clearText,
+		"token: x, base_url: 'http://127.0.0.2', http_client: {proxy_url: 'http://[::1]:8080'}": "",
+
+		"token: x, base_url: 'http://localhost', http_client: {proxy_url: 'http://x'}":              "http://localhost" + clearText,
+		"token: x, base_url: 'http://x', http_client: {proxy_url: 'http://127.0.0.1:8080'}":         "http://x" + clearText,
+		"token: x, base_url: 'http://x', http_client: {proxy_url: 'http://localhost', no_proxy: x}": "http://x" + clearText,
+		"token: x, base_url: 'https://x', http_client: {proxy_url: 'http://y'}":                     "",
+
+		"token: x, balance_interval: 0s":  "",
+		"token: x, balance_interval: 10m": "",
+		"token: x, balance_interval: 5m": "api.balance_interval is 5m, shorter than 10m. " +
+			"The vendor does not document whether these requests are free.",
 
 		"token: x, base_url: 'http://x'": "http://x" + clearText,
 		"token: x, environment: prod-cn": "http://47.117.133.51:30015" + clearText,
-		"token: x, timeout: 59s": "api.timeout is 59s, less than the 1m that the vendor recommends. " +
+		"token: x, timeout: 59s": "api.timeout is 59s, less than the 1m that the vendor asks for. " +
 			"A request that is cancelled early may still be billed.",
 		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}": insecure,
 	} {

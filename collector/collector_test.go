@@ -152,7 +152,7 @@ func TestManyCodes(t *testing.T) {
 		if series := strings.Count(got, "\nupstream_error_code{"); series != 101 {
 			t.Errorf("got %d series, want 101: 100 codes and \"other\"", series)
 		}
-		if want := `upstream_error_code{code="other"} 125`; !strings.Contains(got, want) {
+		if want := `upstream_error_code{code="other"} 137`; !strings.Contains(got, want) {
 			t.Errorf("got %s, want it to contain %s", got, want)
 		}
 		if got := gather(t, c.Snapshot(), "bilibili_last_error_info"); !strings.Contains(got, `code="1200"`) {

@@ -257,23 +257,42 @@ level=info msg="Resuming API requests: token has changed"
 // TestOutageLog has an API that fails for 10,000 users at once, and one that alternates between a failure of the same
 // user and a refusal of the account: the log reports both without being flooded.
 func TestOutageLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		lines := &logLines{}
-		api := newFakeAPI(failing(justoneapi.Kind{Code: "503", Meaning: "unavailable"}))
-		c := newCollector(t, api, users(10_000), withLog(lines), func(config *collector.Config) {
-			config.MaxConcurrency, config.MaxRequestsPerSecond = 100, 1e6
+	for _, test := range []struct {
+		kind  justoneapi.Kind
+		lines int
+		last  string // line about suppressed messages
+		then  string // another one that is logged
+	}{
+		{
+			justoneapi.Explain("-404", true), 21, "suppressed=9980 most_frequent_code=-404",
+			`msg="Error fetching user" code=-404 err="-404: Bilibili: no such user"`,
+		},
+		{ // the outage pause ends the refresh of 104 users, and each of four probes is reported
+			justoneapi.Kind{Code: "503", Meaning: "unavailable"}, 22 + 2*4, "suppressed=84 most_frequent_code=503",
+			`level=warn msg="Requests paused" reason=outage err="503: unavailable" advice="do this" next_probe=2000-01-01T00:01:00Z`,
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			lines := &logLines{}
+			api := newFakeAPI(func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
+				time.Sleep(time.Duration(wmid) * time.Microsecond) // one after another
+				return failing(test.kind)(ctx, wmid)
+			})
+			c := newCollector(t, api, users(10_000), withLog(lines), func(config *collector.Config) {
+				config.MaxConcurrency, config.MaxRequestsPerSecond = 100, 1e6
+			})
+			for range 5 {
+				scrape(c, time.Minute)
+				time.Sleep(15 * time.Minute)
+			}
+			got := strings.Join(lines.aboveDebug(), "\n")
+			last := `level=warn msg="Suppressed per-user log messages; the status page lists all users" ` + test.last
+			if n := strings.Count(got, "\n") + 1; n != test.lines || strings.Count(got, "Suppressed") != 1 ||
+				!strings.Contains(got, last) || !strings.Contains(got, test.then) {
+				t.Errorf("%s: got %d lines, want %d with %q and %q; got\n%s", test.kind.Code, n, test.lines, last, test.then, got)
+			}
 		})
-		for range 5 {
-			scrape(c, time.Minute)
-			time.Sleep(15 * time.Minute)
-		}
-		got := lines.aboveDebug()
-		last := `level=warn msg="Suppressed per-user log messages; the status page lists all users" suppressed=9980`
-		first := `msg="Error fetching user" code=503 err="503: unavailable"`
-		if len(got) != 21 || !strings.Contains(got[0], first) || got[20] != last {
-			t.Errorf("got %d lines, want 21; got\n%s", len(got), strings.Join(got, "\n"))
-		}
-	})
+	}
 	synctest.Test(t, func(t *testing.T) {
 		lines := &logLines{}
 		failures := []func(context.Context, int64) (justoneapi.Stat, error){

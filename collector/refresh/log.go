@@ -15,7 +15,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// suppressedInterval is the least time between two messages about suppressed ones.
+// suppressedInterval is how long after the first suppressed message their number is logged.
 const suppressedInterval = time.Minute
 
 // requestLog logs what an operator needs to know about requests.
@@ -27,7 +27,7 @@ type requestLog struct {
 
 	mu         sync.Mutex     // protects the following fields
 	suppressed map[string]int // messages that exceeded the limit, by the code of the failure that started or ended
-	reported   time.Time      // when suppressed messages were last reported
+	report     *time.Timer    // logs their number, while there are any
 }
 
 func newRequestLog(logger log.Logger, advice func(justoneapi.Kind) string) *requestLog {
@@ -75,19 +75,24 @@ func (l *requestLog) rateLimited(at func(log.Logger) log.Logger, code string) fu
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.suppressed) == 0 {
+		l.report = time.AfterFunc(suppressedInterval, l.logSuppressed)
+	}
 	l.suppressed[code]++
 	return level.Debug
 }
 
-// logSuppressed logs how many messages were suppressed, at most once in a while, and at the end of a refresh.
-func (l *requestLog) logSuppressed(end bool) {
+// logSuppressed logs how many messages have been suppressed since the last call, if any. It is called within a minute,
+// and at the end of a refresh.
+func (l *requestLog) logSuppressed() {
 	l.mu.Lock()
-	suppressed, now := l.suppressed, time.Now()
-	if len(suppressed) == 0 || !end && now.Sub(l.reported) < suppressedInterval {
+	suppressed := l.suppressed
+	if len(suppressed) == 0 {
 		l.mu.Unlock()
 		return
 	}
-	l.suppressed, l.reported = make(map[string]int), now
+	l.suppressed = make(map[string]int)
+	l.report.Stop()
 	l.mu.Unlock()
 	total, most := 0, ""
 	for _, code := range slices.Sorted(maps.Keys(suppressed)) {
@@ -110,10 +115,11 @@ func (l *requestLog) logPause(change quota.Transition, failure *justoneapi.Error
 		level.Info(l.logger).Log("msg", "Resuming API requests", "paused_for", before.Reason)
 	case after.Reason == before.Reason:
 		level.Info(l.logger).Log("msg", "Requests remain paused", "reason", after.Reason, "err", failure,
-			"next_probe", formatTime(change.Next))
+			"next_probe", formatTime(after.Resume))
 	default:
 		level.Warn(l.logger).Log("msg", "Requests paused", "reason", after.Reason, "err", failure,
-			"advice", l.advice(justoneapi.Kind{Reason: justoneapi.Reason(after.Reason)}), "next_probe", formatTime(change.Next))
+			"advice", l.advice(justoneapi.Kind{Reason: justoneapi.Reason(after.Reason)}),
+			"next_probe", formatTime(after.Resume))
 	}
 }
 

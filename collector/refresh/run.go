@@ -49,7 +49,6 @@ func (r *run) loop() {
 		select {
 		case l := <-r.slots:
 			l.inFlight--
-			r.requester.logSuppressed(false)
 		case <-r.refresh.wake:
 		case <-timer:
 		case <-stopping:
@@ -139,6 +138,6 @@ func (r *run) reserve() time.Duration {
 func (r *run) end() bool {
 	r.pendingWrites.Wait()
 	r.guard.Flush(r.requester.base)
-	r.requester.logSuppressed(true)
+	r.requester.logSuppressed()
 	return r.finish(r.refresh)
 }

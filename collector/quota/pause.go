@@ -54,8 +54,9 @@ func (r Reason) extends(other Reason) bool {
 type pauseRecord struct {
 	Reason Reason        `json:"reason"` // empty without a pause
 	End    time.Time     `json:"end"`
-	Next   time.Time     `json:"next"`   // next allowed probe: at the end or, for the daily quota, earlier
-	Length time.Duration `json:"length"` // to the next probe; doubled when a probe is refused, or fails in an outage
+	Next   time.Time     `json:"next"`            // next allowed probe: at the end or, for the daily quota, earlier
+	Length time.Duration `json:"length"`          // to the next probe; doubled when a probe is refused, or fails in an outage
+	Asked  bool          `json:"asked,omitempty"` // whether a response has asked for Length
 
 	Failures int `json:"failures,omitempty"` // requests in a row that failed upstream, with or without a pause
 }
@@ -129,7 +130,7 @@ func (p *pause) finish(request uint64, result Result, next uint64, now time.Time
 		}
 	default:
 		p.Failures = 0
-		if probe || p.Reason == ReasonOutage {
+		if probe || p.Reason == ReasonOutage && !p.Asked {
 			p.clear()
 		}
 	}
@@ -164,7 +165,8 @@ func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Durat
 		p.probe = 0
 		p.postpone(now, today)
 	} else if request < p.began && (!p.active() || p.Reason.extends(reason)) {
-		return // several failures of requests in flight count as one
+		p.await(reason, retryAfter, now) // several failures of requests in flight count as one
+		return
 	}
 	first, most := reason.lengths()
 	fresh := *p
@@ -172,6 +174,7 @@ func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Durat
 	if probe && p.Reason.extends(reason) {
 		fresh.Length = min(2*p.Length, most)
 	}
+	fresh.Asked = retryAfter > 0
 	fresh.Length = max(fresh.Length, retryAfter)
 	fresh.postpone(now, today)
 	fresh.End, fresh.before = fresh.Next, fresh.Next
@@ -180,6 +183,21 @@ func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Durat
 	}
 	if !p.active() || fresh.End.After(p.End) { // of two pauses, the later end wins
 		*p = fresh
+	}
+}
+
+// await makes the pause last for at least retryAfter from now, whatever its length.
+func (p *pause) await(reason Reason, retryAfter time.Duration, now time.Time) {
+	if retryAfter == 0 {
+		return
+	}
+	if !p.active() {
+		p.Reason, p.End, p.Next = reason, now, now
+		p.Length, _ = reason.lengths()
+	}
+	p.Asked = true
+	if next := now.Add(retryAfter); next.After(p.Next) {
+		p.End, p.Next, p.Length = next, next, max(p.Length, retryAfter)
 	}
 }
 

@@ -2,6 +2,7 @@ package collector_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -213,9 +214,16 @@ func (l *logLines) aboveDebug() []string {
 }
 
 // withLog returns a change of the configuration that logs to lines.
-func withLog(lines *logLines) func(*collector.Config) {
-	return func(config *collector.Config) { config.Logger = log.NewLogfmtLogger(lines) }
+func withLog(lines *logLines) func(*collector.Config) { return withLogTo(lines) }
+
+func withLogTo(w io.Writer) func(*collector.Config) {
+	return func(config *collector.Config) { config.Logger = log.NewLogfmtLogger(w) }
 }
+
+// writer is a function as an [io.Writer].
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
 
 // TestPauseLog expects a message when a pause starts, continues and ends.
 func TestPauseLog(t *testing.T) {

@@ -206,7 +206,7 @@ func TestTimeoutsDoNotStarveOthers(t *testing.T) {
 		var mu sync.Mutex
 		api := newFakeAPI(nil)
 		api.respond = func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
-			if wmid > 10 {
+			if wmid%3 != 0 || wmid > 24 { // all but 8 users
 				return instant(ctx, wmid)
 			}
 			mu.Lock()
@@ -219,12 +219,16 @@ func TestTimeoutsDoNotStarveOthers(t *testing.T) {
 			mu.Unlock()
 			return justoneapi.Stat{}, timeoutError()
 		}
-		c := newCollector(t, api, users(30), func(config *collector.Config) { config.MaxConcurrency = 5 })
+		c := newCollector(t, api, users(30), func(config *collector.Config) {
+			// So slow that values come in between: five timeouts in a row would be an outage.
+			config.MaxConcurrency, config.MaxRequestsPerSecond = 5, 1
+		})
 		for range 10 { // until the first request for each user has finished
 			scrape(c, 9*time.Second)
 			time.Sleep(time.Minute)
 		}
 		time.Sleep(15 * time.Minute)
+		reload(c, api, users(30), func(s *collector.Settings) { s.MaxConcurrency = 5 })
 		before := api.requests(0)
 		mu.Lock()
 		maxTimingOut = 0
@@ -233,8 +237,8 @@ func TestTimeoutsDoNotStarveOthers(t *testing.T) {
 		if api.maxInFlight != 5 {
 			t.Errorf("got %d requests in flight at a time, want 5", api.maxInFlight)
 		}
-		if got := api.requests(0) - before; got != 20+2 {
-			t.Errorf("got %d requests, want 22: those for 20 healthy users and 2 that time out", got)
+		if got := api.requests(0) - before; got != 22+2 {
+			t.Errorf("got %d requests, want 24: those for 22 healthy users and 2 that time out", got)
 		}
 		time.Sleep(time.Minute)
 		mu.Lock()

@@ -62,18 +62,9 @@ func (b *budget) enterDay(now time.Time, inFlight int) (changed bool) {
 	return true
 }
 
-// refund takes back the charge for a request that started at the given time and is still in flight. If the day has
-// changed since, it was charged to both days.
-func (b *budget) refund(started time.Time) {
-	b.today.Requests = max(0, b.today.Requests-1)
-	if b.today.contains(started) {
-		return
-	}
-	b.today.Entered = max(0, b.today.Entered-1)
-	if b.other != nil && b.other.contains(started) {
-		b.other.Requests = max(0, b.other.Requests-1)
-	}
-}
+// refund takes back the charge for a request that is still in flight. If it was charged to another day, too, that day
+// gets the refund should the clock return to it: it then continues with what was charged, less what was refunded, since.
+func (b *budget) refund() { b.today.Requests = max(0, b.today.Requests-1) }
 
 // remaining returns how many requests are left today.
 func (b *budget) remaining() int {

@@ -225,7 +225,7 @@ func (g *Guard) Undo(wmid int64) {
 	u := g.index[wmid]
 	g.enterDayLocked(g.now())
 	g.inFlight--
-	g.budget.refund(u.Started)
+	g.budget.refund()
 	g.pause.undo(u.request)
 	u.undo()
 	g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord())
@@ -243,7 +243,7 @@ func (g *Guard) Finish(wmid int64, result Result) (change Transition, recorded f
 	g.pause.finish(u.request, result, g.requests+1, now, g.budget.today.day)
 	g.inFlight--
 	if result.Unbilled {
-		g.budget.refund(u.Started)
+		g.budget.refund()
 	}
 	u.finish(result, now)
 	change.After, change.PauseAfter = g.stateLocked(u), g.pause.snapshot()

@@ -81,6 +81,12 @@ func TestRefundsAtMidnight(t *testing.T) {
 			t.Errorf("the day before: got %d used after another refund, want 1", got)
 		}
 	}
+	s.at("2026-11-24 00:00")
+	for _, g := range []*quota.Guard{g, s.guard()} {
+		if got := g.Account().Used; got != 1 {
+			t.Errorf("the new day again: got %d used, want 1", got)
+		}
+	}
 }
 
 // TestRefundProperties draws starts, results, kills, midnights and jumps of the clock. A model of the vendor, which

@@ -239,3 +239,110 @@ func TestPauseProperties(t *testing.T) {
 		}
 	})
 }
+
+// TestRetryAfterInFlight has several requests in flight whose responses ask for different times: the longest counts.
+// Otherwise they are one pause with its usual lengths.
+func TestRetryAfterInFlight(t *testing.T) {
+	const second, minute = time.Second, time.Minute
+	for name, result := range map[quota.Reason]quota.Result{
+		quota.ReasonRateLimit: refused(quota.ReasonRateLimit), quota.ReasonOutage: upstream(),
+	} {
+		after := func(d time.Duration) quota.Result {
+			result := result
+			result.RetryAfter = d
+			return result
+		}
+		begin := func() (*setup, *quota.Guard) {
+			s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7, 8)...)
+			g := s.guard()
+			for wmid := range int64(5) {
+				start(g, wmid+1)
+			}
+			finish(g, 1, after(2*minute))
+			return s, g
+		}
+		expect := func(s *setup, g *quota.Guard, when string, want time.Duration) {
+			t.Helper()
+			got := g.Account().Pause
+			if wait := got.Resume.Sub(s.now); got.Reason != name || wait != want {
+				t.Errorf("%s, %s: got a pause for %q, %v; want %v", name, when, got.Reason, wait, want)
+			}
+		}
+
+		s, g := begin()
+		s.add(minute)
+		finish(g, 2, after(10*second))
+		expect(s, g, "a shorter time", minute)
+		finish(g, 3, result)
+		expect(s, g, "no time", minute)
+		finish(g, 4, quota.Result{})
+		expect(s, g, "a value", minute)
+		finish(g, 5, after(5*minute))
+		expect(s, g, "a longer time", 5*minute)
+		g = s.guard()
+		s.toProbe(t, g, 5*minute)
+		request(g, result)
+		s.toProbe(t, g, 10*minute) // doubled, as any other pause
+		request(g, quota.Result{})
+		s.expectPause(t, g, "")
+
+		// A pause that a probe has lifted starts again, for as long as a request from before it asks for.
+		s, g = begin()
+		s.toProbe(t, g, 2*minute)
+		request(g, quota.Result{})
+		finish(g, 2, result)
+		s.expectPause(t, g, "")
+		finish(g, 3, after(10*second))
+		expect(s, g, "after the pause", 10*second)
+		s.toProbe(t, g, 10*second)
+		request(g, result)
+		first := minute
+		if name == quota.ReasonRateLimit {
+			first = 30 * second
+		}
+		s.toProbe(t, g, 2*first)
+
+		// A shorter one does not shorten the length.
+		s, g = begin()
+		s.add(115 * second)
+		finish(g, 2, after(10*second))
+		expect(s, g, "a little longer", 10*second)
+		s.toProbe(t, g, 10*second)
+		request(g, result)
+		s.toProbe(t, g, 4*minute)
+	}
+}
+
+// TestRetryAfterAndValue lets a value in flight lift an outage pause, but not before the time that a response asks for.
+func TestRetryAfterAndValue(t *testing.T) {
+	for _, asked := range []time.Duration{0, time.Second, 5 * time.Minute} {
+		for _, restart := range []bool{false, true} {
+			s := newSetup(0, every(time.Hour, 1, 2, 3, 4, 5, 6, 7, 8)...)
+			g := s.guard()
+			for wmid := range int64(7) {
+				start(g, wmid+1)
+			}
+			for wmid := range int64(6) {
+				result := upstream()
+				if wmid == 5 {
+					result.RetryAfter = asked
+				}
+				finish(g, wmid+1, result)
+			}
+			s.expectPause(t, g, quota.ReasonOutage)
+			if restart {
+				g = s.guard()
+			} else {
+				finish(g, 7, quota.Result{})
+			}
+			want := quota.ReasonOutage
+			if asked == 0 && !restart {
+				want = ""
+			}
+			s.expectPause(t, g, want)
+			if asked == 5*time.Minute {
+				s.toProbe(t, g, asked)
+			}
+		}
+	}
+}

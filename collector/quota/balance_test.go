@@ -1,6 +1,7 @@
 package quota_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -114,5 +115,73 @@ func TestSpentPerDay(t *testing.T) {
 	startBalance(g)
 	if got := g.Account().Balance.At; got.After(s.now) {
 		t.Errorf("got a balance of %v at %v", got, s.now)
+	}
+}
+
+// TestSpentPerDayWindow compares the pace with the amounts at both ends of the last day, to the half hour before it.
+func TestSpentPerDayWindow(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1)...)
+	s.config.BalanceInterval = 10 * time.Minute
+	g := s.guard()
+	first := s.now
+	amounts := map[time.Time]float64{} // by time
+	amount := 1e6
+	for i := range 6 * 24 * 3 {
+		amount -= float64(i % 17)
+		amounts[s.now] = amount
+		startBalance(g)
+		g.FinishBalance(amount, "CNY", true)
+		from := first
+		for !from.Add(24*time.Hour + 30*time.Minute).After(s.now) {
+			from = from.Add(30 * time.Minute)
+		}
+		want := 0.
+		if span := s.now.Sub(from); span >= time.Hour {
+			want = (amounts[from] - amount) * float64(24*time.Hour) / float64(span)
+		}
+		if got := g.Account().SpentPerDay; math.Abs(got-want) > 1e-6 {
+			t.Fatalf("after %v: got %v, want %v", s.now.Sub(first), got, want)
+		}
+		s.add(10 * time.Minute)
+	}
+}
+
+// TestBalanceClock sets the clock back: that delays the next request by one interval at most, and once.
+func TestBalanceClock(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1)...)
+	s.config.BalanceInterval = time.Hour
+	g := s.guard()
+	startBalance(g)
+	g.FinishBalance(1, "CNY", true)
+	s.add(-24 * time.Hour)
+	for range 2 {
+		if startBalance(g) {
+			t.Error("a balance is requested at once after the clock was set back")
+		}
+		s.add(30 * time.Minute)
+	}
+	if !startBalance(g) {
+		t.Error("no balance is requested an interval after the clock was set back")
+	}
+}
+
+// TestBalanceReload changes the interval.
+func TestBalanceReload(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1)...)
+	s.config.BalanceInterval = time.Hour
+	g := s.guard()
+	startBalance(g)
+	g.FinishBalance(1, "CNY", true)
+	s.add(10 * time.Minute)
+	limits := s.config.Limits
+	for _, test := range []struct {
+		interval time.Duration
+		want     bool
+	}{{0, false}, {11 * time.Minute, false}, {10 * time.Minute, true}} {
+		limits.BalanceInterval = test.interval
+		g.SetLimits(limits)
+		if got := startBalance(g); got != test.want {
+			t.Errorf("%v: got %v, want %v", test.interval, got, test.want)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package collector_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -389,7 +388,7 @@ func TestBalanceIsOptional(t *testing.T) {
 func TestBalanceDelaysNoScrape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1))
-		server.SetBalance(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		server.SetBalance(justoneapitest.Hang())
 		c := newCollector(t, client, users(3), withBalance(users(3), time.Minute),
 			func(config *collector.Config) { config.MaxConcurrency = 1 })
 		scrapeFor(c, 20*time.Minute-time.Second, func() {})
@@ -419,10 +418,7 @@ func TestBalanceLog(t *testing.T) {
 		server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1))
 		c := newCollector(t, client, users(1), withBalance(users(1), time.Minute), withLog(lines))
 		respond := func(status int, body string) {
-			server.SetBalance(func(w http.ResponseWriter, _ *http.Request) {
-				w.WriteHeader(status)
-				io.WriteString(w, body) //nolint:errcheck // a test
-			})
+			server.SetBalance(justoneapitest.Body(status, "application/json", body))
 			scrapeFor(c, 5*time.Minute, func() {})
 		}
 		respond(200, justoneapitest.Balance)
@@ -459,7 +455,7 @@ func TestBalanceLog(t *testing.T) {
 func TestBalanceAndClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1))
-		server.SetBalance(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		server.SetBalance(justoneapitest.Hang())
 		c := newCollector(t, client, users(1), withBalance(users(1), time.Minute))
 		scrape(c, 9*time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -366,8 +366,8 @@ func TestNoTokenLeaks(t *testing.T) {
 	api := func(response justoneapitest.Response) string {
 		s := newServer(t)
 		s.SetAll(response)
-		s.SetBalance(func(w http.ResponseWriter, r *http.Request) {
-			fmt.Fprintf(w, `{"code":500,"message":"no balance for %s"}`, r.URL)
+		s.SetBalance(func(x *justoneapitest.Exchange) {
+			fmt.Fprintf(x.ResponseWriter, `{"code":500,"message":"no balance for %s"}`, x.Request.URL)
 		})
 		return configFor(s.URL, "  timeout: 300ms\n  balance_interval: 1h\n")
 	}

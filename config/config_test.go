@@ -555,7 +555,8 @@ func TestWarnings(t *testing.T) {
 
 		"token: x, base_url: 'http://127.0.0.2', http_client: {proxy_url: 'http://[::1]:8080'}": "",
 
-		"token: x, base_url: 'http://localhost', http_client: {proxy_url: 'http://x'}":              "http://localhost" + clearText,
+		"token: x, base_url: 'http://localhost', http_client: {proxy_url: 'http://x'}": "http://localhost" + clearText,
+
 		"token: x, base_url: 'http://x', http_client: {proxy_url: 'http://127.0.0.1:8080'}":         "http://x" + clearText,
 		"token: x, base_url: 'http://x', http_client: {proxy_url: 'http://localhost', no_proxy: x}": "http://x" + clearText,
 		"token: x, base_url: 'https://x', http_client: {proxy_url: 'http://y'}":                     "",

@@ -216,7 +216,9 @@ func TestTokenAdvice(t *testing.T) {
 	t.Setenv(config.TokenVariable, "x")
 	credentials := t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", credentials)
-	files := map[string]string{"file": filepath.Join(t.TempDir(), "token"), "credential": filepath.Join(credentials, "token")}
+	files := map[string]string{
+		"file": filepath.Join(t.TempDir(), "token"), "credential": filepath.Join(credentials, "token"),
+	}
 	for name, path := range files {
 		if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
 			t.Fatal(err)

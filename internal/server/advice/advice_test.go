@@ -82,7 +82,8 @@ func TestReasons(t *testing.T) {
 // TestTokenSources checks that the advice names the place where the token comes from, and no other.
 func TestTokenSources(t *testing.T) {
 	places := map[TokenSource]string{
-		TokenEnvironment: "JUSTONEAPI_TOKEN", TokenConfig: "api.token ", TokenFile: "api.token_file", TokenCredential: "systemd",
+		TokenEnvironment: "JUSTONEAPI_TOKEN", TokenConfig: "api.token ", TokenFile: "api.token_file",
+		TokenCredential: "systemd",
 	}
 	for source := range places {
 		for _, code := range []string{"100", "602"} {

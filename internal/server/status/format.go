@@ -30,7 +30,7 @@ func formatAmount(amount float64) string {
 		sign = "−"
 	}
 	whole, cents, _ := strings.Cut(rounded, ".")
-	n, _ := strconv.ParseInt(whole, 10, 64) //nolint:errcheck // digits; the vendor's amounts have at most 15
+	n, _ := strconv.ParseInt(whole, 10, 64) // the API client accepts at most 15 digits
 	return sign + formatNumber(n) + "." + cents
 }
 

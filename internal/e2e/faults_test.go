@@ -41,8 +41,8 @@ const (
 )
 
 // TestFaults puts exporters through all faults and out of them again: wrong responses for some users, which must not
-// affect others, refusals of the account, and faults of the network. Most of the time is spent waiting, so make e2e
-// runs more tests at a time than there are processors.
+// affect others, refusals of the account, outages, faults of the network, and wrong responses about the balance. Most of
+// the time is spent waiting, so make e2e runs more tests at a time than there are processors.
 func TestFaults(t *testing.T) {
 	var responses []justoneapitest.Fault
 	for _, fault := range justoneapitest.Faults() {
@@ -55,10 +55,22 @@ func TestFaults(t *testing.T) {
 			testAccountFault(t, fault)
 		})
 	}
+	for name, outage := range outages() {
+		t.Run("outage/"+name, func(t *testing.T) {
+			t.Parallel()
+			testOutage(t, outage)
+		})
+	}
 	t.Run("responses", func(t *testing.T) {
 		t.Parallel()
 		testResponseFaults(t, responses)
 	})
+	for faults := range slices.Chunk(slices.Sorted(maps.Keys(balanceFaults())), 7) {
+		t.Run("balance/"+faults[0], func(t *testing.T) {
+			t.Parallel()
+			testBalanceFaults(t, faults)
+		})
+	}
 	t.Run("network/name resolution", testNameResolution)
 	certificates := newCertificates(t)
 	for name, fault := range networkFaults(certificates) {
@@ -114,9 +126,11 @@ type faultTest struct {
 	*exportertest.Process
 	file, url     string
 	users         []*user
-	during, after samples // of the last scrapes during and after the fault
-	page          string  // the status page during the fault
-	logLimited    bool    // whether there are more failures than the log reports one by one
+	started       bool          // whether all users that succeed have succeeded once
+	during, after samples       // of the last scrapes during and after the fault
+	page          string        // the status page during the fault
+	slowest       time.Duration // scrape
+	logLimited    bool          // whether there are more failures than the log reports one by one
 }
 
 // startFunc starts the exporter and returns its address.
@@ -129,8 +143,11 @@ func newFaultTest(t *testing.T, start startFunc, apiKeys string, users ...*user)
 	text += "max_concurrency: 16, max_requests_per_second: 1000}\nquota: {min_interval: 2s}\nusers:\n"
 	for _, u := range users {
 		text += fmt.Sprintf("  - {wmid: %d, name: n%d", u.wmid, u.wmid)
-		if u.fault.Code == "" {
+		switch {
+		case u.fault.Code == "":
 			text += ", min_interval: 1s"
+		case exportertest.Explain(u.fault.Code).Scope == justoneapi.ScopeUpstream:
+			text += ", min_interval: 4s" // five failures in a row, of any users, would pause all requests
 		}
 		text += "}\n"
 	}
@@ -153,9 +170,10 @@ func (scrapeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // values are recent.
 func (f *faultTest) scrape() samples {
 	f.T.Helper()
-	got := make(samples)
-	client := &http.Client{Transport: scrapeTransport{}, Timeout: scrapeTimeout}
-	for line := range strings.Lines(f.get(client, "/metrics")) {
+	got, start := make(samples), time.Now()
+	body := f.get(&http.Client{Transport: scrapeTransport{}, Timeout: scrapeTimeout}, "/metrics")
+	f.slowest = max(f.slowest, time.Since(start))
+	for line := range strings.Lines(body) {
 		if end := strings.LastIndexByte(line, ' '); !strings.HasPrefix(line, "#") {
 			value, err := strconv.ParseFloat(strings.TrimSpace(line[end:]), 64)
 			if err != nil {
@@ -166,7 +184,7 @@ func (f *faultTest) scrape() samples {
 	}
 	for _, u := range f.users {
 		age := time.Since(time.UnixMilli(int64(got[u.series("bilibili_followers")])))
-		if up := got[u.series("bilibili_up")]; u.fault.Code == "" && (up != 1 || age > apiTimeout) {
+		if up := got[u.series("bilibili_up")]; u.fault.Code == "" && f.started && (up != 1 || age > apiTimeout) {
 			f.T.Errorf("user %d is affected by the faults of others: up is %v, the age of the value %v", u.wmid, up, age)
 		}
 	}
@@ -198,13 +216,20 @@ func (f *faultTest) all(holds func(*user) bool) bool {
 	return !slices.ContainsFunc(f.users, func(u *user) bool { return !holds(u) })
 }
 
-// run starts the fault, waits until requests have failed as wanted, ends the fault, and waits until all users have
-// recovered. For that they have the pause or their interval, and some seconds.
-func (f *faultTest) run(start func(), failed func(samples) bool, end func(), pause time.Duration) {
+// awaitStart waits until all users have a value but those that meet the fault at once.
+func (f *faultTest) awaitStart() {
 	f.T.Helper()
 	f.scrapeUntil(30*time.Second, func(got samples) bool {
 		return f.all(func(u *user) bool { return u.fresh || got[u.series("bilibili_up")] == 1 })
 	})
+	f.started = true
+}
+
+// run starts the fault, waits until requests have failed as wanted, ends the fault, and waits until all users have
+// recovered. For that they have the pause or their interval, and some seconds.
+func (f *faultTest) run(start func(), failed func(samples) bool, end func(), pause time.Duration) {
+	f.T.Helper()
+	f.awaitStart()
 	start()
 	f.during = f.scrapeUntil(30*time.Second, func(got samples) bool {
 		f.checkKept(got)
@@ -218,7 +243,13 @@ func (f *faultTest) run(start func(), failed func(samples) bool, end func(), pau
 	f.after = f.scrapeUntil(pause+10*time.Second, func(got samples) bool {
 		return f.all(func(u *user) bool { return got[u.series("bilibili_up")] == 1 })
 	})
-	if status, _ := f.End(syscall.SIGTERM); status != 0 { // which completes the log
+	f.end()
+}
+
+// end stops the exporter, which completes the log, and checks that the token is not in the log.
+func (f *faultTest) end() {
+	f.T.Helper()
+	if status, _ := f.End(syscall.SIGTERM); status != 0 {
 		f.T.Errorf("the exporter exited with status %d", status)
 	}
 	if strings.Contains(f.Log(), justoneapitest.Token) {
@@ -284,16 +315,20 @@ func (f *faultTest) checkLog(t *testing.T, want int, texts ...string) {
 }
 
 // testResponseFaults puts one exporter through all faults of responses, each for a user with a value and for one
-// without.
+// without. Between them are users that succeed: enough that five requests in a row hardly ever fail, and if they do,
+// the pause ends at once, because a request that is in flight meanwhile succeeds.
 func testResponseFaults(t *testing.T, faults []justoneapitest.Fault) {
 	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)
-	users := []*user{{wmid: 1}, {wmid: 2}, {wmid: 3}}
+	var users, affected []*user
 	for i, fault := range faults {
-		users = append(users,
-			&user{wmid: int64(1000 + i), fault: fault}, &user{wmid: int64(2000 + i), fault: fault, fresh: true})
+		for _, u := range []*user{
+			{wmid: int64(1000 + i), fault: fault}, {wmid: int64(2000 + i), fault: fault, fresh: true},
+		} {
+			affected = append(affected, u)
+			users = append(users, u, &user{wmid: 3000 + u.wmid}, &user{wmid: 6000 + u.wmid})
+		}
 	}
-	affected := users[3:]
 	for _, u := range users {
 		api.Set(u.wmid, u.succeed)
 		if u.fresh {
@@ -368,7 +403,8 @@ func testAccountFault(t *testing.T, fault justoneapitest.Fault) {
 	paused := fmt.Sprintf(`bilibili_api_paused{reason="%s"}`, kind.Reason)
 	test.run(func() { api.SetAll(u.fail) }, func(got samples) bool { return got[paused] == 1 }, end, pause)
 	test.check(t, u)
-	text := html.EscapeString("Requests are paused: " + kind.Meaning + " (" + fault.Code + ").")
+	explained := justoneapi.ExplainReason(kind.Reason) // a plain 429 means the same as code 302
+	text := html.EscapeString("Requests are paused: " + explained.Meaning + " (" + explained.Code + ").")
 	if !strings.Contains(test.page, text) {
 		t.Errorf("the status page lacks %q", text)
 	}

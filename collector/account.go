@@ -37,7 +37,9 @@ func newAccountMetrics() accountMetrics {
 }
 
 func (m *accountMetrics) describe(ch chan<- *prometheus.Desc) {
-	for _, g := range []gauge{m.limit, m.used, m.remaining, m.reset, m.stretch, m.paused, m.resume, m.balance, m.balanceTime} {
+	for _, g := range []gauge{
+		m.limit, m.used, m.remaining, m.reset, m.stretch, m.paused, m.resume, m.balance, m.balanceTime,
+	} {
 		ch <- g.Desc
 	}
 	ch <- m.suppressed

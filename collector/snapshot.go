@@ -29,7 +29,8 @@ func newSnapshot(settings Settings, guard *quota.Guard, requests *requestMetrics
 	s := &Snapshot{
 		configured: settings.Users, index: make(map[int64]int, len(settings.Users)), maxAge: settings.MaxAge, guard: guard,
 		balanceInterval: settings.BalanceInterval,
-		users:           newUserMetrics(), info: newInfoMetric(settings.Users), account: newAccountMetrics(), requests: requests,
+		users:           newUserMetrics(), info: newInfoMetric(settings.Users),
+		account: newAccountMetrics(), requests: requests,
 	}
 	for i, user := range settings.Users {
 		s.index[user.WMID] = i

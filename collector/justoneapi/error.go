@@ -78,12 +78,13 @@ func shorten(text string) string {
 // maxRetryAfter caps [Error.RetryAfter].
 const maxRetryAfter = time.Hour
 
-// withRetryAfter adds what a response's header Retry-After asks for, in seconds or as a date (RFC 9110, section 10.2.3).
-// What cannot be parsed, or is past, is ignored.
+// withRetryAfter adds what a response's header Retry-After asks for, in seconds or as a date (RFC 9110, section
+// 10.2.3). What cannot be parsed, or is past, is ignored.
 func (e *Error) withRetryAfter(status int, header http.Header) *Error {
 	limited := e.Code == "302" && !e.Bilibili
 	unavailable := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
-	if !limited && !(unavailable && strings.HasPrefix(e.Code, httpPrefix)) {
+	plain := strings.HasPrefix(e.Code, httpPrefix)
+	if !limited && (!unavailable || !plain) {
 		return e
 	}
 	value := header.Get("Retry-After")

@@ -49,7 +49,8 @@ func TestBalance(t *testing.T) {
 	if got := g.Account().Balance; !got.At.Equal(want.At) {
 		t.Errorf("a failure changed the balance to %+v", got)
 	}
-	if g.Account().BalanceExpired(time.Hour, want.At.Add(3*time.Hour)) || !g.Account().BalanceExpired(time.Hour, want.At.Add(3*time.Hour+1)) {
+	last := want.At.Add(3 * time.Hour)
+	if g.Account().BalanceExpired(time.Hour, last) || !g.Account().BalanceExpired(time.Hour, last.Add(1)) {
 		t.Error("want a balance to expire after three intervals")
 	}
 }

@@ -164,17 +164,36 @@ func TestRetryAfter(t *testing.T) {
 		result.RetryAfter = d
 		return result
 	}
+	limited := refused(quota.ReasonRateLimit)
 	for name, test := range map[string]struct {
 		results []quota.Result
 		want    []time.Duration
 		reason  quota.Reason
 	}{
-		"rate limit":               {[]quota.Result{after(refused(quota.ReasonRateLimit), 2*minute)}, []time.Duration{2 * minute}, quota.ReasonRateLimit},
-		"shorter than the pause":   {[]quota.Result{after(refused(quota.ReasonRateLimit), 5*second)}, []time.Duration{30 * second}, quota.ReasonRateLimit},
-		"longer than the longest":  {[]quota.Result{after(refused(quota.ReasonRateLimit), time.Hour), refused(quota.ReasonRateLimit)}, []time.Duration{time.Hour, 10 * minute}, quota.ReasonRateLimit},
-		"503 announces an outage":  {[]quota.Result{after(upstream(), 3*minute), upstream()}, []time.Duration{3 * minute, 6 * minute}, quota.ReasonOutage},
-		"503 with a short moment":  {[]quota.Result{after(upstream(), second)}, []time.Duration{minute}, quota.ReasonOutage},
-		"a probe that is extended": {[]quota.Result{refused(quota.ReasonRateLimit), after(refused(quota.ReasonRateLimit), 90*second)}, []time.Duration{30 * second, 90 * second}, quota.ReasonRateLimit},
+		"rate limit": {
+			[]quota.Result{after(limited, 2*minute)},
+			[]time.Duration{2 * minute}, quota.ReasonRateLimit,
+		},
+		"shorter than the pause": {
+			[]quota.Result{after(limited, 5*second)},
+			[]time.Duration{30 * second}, quota.ReasonRateLimit,
+		},
+		"longer than the longest": {
+			[]quota.Result{after(limited, time.Hour), limited},
+			[]time.Duration{time.Hour, 10 * minute}, quota.ReasonRateLimit,
+		},
+		"503 announces an outage": {
+			[]quota.Result{after(upstream(), 3*minute), upstream()},
+			[]time.Duration{3 * minute, 6 * minute}, quota.ReasonOutage,
+		},
+		"503 with a short moment": {
+			[]quota.Result{after(upstream(), second)},
+			[]time.Duration{minute}, quota.ReasonOutage,
+		},
+		"a probe that is extended": {
+			[]quota.Result{limited, after(limited, 90*second)},
+			[]time.Duration{30 * second, 90 * second}, quota.ReasonRateLimit,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
@@ -191,7 +210,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestPauseProperties draws results and times, restarts included, and compares with a model that is told the results
+// TestPauseProperties draws results and times, restarts included, and compares with a model that gets the results
 // only: after five failures in a row no request starts for a minute; a pause never lasts longer than an hour; and
 // outside pauses everyone due may start.
 func TestPauseProperties(t *testing.T) {

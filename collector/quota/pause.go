@@ -55,7 +55,7 @@ type pauseRecord struct {
 	Reason Reason        `json:"reason"` // empty without a pause
 	End    time.Time     `json:"end"`
 	Next   time.Time     `json:"next"`            // next allowed probe: at the end or, for the daily quota, earlier
-	Length time.Duration `json:"length"`          // to the next probe; doubled when a probe is refused, or fails in an outage
+	Length time.Duration `json:"length"`          // to the next probe; doubled when a probe fails
 	Asked  bool          `json:"asked,omitempty"` // whether a response has asked for Length
 
 	Failures int `json:"failures,omitempty"` // requests in a row that failed upstream, with or without a pause

@@ -134,7 +134,8 @@ func (r *recorder) awaitIdle() {
 	}
 }
 
-// shortestGap returns the shortest time between two requests: after a response that is billed, and after one that is not.
+// shortestGap returns the shortest time between two requests, after a response that is billed and after one that is
+// not.
 func shortestGap(arrivals []arrival) (billed, unbilled time.Duration) {
 	billed, unbilled = time.Hour, time.Hour
 	for i := 1; i < len(arrivals); i++ {

@@ -41,8 +41,8 @@ const (
 )
 
 // TestFaults puts exporters through all faults and out of them again: wrong responses for some users, which must not
-// affect others, refusals of the account, outages, faults of the network, and wrong responses about the balance. Most of
-// the time is spent waiting, so make e2e runs more tests at a time than there are processors.
+// affect others, refusals of the account, outages, faults of the network, and wrong responses about the balance. Most
+// of the time is spent waiting, so make e2e runs more tests at a time than there are processors.
 func TestFaults(t *testing.T) {
 	var responses []justoneapitest.Fault
 	for _, fault := range justoneapitest.Faults() {

@@ -367,7 +367,7 @@ func TestNoTokenLeaks(t *testing.T) {
 		s := newServer(t)
 		s.SetAll(response)
 		s.SetBalance(func(x *justoneapitest.Exchange) {
-			fmt.Fprintf(x.ResponseWriter, `{"code":500,"message":"no balance for %s"}`, x.Request.URL)
+			fmt.Fprintf(x.ResponseWriter, `{"code":500,"message":"no balance for %s"}`, x.URL)
 		})
 		return configFor(s.URL, "  timeout: 300ms\n  balance_interval: 1h\n")
 	}

@@ -143,12 +143,6 @@ func newFaultTest(t *testing.T, start startFunc, apiKeys string, users ...*user)
 	text += "max_concurrency: 16, max_requests_per_second: 1000}\nquota: {min_interval: 2s}\nusers:\n"
 	for _, u := range users {
 		text += fmt.Sprintf("  - {wmid: %d, name: n%d", u.wmid, u.wmid)
-		switch {
-		case u.fault.Code == "":
-			text += ", min_interval: 1s"
-		case exportertest.Explain(u.fault.Code).Scope == justoneapi.ScopeUpstream:
-			text += ", min_interval: 4s" // five failures in a row, of any users, would pause all requests
-		}
 		text += "}\n"
 	}
 	s := &faultTest{file: exportertest.WriteFile(t, "b.yml", text), users: users}
@@ -315,8 +309,8 @@ func (f *faultTest) checkLog(t *testing.T, want int, texts ...string) {
 }
 
 // testResponseFaults puts one exporter through all faults of responses, each for a user with a value and for one
-// without. Between them are users that succeed: enough that five requests in a row hardly ever fail, and if they do,
-// the pause ends at once, because a request that is in flight meanwhile succeeds.
+// without. Each is followed by two users that succeed: five failures in a row would pause all requests. All intervals
+// are the same, so that the users keep this order.
 func testResponseFaults(t *testing.T, faults []justoneapitest.Fault) {
 	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)
@@ -443,17 +437,15 @@ func (f *faultTest) runNetworkFault(api *justoneapitest.Server, start, end func(
 	}
 }
 
-// newNetworkAPI returns an API, its address, and two users that a network fault with the code affects.
-func newNetworkAPI(t *testing.T, code string) (api *justoneapitest.Server, address string, users []*user) {
+// newNetworkAPI returns an API, its address, and a user that a network fault with the code affects. With more users, the
+// failures would pause all requests.
+func newNetworkAPI(t *testing.T, code string) (*justoneapitest.Server, string, []*user) {
 	t.Helper()
-	api = justoneapitest.NewServer()
+	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)
-	for wmid := range int64(2) {
-		u := &user{wmid: 1000 + wmid, fault: justoneapitest.Fault{Code: code}}
-		api.Set(u.wmid, u.succeed)
-		users = append(users, u)
-	}
-	return api, strings.TrimPrefix(api.URL, "http://"), users
+	u := &user{wmid: 1000, fault: justoneapitest.Fault{Code: code}}
+	api.Set(u.wmid, u.succeed)
+	return api, strings.TrimPrefix(api.URL, "http://"), []*user{u}
 }
 
 // testNameResolution removes the API's host name. The exporter runs in its own mount namespace, with its own hosts file

@@ -277,7 +277,8 @@ func TestOutageLog(t *testing.T) {
 		},
 		{ // the outage pause ends the refresh of 104 users, and each of four probes is reported
 			justoneapi.Kind{Code: "503", Meaning: "unavailable"}, 22 + 2*4, "suppressed=84 most_frequent_code=503",
-			`level=warn msg="Requests paused" reason=outage err="503: unavailable" advice="do this" next_probe=2000-01-01T00:01:00Z`,
+			`level=warn msg="Requests paused" reason=outage err="503: unavailable" ` +
+				`advice="do this" next_probe=2000-01-01T00:01:00Z`,
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {

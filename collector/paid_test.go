@@ -340,7 +340,7 @@ func TestBalance(t *testing.T) {
 			fmt.Sprint("bilibili_api_requests_total ", server.Total().Requests),
 			fmt.Sprint("bilibili_quota_used ", server.Total().Requests))
 
-		time.Sleep(time.Unix(last, 0).Add(3 * time.Hour).Sub(time.Now()))
+		time.Sleep(time.Until(time.Unix(last, 0).Add(3 * time.Hour)))
 		expectLines(t, c, balanceNames, `bilibili_account_balance{currency="CNY"} 123.45`)
 		time.Sleep(time.Second)
 		if got := gather(t, c.Snapshot(), balanceNames[0]); got != "" {
@@ -429,7 +429,8 @@ func TestBalanceLog(t *testing.T) {
 		respond(200, `{"code":0,"data":{"balance":"-7.5","currency":"USD"}}`)
 		respond(200, justoneapitest.Balance)
 		want := []string{
-			`level=warn msg="Error fetching account balance" code=http_502 err="http_502: HTTP error instead of an API response"`,
+			`level=warn msg="Error fetching account balance" code=http_502 ` +
+				`err="http_502: HTTP error instead of an API response"`,
 			`level=warn msg="Error fetching account balance" code=malformed err=`,
 			`level=warn msg="Error fetching account balance" code=601 err=`,
 			`level=info msg="Account balance recovered" amount=-7.5 currency=USD`,
@@ -515,7 +516,7 @@ func TestSuspended(t *testing.T) {
 	}
 }
 
-// TestSuppressedLog has a refresh that goes on for five minutes while most users fail: the suppressed messages
+// TestSuppressedLog has a refresh that continues for five minutes while most users fail: the suppressed messages
 // are reported within a minute, each once, with the most frequent code.
 func TestSuppressedLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -551,7 +552,9 @@ func TestSuppressedLog(t *testing.T) {
 			scrape(c, 9*time.Second)
 			time.Sleep(time.Until(start.Add(time.Duration(minute+1) * time.Minute)))
 			mu.Lock()
-			if since := time.Since(start); last.IsZero() && since > 70*time.Second || !last.IsZero() && time.Since(last) > 61*time.Second {
+			since := time.Since(start)
+			late := last.IsZero() && since > 70*time.Second
+			if late || !last.IsZero() && time.Since(last) > 61*time.Second {
 				t.Errorf("after %v: the last report is from %v", since, last.Sub(start))
 			}
 			mu.Unlock()
@@ -570,7 +573,8 @@ func TestSuppressedLog(t *testing.T) {
 			suppressed += count
 		}
 		if failures+suppressed != n || len(reports) < 5 {
-			t.Errorf("got %d lines and %d suppressed ones in %d reports, want %d together", failures, suppressed, len(reports), n)
+			t.Errorf("got %d lines and %d suppressed ones in %d reports, want %d together",
+				failures, suppressed, len(reports), n)
 		}
 	})
 }
@@ -585,7 +589,8 @@ func TestSuppressedLogWhileWaiting(t *testing.T) {
 			func(config *collector.Config) { config.RequestTimeout = 2 * time.Minute })
 		scrape(c, 9*time.Second)
 		for _, want := range []int{0, 1} {
-			if got := strings.Count(strings.Join(lines.aboveDebug(), "\n"), "suppressed=79 most_frequent_code=-404"); got != want {
+			log := strings.Join(lines.aboveDebug(), "\n")
+			if got := strings.Count(log, "suppressed=79 most_frequent_code=-404"); got != want {
 				t.Errorf("after %v: got %d reports, want %d", 9*time.Second, got, want)
 			}
 			time.Sleep(52 * time.Second)
@@ -612,10 +617,12 @@ func TestFetchedLog(t *testing.T) {
 		defer lines.mu.Unlock()
 		got := strings.Join(lines.lines, "\n")
 		for _, want := range []string{
-			`level=debug wmid=1 name=user duration=1.234s msg="Fetched user" followers=4153991 following=11 request_id=stand-in-1-0`,
+			`level=debug wmid=1 name=user duration=1.234s msg="Fetched user" ` +
+				`followers=4153991 following=11 request_id=stand-in-1-0`,
 			`level=warn wmid=1 name=user duration=2s msg="Error fetching user" code=-404 err="-404: Bilibili: no such user: ` +
 				`request ID \"stand-in-1-0\""`,
-			`level=info wmid=1 name=user duration=3s msg="User recovered" followers=7 following=1 request_id=stand-in-1-0 last_code=-404`,
+			`level=info wmid=1 name=user duration=3s msg="User recovered" ` +
+				`followers=7 following=1 request_id=stand-in-1-0 last_code=-404`,
 		} {
 			if !strings.Contains(got, want) {
 				t.Errorf("got\n%s\nwant it to contain %s", got, want)
@@ -629,7 +636,8 @@ func TestFetchedLog(t *testing.T) {
 func TestBilibiliOutageBacksOffNobody(t *testing.T) {
 	for _, code := range justoneapi.KnownCodes() {
 		var number int
-		if _, err := fmt.Sscan(code, &number); err != nil || justoneapi.Explain(code, true).Meaning == "Bilibili: not documented" {
+		_, err := fmt.Sscan(code, &number)
+		if err != nil || justoneapi.Explain(code, true).Meaning == "Bilibili: not documented" {
 			continue
 		}
 		synctest.Test(t, func(t *testing.T) {

@@ -156,8 +156,8 @@ func TestLongQueue(t *testing.T) {
 	})
 }
 
-// TestScrapeAfterTimeout: after a scrape has timed out, or its client has disconnected, later scrapes do not wait for the
-// same refresh.
+// TestScrapeAfterTimeout: after a scrape has timed out, or its client has disconnected, later scrapes do not wait for
+// the same refresh.
 func TestScrapeAfterTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector(t, newFakeAPI(after(time.Hour)), users(1))

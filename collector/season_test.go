@@ -588,7 +588,8 @@ func (a *seasonAPI) reportDays(wantUsed, wantValues float64) {
 		a.requests, a.limit, mostCharged, mostCounted, days[weatherCalm], 100*used, difference, longest, median,
 		days[weatherFailing], 100*valued, 100*least, a.balances)
 	if used < wantUsed || valued < wantValues {
-		a.t.Errorf("used %.4f of the budget, %.4f for values; want at least %.2f and %.2f", used, valued, wantUsed, wantValues)
+		a.t.Errorf("used %.4f of the budget, %.4f for values; want at least %.2f and %.2f",
+			used, valued, wantUsed, wantValues)
 	}
 	if difference > 1 {
 		a.t.Errorf("equal users' daily requests differ by %d, want 1 at most", difference)
@@ -600,7 +601,8 @@ func (a *seasonAPI) reportDays(wantUsed, wantValues float64) {
 		a.t.Errorf("the longest gap is %v, want at most 1.1 × the median %v", longest, median)
 	}
 	if days[weatherCalm] < 9 || days[weatherCalm]+days[weatherFailing] < 12 {
-		a.t.Errorf("got %d calm days and %d with failures, want at least 9 and 12 together", days[weatherCalm], days[weatherFailing])
+		a.t.Errorf("got %d calm days and %d with failures, want at least 9 and 12 together",
+			days[weatherCalm], days[weatherFailing])
 	}
 }
 

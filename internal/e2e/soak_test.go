@@ -131,11 +131,12 @@ func (s *soak) recordDue(response justoneapitest.Response, interval time.Duratio
 	}
 }
 
-// changeFaults sets the responses of some users: three in four succeed.
+// changeFaults sets the responses of some users: nine in ten succeed, since five failures in a row pause all requests
+// until another one succeeds.
 func (s *soak) changeFaults() {
 	for range soakUsers / 20 {
 		response, interval := exportertest.Steady, soakInterval
-		if rand.IntN(4) == 0 {
+		if rand.IntN(10) == 0 {
 			fault := s.faults[rand.IntN(len(s.faults))]
 			response = fault.Response
 			if fault.Code == "301" || fault.Code == "500" { // certainly not billed

@@ -411,6 +411,36 @@ func TestBalanceDelaysNoScrape(t *testing.T) {
 	})
 }
 
+// TestBalanceRecordedBeforeSent has a store that takes a while: a request for the balance is not sent before its record
+// is durable, and not at all if that takes longer than 5 s. It is sent after the next interval.
+func TestBalanceRecordedBeforeSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newSlowStore(2 * time.Second)
+		server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1))
+		c := newCollector(t, client, users(1), func(config *collector.Config) {
+			withGuard(users(1), func(guard *quota.Config) { guard.BalanceInterval, guard.Store = time.Minute, store })(config)
+			config.BalanceInterval = time.Minute
+		})
+		for i, step := range []struct {
+			commit, wait time.Duration
+			want         int // requests for the balance so far
+		}{
+			{2 * time.Second, 2*time.Second - 1, 0}, {2 * time.Second, 1, 1},
+			{6 * time.Second, time.Minute, 1}, {6 * time.Second, time.Minute, 1}, {0, time.Minute, 2},
+		} {
+			store.mu.Lock()
+			store.commit = step.commit
+			store.mu.Unlock()
+			scrape(c, 0)
+			time.Sleep(step.wait)
+			synctest.Wait()
+			if got := server.Balances(); got != step.want {
+				t.Errorf("step %d: got %d requests for the balance, want %d", i, got, step.want)
+			}
+		}
+	})
+}
+
 // TestBalanceLog logs failures of the balance when they start, change and end. They are counted nowhere.
 func TestBalanceLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

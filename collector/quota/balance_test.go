@@ -25,6 +25,11 @@ func TestBalance(t *testing.T) {
 	if !startBalance(g) || startBalance(g) {
 		t.Error("want one request for the balance at a time")
 	}
+	s.add(2 * time.Hour)
+	if startBalance(g) {
+		t.Error("another balance is requested while a request is in flight")
+	}
+	s.add(-2 * time.Hour)
 	g.FinishBalance(123.45, "CNY", true)
 	want := quota.Balance{Amount: 123.45, Currency: "CNY", At: s.now}
 	if got := g.Account(); got.Balance != want || got.Used != 0 {
@@ -144,6 +149,21 @@ func TestSpentPerDayWindow(t *testing.T) {
 			t.Fatalf("after %v: got %v, want %v", s.now.Sub(first), got, want)
 		}
 		s.add(10 * time.Minute)
+	}
+}
+
+// TestSpentPerDayOfRareBalances has an interval of two days: the pace is that of the last one.
+func TestSpentPerDayOfRareBalances(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1)...)
+	s.config.BalanceInterval = 48 * time.Hour
+	g := s.guard()
+	for i, amount := range []float64{100, 90, 50, 49} {
+		startBalance(g)
+		g.FinishBalance(amount, "CNY", true)
+		if got, want := g.Account().SpentPerDay, []float64{0, 5, 20, 0.5}[i]; got != want {
+			t.Errorf("balance %d: got %v spent per day, want %v", i, got, want)
+		}
+		s.add(48 * time.Hour)
 	}
 }
 

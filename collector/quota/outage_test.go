@@ -364,4 +364,10 @@ func TestRetryAfterAndValue(t *testing.T) {
 			}
 		}
 	}
+	s := newSetup(0, every(time.Hour, 1, 2)...)
+	g := s.guard()
+	start(g, 2)
+	request(g, quota.Result{Verdict: quota.VerdictWait, RetryAfter: 5 * time.Minute})
+	finish(g, 2, quota.Result{})
+	s.toProbe(t, g, 5*time.Minute)
 }

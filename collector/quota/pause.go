@@ -205,17 +205,15 @@ func (p *pause) await(reason Reason, retryAfter time.Duration, now time.Time) {
 // token, will be ignored.
 func (p *pause) lift(next uint64) {
 	p.clear()
-	p.began, p.lifted = next, next
+	p.lifted = next
 }
 
 // clampToNow shortens a pause that lasts longer than it can, because the clock was set back. It reports whether it did.
 func (p *pause) clampToNow(now time.Time, today day) (changed bool) {
-	if p.active() && p.Next.Sub(now) > p.Length {
-		p.postpone(now, today)
-		p.End, changed = p.Next, true
+	if !p.active() || p.Next.Sub(now) <= p.Length {
+		return false
 	}
-	if p.Reason == ReasonDailyQuota && p.End.After(today.End) {
-		p.End, changed = today.End, true
-	}
-	return changed
+	p.postpone(now, today)
+	p.End = p.Next
+	return true
 }

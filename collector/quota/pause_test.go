@@ -432,3 +432,68 @@ func (m *model) finish(wmid int64, verdict quota.Verdict, minInterval time.Durat
 		m.wait[wmid] = min(minInterval<<min(m.streak[wmid], 10), 24*time.Hour)
 	}
 }
+
+// TestPauseAfterLostProbe has a probe without a response, and then the refusal of a request that was in flight before
+// the pause: the later end wins.
+func TestPauseAfterLostProbe(t *testing.T) {
+	for reason, until := range map[quota.Reason]time.Duration{
+		quota.ReasonToken: 5 * time.Minute, quota.ReasonDailyQuota: time.Hour,
+	} {
+		s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
+		s.at("2026-11-23 12:00")
+		g := s.guard()
+		start(g, 4)
+		request(g, refused(reason))
+		s.now = g.Account().Pause.Resume
+		request(g, quota.Result{Verdict: quota.VerdictWait, NoResponse: true})
+		other := refused(quota.ReasonRateLimit)
+		if reason == quota.ReasonDailyQuota {
+			other.RetryAfter = time.Hour // shorter than the rest of the day
+			s.add(time.Second)
+			until -= time.Second
+		}
+		finish(g, 4, other)
+		s.expectPause(t, g, reason)
+		s.toProbe(t, g, until)
+	}
+}
+
+// TestSlowProbe has a probe that takes longer than the pause: there is no second one. The next one comes when the pause
+// has passed again after it, also if its refusal would end earlier.
+func TestSlowProbe(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
+	g := s.guard()
+	request(g, refused(quota.ReasonRateLimit))
+	s.toProbe(t, g, 30*time.Second)
+	start(g, 1)
+	s.add(time.Minute)
+	if start(g, 2) || g.Allows(2) || due(g, 4) != "" {
+		t.Error("a second probe is allowed while the first is in flight")
+	}
+	finish(g, 1, refused(quota.ReasonRateLimit))
+	s.toProbe(t, g, time.Minute)
+	request(g, refused(quota.ReasonDailyQuota))
+	s.toProbe(t, g, time.Hour)
+	start(g, 1)
+	s.add(time.Minute)
+	finish(g, 1, refused(quota.ReasonToken))
+	s.expectPause(t, g, quota.ReasonDailyQuota)
+	s.toProbe(t, g, time.Hour)
+}
+
+// TestOldTokenAfterPauses refuses a request with the old token after another pause has come and gone, and during a
+// third.
+func TestOldTokenAfterPauses(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
+	g := s.guard()
+	token := func(text string) { g.SetToken(func([]byte) []byte { return []byte(text) }) }
+	token("old")
+	start(g, 4)
+	token("new")
+	request(g, refused(quota.ReasonRateLimit))
+	s.toProbe(t, g, 30*time.Second)
+	request(g, quota.Result{})
+	request(g, refused(quota.ReasonRateLimit))
+	finish(g, 4, refused(quota.ReasonToken))
+	s.expectPause(t, g, quota.ReasonRateLimit)
+}

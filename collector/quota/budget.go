@@ -62,8 +62,8 @@ func (b *budget) enterDay(now time.Time, inFlight int) (changed bool) {
 	return true
 }
 
-// refund takes back the charge for a request that is still in flight. If another day was charged, too, that day gets the
-// refund should the clock return to it: it then continues with what was charged since, less what was refunded.
+// refund takes back the charge for a request that is still in flight. If another day was charged, too, that day gets
+// the refund should the clock return to it: it then continues with what was charged since, less what was refunded.
 func (b *budget) refund() { b.today.Requests = max(0, b.today.Requests-1) }
 
 // remaining returns how many requests are left today.

@@ -9,6 +9,12 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
+// unbilled returns a result that the vendor does not count.
+func unbilled(result quota.Result) quota.Result {
+	result.Unbilled = true
+	return result
+}
+
 // TestRefunds charges a request when it starts, and refunds it when its response proves that it does not count.
 func TestRefunds(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -17,7 +23,7 @@ func TestRefunds(t *testing.T) {
 	}{
 		"value":                 {quota.Result{}, 1},
 		"collection failed":     {quota.Result{Verdict: quota.VerdictRetry, Code: "301", Unbilled: true}, 0},
-		"refused":               {quota.Result{Verdict: quota.VerdictRefused, Reason: quota.ReasonBalance, Unbilled: true}, 0},
+		"refused":               {unbilled(refused(quota.ReasonBalance)), 0},
 		"invalid parameter":     {quota.Result{Verdict: quota.VerdictBackOff, Code: "400", Unbilled: true}, 0},
 		"billed, without value": {quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}, 1},
 		"timeout":               {quota.Result{Verdict: quota.VerdictWait, Code: "timeout", TimedOut: true}, 1},

@@ -437,8 +437,8 @@ func (f *faultTest) runNetworkFault(api *justoneapitest.Server, start, end func(
 	}
 }
 
-// newNetworkAPI returns an API, its address, and a user that a network fault with the code affects. With more users, the
-// failures would pause all requests.
+// newNetworkAPI returns an API, its address, and a user that a network fault with the code affects. With more users,
+// the failures would pause all requests.
 func newNetworkAPI(t *testing.T, code string) (*justoneapitest.Server, string, []*user) {
 	t.Helper()
 	api := justoneapitest.NewServer()

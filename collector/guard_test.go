@@ -269,16 +269,18 @@ func TestOutageLog(t *testing.T) {
 		kind  justoneapi.Kind
 		lines int
 		last  string // line about suppressed messages
-		then  string // another one that is logged
+		then  string // others that are logged
+		more  string
 	}{
 		{
 			justoneapi.Explain("-404", true), 21, "suppressed=9980 most_frequent_code=-404",
-			`msg="Error fetching user" code=-404 err="-404: Bilibili: no such user"`,
+			`msg="Error fetching user" code=-404 err="-404: Bilibili: no such user"`, "",
 		},
 		{ // the outage pause ends the refresh of 104 users, and each of four probes is reported
 			justoneapi.Kind{Code: "503", Meaning: "unavailable"}, 22 + 2*4, "suppressed=84 most_frequent_code=503",
 			`level=warn msg="Requests paused" reason=outage err="503: unavailable" ` +
 				`advice="do this" next_probe=2000-01-01T00:01:00Z`,
+			`level=info msg="Requests remain paused" reason=outage err="503: unavailable" next_probe=2000-01-01T00:17:00Z`,
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -290,15 +292,19 @@ func TestOutageLog(t *testing.T) {
 			c := newCollector(t, api, users(10_000), withLog(lines), func(config *collector.Config) {
 				config.MaxConcurrency, config.MaxRequestsPerSecond = 100, 1e6
 			})
-			for range 5 {
+			for i := range 5 {
 				scrape(c, time.Minute)
+				if last := lines.aboveDebug(); i == 0 && !strings.Contains(last[len(last)-1], test.last) {
+					t.Errorf("%s: got %s at the end of the refresh, want %s", test.kind.Code, last[len(last)-1], test.last)
+				}
 				time.Sleep(15 * time.Minute)
 			}
 			got := strings.Join(lines.aboveDebug(), "\n")
 			last := `level=warn msg="Suppressed per-user log messages; the status page lists all users" ` + test.last
 			if n := strings.Count(got, "\n") + 1; n != test.lines || strings.Count(got, "Suppressed") != 1 ||
-				!strings.Contains(got, last) || !strings.Contains(got, test.then) {
-				t.Errorf("%s: got %d lines, want %d with %q and %q; got\n%s", test.kind.Code, n, test.lines, last, test.then, got)
+				!strings.Contains(got, last) || !strings.Contains(got, test.then) || !strings.Contains(got, test.more) {
+				t.Errorf("%s: got %d lines, want %d with %q, %q and %q; got\n%s",
+					test.kind.Code, n, test.lines, last, test.then, test.more, got)
 			}
 		})
 	}

@@ -391,8 +391,7 @@ func TestBalanceDelaysNoScrape(t *testing.T) {
 		server.SetBalance(justoneapitest.Hang())
 		c := newCollector(t, client, users(3), withBalance(users(3), time.Minute),
 			func(config *collector.Config) { config.MaxConcurrency = 1 })
-		scrapeFor(c, 20*time.Minute-time.Second, func() {})
-		for i := range 60 {
+		for i := range 180 {
 			if got := scrape(c, 9*time.Second); got != 0 {
 				t.Errorf("scrape %d took %v, want 0s", i, got)
 			}
@@ -478,6 +477,56 @@ func TestBalanceLog(t *testing.T) {
 			if !strings.HasPrefix(line, "#") && !strings.HasSuffix(line, " 0\n") {
 				t.Errorf("a failure of the balance is counted, or pauses: %s", line)
 			}
+		}
+	})
+}
+
+// TestFirstBalanceLog logs a failure of the first request.
+func TestFirstBalanceLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1))
+		server.SetBalance(justoneapitest.Hang())
+		c := newCollector(t, client, users(1), withBalance(users(1), 10*time.Minute), withLog(lines))
+		scrapeFor(c, 30*time.Minute, func() {})
+		got := lines.aboveDebug()
+		if len(got) != 1 || !strings.HasPrefix(got[0], `level=warn msg="Error fetching account balance" code=timeout err=`) {
+			t.Errorf("got %q, want one line about the timeouts", got)
+		}
+	})
+}
+
+// TestBalanceOnScrapesOnly stops scraping while a long queue waits: requests for users continue for 5 minutes, those
+// for the balance do not.
+func TestBalanceOnScrapesOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1))
+		c := newCollector(t, client, users(1000), withBalance(users(1000), time.Minute),
+			func(config *collector.Config) { config.MaxRequestsPerSecond = 1 })
+		scrape(c, time.Second)
+		time.Sleep(time.Hour)
+		if got := server.Balances(); got != 1 || server.Total().Requests != 300 {
+			t.Errorf("got %d requests for the balance and %d for users, want 1 and 300", got, server.Total().Requests)
+		}
+	})
+}
+
+// TestCloseStartsNoBalance closes the collector while a scrape reads the token: no balance is requested.
+func TestCloseStartsNoBalance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1))
+		c := newCollector(t, client, users(1), withBalance(users(1), time.Minute), func(config *collector.Config) {
+			token := config.Token
+			config.Token = func() justoneapi.Token {
+				time.Sleep(100 * time.Millisecond)
+				return token()
+			}
+		})
+		go scrape(c, time.Second)
+		time.Sleep(50 * time.Millisecond)
+		c.Close(t.Context())
+		if got := server.Balances(); got != 0 {
+			t.Errorf("got %d requests for the balance after Close, want none", got)
 		}
 	})
 }
@@ -624,6 +673,32 @@ func TestSuppressedLogWhileWaiting(t *testing.T) {
 				t.Errorf("after %v: got %d reports, want %d", 9*time.Second, got, want)
 			}
 			time.Sleep(52 * time.Second)
+		}
+	})
+}
+
+// TestSuppressedLogOfTwoRefreshes has a refresh end, which reports suppressed messages, and another one start: its own
+// are reported a minute after the first of them.
+func TestSuppressedLogOfTwoRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		server, client := newPipeAPI(t, justoneapitest.BilibiliCode(-404, ""))
+		c := newCollector(t, client, users(100), withLog(lines))
+		reports := func() int { return strings.Count(strings.Join(lines.aboveDebug(), "\n"), "Suppressed") }
+		scrape(c, 9*time.Second)
+		server.Set(101, justoneapitest.Hang())
+		reload(c, client, users(200), func(s *collector.Settings) { s.RequestTimeout = 2 * time.Minute })
+		time.Sleep(40 * time.Second)
+		scrape(c, 0)
+		for _, step := range []struct {
+			wait time.Duration
+			want int
+		}{{0, 1}, {30 * time.Second, 1}, {31 * time.Second, 2}} {
+			time.Sleep(step.wait)
+			synctest.Wait()
+			if got := reports(); got != step.want {
+				t.Errorf("after another %v: got %d reports, want %d", step.wait, got, step.want)
+			}
 		}
 	})
 }

@@ -394,9 +394,10 @@ func TestFullDisk(t *testing.T) {
 	config := api.writeConfig(t, "max_requests_per_second: 1000", "min_interval: 1s", 300)
 	args := []string{"--config.file=" + config, "--storage.path=" + filepath.Join(dir, "data")}
 	p, address := exportertest.StartExporter(t, args...)
+	patient := &http.Client{Transport: scrapeTransport(time.Minute)}
 	scrape := func() string {
 		time.Sleep(1100 * time.Millisecond)
-		return exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
+		return exportertest.Get(t, patient, "http://"+address+"/metrics")
 	}
 	values := func(body string) int { return strings.Count(body, "\nbilibili_followers{") }
 	failures := func(body string) string {
@@ -437,7 +438,7 @@ func TestFullDisk(t *testing.T) {
 	if strings.Contains(p.Log(), "damaged") {
 		t.Error("the store is damaged")
 	}
-	if body := exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics"); values(body) != 300 {
+	if body := exportertest.Get(t, patient, "http://"+address+"/metrics"); values(body) != 300 {
 		t.Error("values are lost")
 	}
 }

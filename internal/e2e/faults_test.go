@@ -151,21 +151,12 @@ func newFaultTest(t *testing.T, start startFunc, apiKeys string, users ...*user)
 	return s
 }
 
-// scrapeTransport adds the header with the scrape timeout.
-type scrapeTransport struct{}
-
-func (scrapeTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(scrapeTimeout.Seconds()))
-	return http.DefaultTransport.RoundTrip(r)
-}
-
 // scrape scrapes within the timeout. It checks that the fault does not affect other users: they are up, and their
 // values are recent.
 func (f *faultTest) scrape() samples {
 	f.T.Helper()
 	got, start := make(samples), time.Now()
-	body := f.get(&http.Client{Transport: scrapeTransport{}, Timeout: scrapeTimeout}, "/metrics")
+	body := f.get(&http.Client{Transport: scrapeTransport(scrapeTimeout), Timeout: scrapeTimeout}, "/metrics")
 	f.slowest = max(f.slowest, time.Since(start))
 	for line := range strings.Lines(body) {
 		if end := strings.LastIndexByte(line, ' '); !strings.HasPrefix(line, "#") {

@@ -33,7 +33,8 @@ func TestEarlySignals(t *testing.T) {
 	args := []string{"--web.listen-address=127.0.0.1:0", "--storage.path=" + t.TempDir(), "--config.file=" + config}
 	checkState := func(p *exportertest.Process) {
 		t.Helper()
-		body := exportertest.Get(t, http.DefaultClient, "http://"+p.Address()+"/metrics")
+		client := &http.Client{Transport: scrapeTransport(time.Minute)}
+		body := exportertest.Get(t, client, "http://"+p.Address()+"/metrics")
 		values, requests := strings.Count(body, "\nbilibili_followers{"), api.requests()
 		if values != users || requests != users {
 			t.Fatalf("got %d values and %d requests, want %d and no second request for any user", values, requests, users)

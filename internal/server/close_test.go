@@ -67,6 +67,7 @@ func TestClose(t *testing.T) {
 				}
 				go scrape()
 				time.Sleep(10 * time.Second)
+				synctest.Wait()
 				logged.Reset()
 				ctx, cancel := context.WithTimeout(t.Context(), test.timeout)
 				defer cancel()
@@ -75,6 +76,7 @@ func TestClose(t *testing.T) {
 				if got := time.Since(start); got != test.took {
 					t.Errorf("closing took %v, want %v", got, test.took)
 				}
+				synctest.Wait()
 				for _, want := range test.logged {
 					if !strings.Contains(logged.String(), want) {
 						t.Errorf("the log lacks %s", want)

@@ -69,9 +69,9 @@ func (b *balanceRecord) clampToNow(now time.Time) (changed bool) {
 }
 
 // StartBalance reports whether a request for the account's balance may start now: its interval has elapsed since the
-// last attempt, and no pause concerns it. If so the caller must wait for its record before it sends the request, and
-// must then call [Guard.FinishBalance].
-func (g *Guard) StartBalance() (recorded func(context.Context), ok bool) {
+// last attempt, and no pause concerns it. If so the caller must call waitStarted, which waits until the start is
+// durable, before it sends the request, and must then call [Guard.FinishBalance].
+func (g *Guard) StartBalance() (waitStarted func(context.Context), ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
@@ -91,8 +91,8 @@ func (g *Guard) StartBalance() (recorded func(context.Context), ok bool) {
 }
 
 // FinishBalance records the end of a request that [Guard.StartBalance] allowed, and the balance received, if any.
-// The function recorded waits until that is durable.
-func (g *Guard) FinishBalance(amount float64, currency string, ok bool) (recorded func(context.Context)) {
+// The function waitFinished waits until that is durable.
+func (g *Guard) FinishBalance(amount float64, currency string, ok bool) (waitFinished func(context.Context)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.balanceInFlight = false

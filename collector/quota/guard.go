@@ -199,9 +199,10 @@ func (g *Guard) allowsLocked(u *user, now time.Time) bool {
 	return u != nil && u.Removed.IsZero() && !u.InFlight && g.pause.allows(now) && g.budget.remaining() > 0
 }
 
-// Start reports whether a request for the user may start now. If so it counts as started: the caller must wait for
-// its record before it sends the request, and must then call [Guard.Finish] or, if it sends nothing, [Guard.Undo].
-func (g *Guard) Start(wmid int64) (recorded func(context.Context), ok bool) {
+// Start reports whether a request for the user may start now. If so it counts as started: the caller must call
+// waitStarted, which waits until that is durable, before it sends the request, and must then call [Guard.Finish] or, if
+// it sends nothing, [Guard.Undo].
+func (g *Guard) Start(wmid int64) (waitStarted func(context.Context), ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
@@ -232,8 +233,8 @@ func (g *Guard) Undo(wmid int64) {
 }
 
 // Finish records how a request ended that [Guard.Start] allowed, and returns what it changed. A request that the vendor
-// does not count is refunded to the budget. The function recorded waits until that is durable.
-func (g *Guard) Finish(wmid int64, result Result) (change Transition, recorded func(context.Context)) {
+// does not count is refunded to the budget. The function waitFinished waits until that is durable.
+func (g *Guard) Finish(wmid int64, result Result) (change Transition, waitFinished func(context.Context)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	u := g.index[wmid]

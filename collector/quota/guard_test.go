@@ -33,8 +33,8 @@ func start(g *quota.Guard, wmid int64) bool {
 
 // finish ends a request.
 func finish(g *quota.Guard, wmid int64, result quota.Result) quota.Transition {
-	change, recorded := g.Finish(wmid, result)
-	recorded(context.Background())
+	change, waitFinished := g.Finish(wmid, result)
+	waitFinished(context.Background())
 	return change
 }
 

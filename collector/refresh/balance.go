@@ -9,11 +9,11 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
-// requestBalance requests the account's balance, once the guard has recorded that. It belongs to no refresh: no scrape
-// waits for it. Its failures are logged when they start and end.
-func (r *requester) requestBalance(s *Settings, token justoneapi.Token, recorded func(context.Context)) {
+// requestBalance requests the account's balance, after waitStarted has waited for the guard's record of that. It
+// belongs to no refresh, so no scrape waits for it. Its failures are logged when they start and end.
+func (r *requester) requestBalance(s *Settings, token justoneapi.Token, waitStarted func(context.Context)) {
 	start := time.Now().Round(0) // suspended time counts
-	recorded(r.base)
+	waitStarted(r.base)
 	if r.closed() || time.Since(start) > recordTimeout {
 		r.guard.FinishBalance(0, "", false)
 		return
@@ -21,7 +21,7 @@ func (r *requester) requestBalance(s *Settings, token justoneapi.Token, recorded
 	ctx, cancel := context.WithTimeout(r.base, s.RequestTimeout)
 	defer cancel()
 	balance, err := s.API.Balance(ctx, token)
-	failure := failureOf(err)
+	failure := asFailure(err)
 	r.guard.FinishBalance(balance.Amount, balance.Currency, failure == nil)(r.base)
 	if failure != nil && r.base.Err() != nil {
 		return // canceled by shutdown

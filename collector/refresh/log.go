@@ -37,8 +37,8 @@ func newRequestLog(logger log.Logger, advice func(justoneapi.Kind) string) *requ
 	}
 }
 
-// finished is how a request for a user ended.
-type finished struct {
+// finishedRequest is how a request for a user ended.
+type finishedRequest struct {
 	duration  time.Duration
 	requestID string            // the vendor's, of a success
 	change    quota.Transition  // what it changed
@@ -47,7 +47,7 @@ type finished struct {
 
 // logFinished logs how a request ended. A user's failure is logged when it starts, changes or ends; anything else is
 // for debugging. A refusal of the account is logged as a pause.
-func (l *requestLog) logFinished(logger log.Logger, f finished) {
+func (l *requestLog) logFinished(logger log.Logger, f finishedRequest) {
 	before, value := f.change.Before.Failing, f.change.After.Value
 	logger = log.With(logger, "duration", f.duration.Round(time.Millisecond))
 	switch {

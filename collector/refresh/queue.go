@@ -2,14 +2,14 @@ package refresh
 
 import "github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 
-// line is a line of users that wait for a request, and the slots for their requests.
-type line struct {
+// waitingLine is a line of users that wait for a request, and the slots for their requests.
+type waitingLine struct {
 	due             []quota.DueUser
 	slots, inFlight int
 }
 
 // pop removes the first user of the line.
-func (l *line) pop() (wmid int64) {
+func (l *waitingLine) pop() (wmid int64) {
 	wmid = l.due[0].WMID
 	l.due = l.due[1:]
 	return wmid
@@ -19,7 +19,7 @@ func (l *line) pop() (wmid int64) {
 // most half of the slots, so that they cannot starve the others. It is not safe for concurrent use.
 type queue struct {
 	slots             int // of both lines together
-	regular, timedOut line
+	regular, timedOut waitingLine
 }
 
 // resize changes the number of slots.
@@ -43,9 +43,9 @@ func (q *queue) clear() { q.regular.due, q.timedOut.due = nil, nil }
 
 // next returns the line of the next user, nil if no user waits or no slot is free. It first drops users that allowed
 // rejects from the front of both lines, with or without a free slot, so that a refused queue ends at once.
-func (q *queue) next(allowed func(wmid int64) bool) *line {
-	var next *line
-	for _, l := range []*line{&q.regular, &q.timedOut} {
+func (q *queue) next(allowed func(wmid int64) bool) *waitingLine {
+	var next *waitingLine
+	for _, l := range []*waitingLine{&q.regular, &q.timedOut} {
 		for len(l.due) > 0 && !allowed(l.due[0].WMID) {
 			l.pop()
 		}

@@ -63,16 +63,8 @@ type Refresher struct {
 
 	mu       sync.Mutex // protects the following fields
 	settings *Settings
-	current  *refresh // nil while no refresh is in progress
+	current  *run // nil while no refresh is in progress
 	closed   bool
-}
-
-// refresh is a refresh in progress. The refresher's lock protects its fields except the channels.
-type refresh struct {
-	wake      chan struct{} // has room for one: a scrape or a reload has come
-	done      chan struct{} // closed at the end
-	scrapes   int           // that have come since the guard was last asked which users are due
-	abandoned bool          // whether a scrape has stopped waiting for it
 }
 
 // New returns a refresher. It sends no request before the first [Refresher.Refresh], and must be closed.
@@ -90,7 +82,7 @@ func New(config Config) *Refresher {
 	return r
 }
 
-// Reload changes the settings and the limits of the guard. Requests in flight are not disturbed. A token that differs
+// Reload changes the settings and the limits of the guard. Requests in flight continue. A token that differs
 // from the last one lifts a pause. Reload must not be called by two goroutines at a time.
 func (r *Refresher) Reload(settings Settings, limits quota.Limits) {
 	token := settings.Token() // may do I/O
@@ -119,62 +111,39 @@ func (r *Refresher) setToken(s *Settings, token justoneapi.Token) {
 	}
 }
 
-// notify makes a refresh look at what has changed.
-func (f *refresh) notify() {
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
-}
-
 // Refresh makes sure that the users that are due are requested, and waits for that until ctx ends. Requests that are
 // still in flight then continue, and the next scrape exposes their responses. A refresh that an earlier call has
 // already stopped waiting for is not waited for again, so that one slow response makes at most one slow scrape.
 func (r *Refresher) Refresh(ctx context.Context) {
-	f := r.join()
-	if f == nil {
+	current := r.join()
+	if current == nil {
 		return
 	}
 	select {
-	case <-f.done:
+	case <-current.done:
 	case <-ctx.Done():
-		r.abandon(f)
+		current.abandon()
 	}
 }
 
 // join starts a refresh or joins the one in progress. It returns nil if there is none to wait for.
-func (r *Refresher) join() *refresh {
+func (r *Refresher) join() *run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil
 	}
-	f := r.current
-	if f == nil {
-		f = &refresh{wake: make(chan struct{}, 1), done: make(chan struct{})}
-		r.current = f
-		r.running.Go(func() { newRun(r, f).loop() })
+	if r.current == nil {
+		r.current = newRun(r)
+		r.running.Go(r.current.loop)
 	}
-	f.scrapes++
-	f.notify()
-	if f.abandoned {
+	current := r.current
+	current.scrapes++
+	current.notify()
+	if current.abandoned {
 		return nil
 	}
-	return f
-}
-
-func (r *Refresher) abandon(f *refresh) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f.abandoned = true
-}
-
-// take returns the number of scrapes since the last call, and the current settings.
-func (r *Refresher) take(f *refresh) (scrapes int, s *Settings) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	scrapes, f.scrapes = f.scrapes, 0
-	return scrapes, r.settings
+	return current
 }
 
 func (r *Refresher) isClosed() bool {
@@ -183,27 +152,15 @@ func (r *Refresher) isClosed() bool {
 	return r.closed
 }
 
-// finish ends a refresh that has nothing left to do, unless a scrape has come.
-func (r *Refresher) finish(f *refresh) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if f.scrapes > 0 {
-		return false
-	}
-	r.current = nil
-	close(f.done)
-	return true
-}
-
 // start asks the guard whether a request may start, unless the settings, and perhaps the token, have changed.
-func (r *Refresher) start(s *Settings, wmid int64) (recorded func(context.Context), ok, current bool) {
+func (r *Refresher) start(s *Settings, wmid int64) (waitStarted func(context.Context), ok, current bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.settings != s {
 		return nil, false, false
 	}
-	recorded, ok = r.guard.Start(wmid)
-	return recorded, ok, true
+	waitStarted, ok = r.guard.Start(wmid)
+	return waitStarted, ok, true
 }
 
 // Close lets no further request start and waits for those in flight. When ctx ends, it cancels them and waits a moment

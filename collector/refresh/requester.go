@@ -32,12 +32,12 @@ func newRequester(base context.Context, config Config, closed func() bool) *requ
 	}
 }
 
-// request sends a request that the guard has allowed, once it is recorded. It returns a function that waits until its
-// end is recorded, too.
+// request sends a request that the guard has allowed, after waitStarted has waited for its record. It returns a
+// function that waits until its end is recorded, too.
 func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64,
-	recorded func(context.Context)) (wait func()) {
+	waitStarted func(context.Context)) (wait func()) {
 	start := time.Now().Round(0) // suspended time counts
-	recorded(r.base)
+	waitStarted(r.base)
 	if took := time.Since(start); r.closed() || took > recordTimeout {
 		r.guard.Undo(wmid)
 		if took > recordTimeout {
@@ -50,22 +50,22 @@ func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64,
 	defer cancel()
 	observe, sent := r.observer.RequestStarted(), time.Now()
 	stat, err := s.API.RelationStat(ctx, token, wmid)
-	failure := failureOf(err)
+	failure := asFailure(err)
 	if failure != nil && r.base.Err() != nil {
-		// Nothing is known but that it started: that is what stays recorded.
+		// Only its start is known and stays recorded.
 		level.Warn(r.logger).Log("msg", "Request canceled by shutdown; it may have been billed",
 			"wmid", wmid, "name", s.Names[wmid])
 		return func() {}
 	}
 	observe(failure)
-	change, recorded := r.guard.Finish(wmid, newResult(stat, failure))
+	change, waitFinished := r.guard.Finish(wmid, newResult(stat, failure))
 	r.logFinished(log.With(r.logger, "wmid", wmid, "name", s.Names[wmid]),
-		finished{time.Since(sent), stat.RequestID, change, failure})
-	return func() { recorded(r.base) }
+		finishedRequest{time.Since(sent), stat.RequestID, change, failure})
+	return func() { waitFinished(r.base) }
 }
 
-// failureOf returns what is known about an error, nil for none.
-func failureOf(err error) *justoneapi.Error {
+// asFailure returns an error of the API as a [*justoneapi.Error], nil for none.
+func asFailure(err error) *justoneapi.Error {
 	var failure *justoneapi.Error
 	if err == nil || errors.As(err, &failure) {
 		return failure

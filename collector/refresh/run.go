@@ -10,21 +10,45 @@ import (
 // queueTimeout is how long after the last scrape users stay in the queue.
 const queueTimeout = 5 * time.Minute
 
-// run is the goroutine of a refresh, and what it alone uses.
+// run is a refresh in progress.
 type run struct {
 	*Refresher
-	refresh *refresh
+	wake chan struct{} // buffered; signals that a scrape or reload arrived
+	done chan struct{} // closed at the end
 
+	// The refresher's lock protects the following fields.
+	scrapes   int  // number of scrapes since the guard was last asked which users are due
+	abandoned bool // whether a scrape has stopped waiting for the refresh
+
+	// Only the goroutine of the refresh uses the following fields.
 	settings      *Settings
 	token         justoneapi.Token
 	queue         queue
-	queueEnd      time.Time      // when the queue is dropped
-	slots         chan *line     // a request of the line has ended
-	pendingWrites sync.WaitGroup // requests that have ended, or have not started, and are being recorded
+	queueEnd      time.Time         // when the queue is dropped
+	finished      chan *waitingLine // the line of each request that has ended
+	pendingWrites sync.WaitGroup    // requests that have ended, or have not started, and are being recorded
 }
 
-func newRun(r *Refresher, f *refresh) *run {
-	return &run{Refresher: r, refresh: f, slots: make(chan *line)}
+func newRun(r *Refresher) *run {
+	return &run{
+		Refresher: r,
+		wake:      make(chan struct{}, 1), done: make(chan struct{}), finished: make(chan *waitingLine),
+	}
+}
+
+// notify makes the refresh look at what has changed.
+func (r *run) notify() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// abandon notes that a scrape has stopped waiting for the refresh.
+func (r *run) abandon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.abandoned = true
 }
 
 // loop runs the refresh to its end.
@@ -47,9 +71,9 @@ func (r *run) loop() {
 			timer = time.After(min(wait, time.Until(r.queueEnd)))
 		}
 		select {
-		case l := <-r.slots:
+		case l := <-r.finished:
 			l.inFlight--
-		case <-r.refresh.wake:
+		case <-r.wake:
 		case <-timer:
 		case <-stopping:
 			stopping = nil
@@ -59,7 +83,7 @@ func (r *run) loop() {
 
 // update takes over new settings, and for a new scrape queues the users that are due.
 func (r *run) update() {
-	scrapes, settings := r.take(r.refresh)
+	scrapes, settings := r.take()
 	if scrapes > 0 || settings != r.settings {
 		r.settings, r.token = settings, settings.Token() // may do I/O
 		r.setToken(settings, r.token)
@@ -73,14 +97,22 @@ func (r *run) update() {
 	}
 }
 
+// take returns the number of scrapes since the last call, and the current settings.
+func (r *run) take() (scrapes int, s *Settings) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	scrapes, r.scrapes = r.scrapes, 0
+	return scrapes, r.Refresher.settings
+}
+
 // startBalance starts a request for the account's balance if one is due. The refresh does not wait for it.
 func (r *run) startBalance() {
 	if r.isClosed() {
 		return
 	}
-	if recorded, ok := r.guard.StartBalance(); ok {
+	if waitStarted, ok := r.guard.StartBalance(); ok {
 		settings, token := r.settings, r.token
-		r.running.Go(func() { r.requester.requestBalance(settings, token, recorded) })
+		r.running.Go(func() { r.requester.requestBalance(settings, token, waitStarted) })
 	}
 }
 
@@ -106,7 +138,7 @@ func (r *run) startRequests() time.Duration {
 		if wait := r.reserve(); wait > 0 {
 			return wait
 		}
-		recorded, ok, current := r.start(r.settings, l.due[0].WMID)
+		waitStarted, ok, current := r.start(r.settings, l.due[0].WMID)
 		if !current {
 			return 0
 		}
@@ -117,8 +149,8 @@ func (r *run) startRequests() time.Duration {
 		l.inFlight++
 		settings, token := r.settings, r.token
 		requests = append(requests, func() {
-			wait := r.requester.request(settings, token, wmid, recorded)
-			r.slots <- l
+			wait := r.requester.request(settings, token, wmid, waitStarted)
+			r.finished <- l
 			wait()
 		})
 	}
@@ -134,10 +166,22 @@ func (r *run) reserve() time.Duration {
 	return wait
 }
 
-// end records everything and ends the refresh, unless a scrape has come.
+// end records everything and ends the refresh, unless another scrape has arrived.
 func (r *run) end() bool {
 	r.pendingWrites.Wait()
 	r.guard.Flush(r.requester.base)
 	r.requester.logSuppressed()
-	return r.finish(r.refresh)
+	return r.finish()
+}
+
+// finish ends a refresh that has nothing left to do, unless another scrape has arrived.
+func (r *run) finish() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.scrapes > 0 {
+		return false
+	}
+	r.current = nil
+	close(r.done)
+	return true
 }

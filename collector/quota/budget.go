@@ -39,7 +39,7 @@ func (b *budget) enterDay(now time.Time, inFlight int) (changed bool) {
 	if old != nil && old.contains(now) {
 		return false
 	}
-	next := &dayUse{day: dayOf(now, b.zone), Requests: inFlight}
+	next := &dayUse{day: newDay(now, b.zone), Requests: inFlight}
 	b.today = next
 	if old == nil {
 		return true

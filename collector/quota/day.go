@@ -11,8 +11,8 @@ type day struct {
 	End   time.Time `json:"end"`
 }
 
-// dayOf returns the day that contains t.
-func dayOf(t time.Time, zone *time.Location) day {
+// newDay returns the day that contains t.
+func newDay(t time.Time, zone *time.Location) day {
 	year, month, date := t.In(zone).Date()
 	start := firstInstant(year, month, date, zone)
 	if t.Before(start) { // this date has started, but the clock is yet to be set back to the date before

@@ -43,7 +43,7 @@ func TestDayOf(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := dayOf(at, location(t, test.zone))
+			d := newDay(at, location(t, test.zone))
 			if got := d.Start.UTC().Format(layout); got != test.start || d.length() != test.length {
 				t.Errorf("got %s for %v, want %s for %v", got, d.length(), test.start, test.length)
 			}
@@ -64,17 +64,17 @@ func TestDays(t *testing.T) {
 		if _, change := at.In(zone).ZoneBounds(); !change.IsZero() && rapid.Bool().Draw(t, "near a change of the clock") {
 			at = change.Add(time.Duration(rapid.Int64Range(-int64(2*time.Hour), int64(2*time.Hour)).Draw(t, "offset")))
 		}
-		d := dayOf(at, zone)
+		d := newDay(at, zone)
 		if !d.contains(at) {
 			t.Errorf("%v is not in its day from %v to %v", at, d.Start, d.End)
 		}
 		if length := d.length(); length < 20*time.Hour || length > 28*time.Hour {
 			t.Errorf("the day of %v has a length of %v", at, length)
 		}
-		if next := dayOf(d.End, zone); !next.Start.Equal(d.End) {
+		if next := newDay(d.End, zone); !next.Start.Equal(d.End) {
 			t.Errorf("the day after the one that ends at %v starts at %v", d.End, next.Start)
 		}
-		if previous := dayOf(d.Start.Add(-1), zone); !previous.End.Equal(d.Start) {
+		if previous := newDay(d.Start.Add(-1), zone); !previous.End.Equal(d.Start) {
 			t.Errorf("the day before the one that starts at %v ends at %v", d.Start, previous.End)
 		}
 	})

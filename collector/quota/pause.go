@@ -66,7 +66,7 @@ type pauseRecord struct {
 type pause struct {
 	pauseRecord
 	// began is the number of the first request after the pause began: refusals of earlier ones are part of it.
-	began uint64
+	started uint64
 	// lifted is the number of the first request with the current token: refusals of earlier ones are ignored.
 	lifted uint64
 	probe  uint64    // number of the request that probes; 0 if none does
@@ -152,7 +152,7 @@ func (p *pause) finishAccountProbe(result Result, now time.Time, today day) {
 
 // clear ends the pause.
 func (p *pause) clear() {
-	*p = pause{pauseRecord: pauseRecord{Failures: p.Failures}, began: p.began, lifted: p.lifted}
+	*p = pause{pauseRecord: pauseRecord{Failures: p.Failures}, started: p.started, lifted: p.lifted}
 }
 
 // begin starts or extends the pause because of a request. Its length is at least retryAfter.
@@ -164,13 +164,13 @@ func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Durat
 	if probe {
 		p.probe = 0
 		p.postpone(now, today)
-	} else if request < p.began && (!p.active() || p.Reason.extends(reason)) {
+	} else if request < p.started && (!p.active() || p.Reason.extends(reason)) {
 		p.await(reason, retryAfter, now) // several failures of requests in flight count as one
 		return
 	}
 	first, most := reason.lengths()
 	fresh := *p
-	fresh.Reason, fresh.Length, fresh.began = reason, first, next
+	fresh.Reason, fresh.Length, fresh.started = reason, first, next
 	if probe && p.Reason.extends(reason) {
 		fresh.Length = min(2*p.Length, most)
 	}

@@ -36,8 +36,8 @@ type Settings struct {
 	MaxRequestsPerSecond float64
 }
 
-// refresh returns the part of the settings that concerns the refresh.
-func (s Settings) refresh() refresh.Settings {
+// refreshSettings returns the part of the settings that concerns the refresh.
+func (s Settings) refreshSettings() refresh.Settings {
 	names := make(map[int64]string, len(s.Users))
 	for _, user := range s.Users {
 		names[user.WMID] = user.Name
@@ -70,7 +70,7 @@ type Collector struct {
 func New(config Config) *Collector {
 	c := &Collector{guard: config.Guard, collectTimeout: config.CollectTimeout, requests: newRequestMetrics()}
 	c.refresher = refresh.New(refresh.Config{
-		Settings: config.refresh(), Guard: config.Guard, Observer: c.requests,
+		Settings: config.refreshSettings(), Guard: config.Guard, Observer: c.requests,
 		Advice: config.Advice, Logger: config.Logger,
 	})
 	c.snapshot.Store(newSnapshot(config.Settings, c.guard, c.requests))
@@ -84,7 +84,7 @@ func New(config Config) *Collector {
 // new registry.
 func (c *Collector) Reload(settings Settings, limits quota.Limits) {
 	snapshot := newSnapshot(settings, c.guard, c.requests) // slow, therefore before the settings change
-	c.refresher.Reload(settings.refresh(), limits)
+	c.refresher.Reload(settings.refreshSettings(), limits)
 	c.snapshot.Store(snapshot)
 }
 

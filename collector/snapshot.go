@@ -22,7 +22,7 @@ type Snapshot struct {
 	info     *infoMetric
 	account  accountMetrics
 	requests *requestMetrics
-	text     *text
+	text     *textWriter
 }
 
 func newSnapshot(settings Settings, guard *quota.Guard, requests *requestMetrics) *Snapshot {
@@ -35,7 +35,7 @@ func newSnapshot(settings Settings, guard *quota.Guard, requests *requestMetrics
 	for i, user := range settings.Users {
 		s.index[user.WMID] = i
 	}
-	s.text = newText(settings.Users, s.info)
+	s.text = newTextWriter(settings.Users, s.info)
 	return s
 }
 

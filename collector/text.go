@@ -17,10 +17,10 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// text writes the metrics of users in the text format, byte for byte what a registry would write. A registry creates,
-// checks, sorts and renders every series at every scrape; text only renders. The order, and everything that does not
-// change between scrapes, is prepared.
-type text struct {
+// textWriter writes the metrics of users in the text format, byte for byte what a registry would write. A registry
+// creates, checks, sorts and renders every series at every scrape; a textWriter only renders. The order, and everything
+// that does not change between scrapes, is prepared.
+type textWriter struct {
 	families []textFamily // by name
 	rank     []int        // of each user among the series of a family
 }
@@ -37,8 +37,8 @@ type exposedState struct {
 	exposed bool
 }
 
-func newText(users []User, info *infoMetric) *text {
-	t := &text{rank: make([]int, len(users))}
+func newTextWriter(users []User, info *infoMetric) *textWriter {
+	t := &textWriter{rank: make([]int, len(users))}
 	for _, g := range userGauges {
 		write := func(w *bufio.Writer, users []exposedState) { writeGauge(w, &g, users) }
 		t.families = append(t.families, textFamily{g.name, write})

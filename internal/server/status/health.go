@@ -8,38 +8,38 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// state is a user's health.
-type state string
+// health says whether a user's value is up to date and, if not, why. The page calls it the state.
+type health string
 
-// The states, the worst first.
+// The values of health, the worst first.
 const (
-	failing state = "failing"
-	stale   state = "stale"
-	waiting state = "waiting"
-	fresh   state = "fresh"
+	failing health = "failing"
+	stale   health = "stale"
+	waiting health = "waiting"
+	fresh   health = "fresh"
 )
 
-var states = []state{failing, stale, waiting, fresh}
+var healthValues = []health{failing, stale, waiting, fresh}
 
-var meanings = map[state]string{
+var meanings = map[health]string{
 	failing: "the last request failed",
 	stale:   "an update is overdue",
 	waiting: "no request has completed yet",
 	fresh:   "updated within the expected interval",
 }
 
-// Meaning explains the state in a few words.
-func (s state) Meaning() string { return meanings[s] }
+// Meaning explains the health in a few words.
+func (h health) Meaning() string { return meanings[h] }
 
-// rank returns the position of the state in [states].
-func (s state) rank() int { return slices.Index(states, s) }
+// rank returns the position in [healthValues].
+func (h health) rank() int { return slices.Index(healthValues, h) }
 
-// allowedDelay is how long after its interval a value may be updated: scrapes are some time apart, and requests are
-// queued.
+// allowedDelay is how long after its interval a value may be updated, because scrapes are some time apart and requests
+// are queued.
 const allowedDelay = 5 * time.Minute
 
-// userState returns the state of a user. A value is stale long before it expires and is no longer exposed.
-func userState(user collector.UserSnapshot, now time.Time) state {
+// newHealth returns the health of a user. A value is stale long before it expires and is no longer exposed.
+func newHealth(user collector.UserSnapshot, now time.Time) health {
 	s := user.State
 	switch {
 	case !s.Completed:
@@ -53,36 +53,36 @@ func userState(user collector.UserSnapshot, now time.Time) state {
 	}
 }
 
-// stateCounts is the number of users in each state.
-type stateCounts map[state]int
+// healthCounts is the number of users by health.
+type healthCounts map[health]int
 
-func countStates(entries []*entry) stateCounts {
-	counts := make(stateCounts)
+func countHealth(entries []*entry) healthCounts {
+	counts := make(healthCounts)
 	for _, e := range entries {
-		counts[e.state]++
+		counts[e.health]++
 	}
 	return counts
 }
 
-// stateLink is a state with the number of its users, and a link that selects them.
-type stateLink struct {
-	State    state
+// healthLink is the number of users with a health, and a link that selects them.
+type healthLink struct {
+	Health   health
 	Users    string
 	Link     string
 	Selected bool
 }
 
-func newStateLinks(counts stateCounts, q query) []stateLink {
-	var links []stateLink
-	for _, s := range []state{fresh, stale, failing, waiting} {
-		if counts[s] == 0 && s == waiting {
+func newHealthLinks(counts healthCounts, q query) []healthLink {
+	var links []healthLink
+	for _, h := range []health{fresh, stale, failing, waiting} {
+		if counts[h] == 0 && h == waiting {
 			continue
 		}
-		l := stateLink{State: s, Users: formatNumber(counts[s]), Selected: q.state == s}
+		l := healthLink{Health: h, Users: formatNumber(counts[h]), Selected: q.health == h}
 		l.Link = q.link(func(q *query) {
-			q.state = s
+			q.health = h
 			if l.Selected {
-				q.state = ""
+				q.health = ""
 			}
 		})
 		links = append(links, l)

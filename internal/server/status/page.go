@@ -60,7 +60,7 @@ func hash(style string) string {
 type templateData struct {
 	Headline headline
 	Problems []problem
-	States   []stateLink
+	Health   []healthLink
 	Budget   budget
 	Balance  *balance // nil if it is not requested
 	Scrapes  string
@@ -74,13 +74,13 @@ type templateData struct {
 // Invalid parts of the query are ignored.
 func Render(w io.Writer, data Data, values url.Values) error {
 	entries := newEntries(data)
-	counts := countStates(entries)
+	counts := countHealth(entries)
 	problems := findProblems(data)
 	q := parseQuery(values)
 	return page.Execute(w, templateData{
 		Headline: newHeadline(data, counts, problems),
 		Problems: problems,
-		States:   newStateLinks(counts, q),
+		Health:   newHealthLinks(counts, q),
 		Budget:   newBudget(data),
 		Balance:  newBalance(data),
 		Scrapes:  describeScrapes(data),

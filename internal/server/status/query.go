@@ -13,8 +13,8 @@ const maxSearch = 200
 // query is the query of the page.
 type query struct {
 	search string
-	state  state  // empty for all users
-	column string // to sort by; empty for the worst state first
+	health health // empty for all users
+	column string // to sort by; empty for the worst health first
 	desc   bool   // whether to sort in descending order
 	page   int    // at least 1
 }
@@ -25,8 +25,8 @@ func parseQuery(values url.Values) query {
 	if len(q.search) > maxSearch {
 		q.search = strings.ToValidUTF8(q.search[:maxSearch], "")
 	}
-	if s := state(values.Get("state")); slices.Contains(states, s) {
-		q.state = s
+	if h := health(values.Get("state")); slices.Contains(healthValues, h) {
+		q.health = h
 	}
 	if c := findColumn(values.Get("sort")); c != nil {
 		q.column = c.name
@@ -53,7 +53,7 @@ func (q query) values() url.Values {
 		}
 	}
 	set("q", q.search)
-	set("state", string(q.state))
+	set("state", string(q.health))
 	set("sort", q.column)
 	if q.desc {
 		set("order", "desc")

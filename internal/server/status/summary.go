@@ -17,22 +17,22 @@ type headline struct {
 // problem is a problem of the exporter, rather than of a user, and what to do about it.
 type problem struct {
 	Description, Advice string
-	Stops               string // short description if no values are updated, else empty
+	Headline            string // short description if no values are updated, else empty
 }
 
 // newHeadline returns the headline for the most serious problem.
-func newHeadline(data Data, counts stateCounts, problems []problem) headline {
+func newHeadline(data Data, counts healthCounts, problems []problem) headline {
 	class, prefix := "partly", "Partly working: "
 	if counts[fresh] == 0 {
 		class, prefix = "bad", "Not working: "
 	}
 	for _, p := range problems {
-		if p.Stops != "" {
-			return headline{class, prefix + p.Stops}
+		if p.Headline != "" {
+			return headline{class, prefix + p.Headline}
 		}
 	}
-	share := func(s state) string {
-		return fmt.Sprintf("%s of %s %s", formatNumber(counts[s]), plural(len(data.Users), "user"), s)
+	share := func(h health) string {
+		return fmt.Sprintf("%s of %s %s", formatNumber(counts[h]), plural(len(data.Users), "user"), h)
 	}
 	switch {
 	case data.LastScrape.IsZero():
@@ -60,8 +60,8 @@ const (
 // findProblems returns the exporter's problems, the most serious first.
 func findProblems(data Data) []problem {
 	var problems []problem
-	add := func(stops, description, advice string) {
-		problems = append(problems, problem{description, advice, stops})
+	add := func(headline, description, advice string) {
+		problems = append(problems, problem{description, advice, headline})
 	}
 	if data.Closing {
 		add("the exporter is shutting down", "The exporter is shutting down and starts no more requests.",
@@ -69,8 +69,8 @@ func findProblems(data Data) []problem {
 	}
 	a := data.Account
 	if reason := justoneapi.Reason(a.Pause.Reason); reason != "" {
-		stops, cause := describePause(reason)
-		add(stops, fmt.Sprintf("Requests are paused: %s. Next probe: %s.", cause, nextProbe(data)),
+		headline, cause := describePause(reason)
+		add(headline, fmt.Sprintf("Requests are paused: %s. Next probe: %s.", cause, nextProbe(data)),
 			data.Advice.For(justoneapi.Kind{Reason: reason}))
 	}
 	switch {
@@ -102,7 +102,7 @@ func findProblems(data Data) []problem {
 }
 
 // describePause describes the reason of a pause, for the headline and in detail.
-func describePause(reason justoneapi.Reason) (stops, cause string) {
+func describePause(reason justoneapi.Reason) (headline, cause string) {
 	if reason == justoneapi.Reason(quota.ReasonOutage) {
 		return "requests are paused, the upstream is failing", "the upstream is failing"
 	}

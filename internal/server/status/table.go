@@ -18,17 +18,17 @@ const rowsPerPage = 100
 // entry is a user with what rows and sorting need.
 type entry struct {
 	collector.UserSnapshot
-	state state
-	next  time.Time // when the next request may start
+	health health
+	next   time.Time // when the next request may start
 }
 
-// newEntries returns an entry for each user, those in the worst state first, otherwise in the configured order.
+// newEntries returns an entry for each user, those with the worst health first, otherwise in the configured order.
 func newEntries(data Data) []*entry {
 	entries := make([]*entry, 0, len(data.Users))
 	for _, user := range data.Users {
-		entries = append(entries, &entry{user, userState(user, data.Now), nextRequest(data, user)})
+		entries = append(entries, &entry{user, newHealth(user, data.Now), nextRequest(data, user)})
 	}
-	slices.SortStableFunc(entries, func(a, b *entry) int { return a.state.rank() - b.state.rank() })
+	slices.SortStableFunc(entries, func(a, b *entry) int { return a.health.rank() - b.health.rank() })
 	return entries
 }
 
@@ -45,7 +45,7 @@ func nextRequest(data Data, user collector.UserSnapshot) time.Time {
 
 // matches reports whether the query selects an entry.
 func (e *entry) matches(q query) bool {
-	if q.state != "" && e.state != q.state {
+	if q.health != "" && e.health != q.health {
 		return false
 	}
 	return strings.Contains(strings.ToLower(e.User.Name), strings.ToLower(q.search)) ||
@@ -58,7 +58,7 @@ func (e *entry) change() int64     { return e.State.Value.Followers - e.State.Pr
 
 // code returns the code of the last request, empty unless it failed.
 func (e *entry) code() string {
-	if e.state != failing {
+	if e.health != failing {
 		return ""
 	}
 	return e.State.Last.Code
@@ -74,7 +74,7 @@ type column struct {
 }
 
 var columns = []column{
-	{name: "state", title: "State", compare: func(a, b *entry) int { return a.state.rank() - b.state.rank() }},
+	{name: "state", title: "State", compare: func(a, b *entry) int { return a.health.rank() - b.health.rank() }},
 	{name: "name", title: "Name", compare: func(a, b *entry) int {
 		return strings.Compare(strings.ToLower(a.User.Name), strings.ToLower(b.User.Name))
 	}},
@@ -130,7 +130,7 @@ func (c *column) sort(entries []*entry, desc bool) {
 
 // row is a user as the table shows it.
 type row struct {
-	State     state
+	Health    health
 	Name      string
 	WMID      int64
 	Followers string
@@ -146,7 +146,7 @@ type row struct {
 
 func newRow(data Data, e *entry) row {
 	value, previous := e.State.Value, e.State.Previous
-	r := row{State: e.state, Name: e.User.Name, WMID: e.User.WMID, Next: newNext(data, e)}
+	r := row{Health: e.health, Name: e.User.Name, WMID: e.User.WMID, Next: newNext(data, e)}
 	if e.hasValue() {
 		r.Followers, r.Following = formatNumber(value.Followers), formatNumber(value.Following)
 		r.Age = newRelativeTime(value.At, formatDuration(data.Now.Sub(value.At)))
@@ -164,7 +164,7 @@ func newRow(data Data, e *entry) row {
 func describeError(data Data, e *entry) (description, remedy string) {
 	s := e.State
 	switch {
-	case e.state == failing:
+	case e.health == failing:
 		kind := justoneapi.Explain(s.Last.Code, s.Last.Bilibili)
 		description = s.Last.Code + ": " + kind.Meaning
 		if s.Last.Detail != "" {
@@ -173,10 +173,10 @@ func describeError(data Data, e *entry) (description, remedy string) {
 		return description, data.Advice.For(kind)
 	case s.InFlight:
 		return "", ""
-	case e.state == waiting && !s.Started.IsZero():
+	case e.health == waiting && !s.Started.IsZero():
 		return "The exporter stopped before the response arrived.",
 			"No action is needed: it may have been billed, so the next request waits for the interval."
-	case e.state == stale && !e.next.After(data.Now):
+	case e.health == stale && !e.next.After(data.Now):
 		return fmt.Sprintf("A request has been due for %s.", formatDuration(data.Now.Sub(e.next))),
 			"If this persists although the exporter is scraped, requests do not keep up: " +
 				"raise api.max_concurrency or api.max_requests_per_second, or lengthen the intervals."
@@ -226,8 +226,8 @@ func newTable(data Data, entries []*entry, q query) table {
 	for _, e := range shown {
 		t.Rows = append(t.Rows, newRow(data, e))
 	}
-	if q.search != "" || q.state != "" {
-		t.AllUsers = q.link(func(q *query) { q.search, q.state = "", "" })
+	if q.search != "" || q.health != "" {
+		t.AllUsers = q.link(func(q *query) { q.search, q.health = "", "" })
 	}
 	return t
 }

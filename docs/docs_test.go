@@ -45,20 +45,9 @@ type document struct {
 	rows [][]string // of all tables, cell by cell
 }
 
-// text returns the text of a file. It reads the file by its absolute path: go test notes that a result depends on a
-// file, but looks for relative paths in this directory, which is not the working directory.
-func text(t *testing.T, path string) string {
-	t.Helper()
-	path, err := filepath.Abs(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return exportertest.ReadFile(t, path)
-}
-
 func read(t *testing.T, path string) document {
 	t.Helper()
-	d := document{path: path, text: text(t, path)}
+	d := document{path: path, text: exportertest.ReadFile(t, path)}
 	for line := range strings.Lines(d.text) {
 		cells := strings.Split(strings.TrimSpace(line), "|")
 		for i, cell := range cells {
@@ -459,7 +448,7 @@ func TestTour(t *testing.T) {
 		}
 		for _, stop := range tourStop.FindAllStringSubmatch(tour, -1) {
 			function := regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + stop[2] + `[\[(]`)
-			if !exportertest.Exists(stop[1]) || !function.MatchString(text(t, stop[1])) {
+			if !exportertest.Exists(stop[1]) || !function.MatchString(exportertest.ReadFile(t, stop[1])) {
 				t.Errorf("%s: there is no %s in %s", d.path, stop[2], stop[1])
 			}
 		}

@@ -75,7 +75,8 @@ func (b *budget) remaining() int {
 }
 
 // pace spreads the remaining budget over the rest of the day. Without a stretch, the users' intervals make demand
-// requests per second.
+// requests per second. The ratio is finite, as its JSON encoding requires: no interval is shorter than a nanosecond, and
+// the ratio is only computed while there is at least one request left.
 func (b *budget) pace(now time.Time, demand float64) {
 	switch {
 	case b.limit == 0:

@@ -74,6 +74,7 @@ image: ## build the images of the Dockerfile without a container engine and test
 
 bench: build ## measure the exporter and compare it with the least that the same work can cost
 	$(GO) test -tags bench -count=1 -v -timeout 30m ./internal/bench -users=$(USERS) -rounds=$(BENCHES)
+	$(GO) test -run '^$$' -bench Decode ./collector/justoneapi
 
 fuzz: ## fuzz the parsers of external input; new failures are stored in testdata/fuzz
 	$(FUZZ) -fuzz FuzzDecode ./collector/justoneapi

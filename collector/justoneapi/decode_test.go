@@ -122,6 +122,17 @@ func TestKnownCodes(t *testing.T) {
 	}
 }
 
+func BenchmarkDecode(b *testing.B) {
+	body := []byte(`{"code":0,"message":"success","requestId":"0","data":{"code":0,"message":"OK","ttl":1,` +
+		`"data":{"mid":1,"following":11,"whisper":0,"black":0,"follower":4153991}}}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, failure := decode(200, body, 1); failure != nil {
+			b.Fatal(failure)
+		}
+	}
+}
+
 // FuzzDecode checks that the counts of a successful response are those in the body, decoded independently.
 func FuzzDecode(f *testing.F) {
 	f.Add(200, []byte(example), int64(472747194))

@@ -18,8 +18,6 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
-
-	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
 var (
@@ -53,7 +51,6 @@ func TestBench(t *testing.T) {
 		bench.measureProcesses(users)
 	}
 	bench.measureBinary()
-	bench.measureDecoding()
 	bench.table.print(os.Stdout)
 }
 
@@ -113,7 +110,7 @@ func median[T cmp.Ordered](values []T) T {
 	return values[len(values)/2]
 }
 
-func timeOf(f func()) time.Duration {
+func measure(f func()) time.Duration {
 	start := time.Now()
 	f()
 	return time.Since(start)
@@ -128,21 +125,6 @@ func (b *bench) measureBinary() {
 		b.t.Fatal(err)
 	}
 	b.table.set("stripped binary", "≤ 20 MB", b.table.users[0], "%.1f MB", float64(info.Size())/1e6)
-}
-
-// measureDecoding measures the decoding of a response of the API.
-func (b *bench) measureDecoding() {
-	users := b.table.users[0]
-	body := fmt.Appendf(nil, response, "1", 11, 4153991)
-	result := testing.Benchmark(func(t *testing.B) {
-		for t.Loop() {
-			if _, err := justoneapi.Decode(http.StatusOK, body, 1); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-	b.table.set("decoding a response", "", users, "%d ns", result.NsPerOp())
-	b.table.set("decoding a response: allocations", "", users, "%d", result.AllocsPerOp())
 }
 
 // get sends a scraper's request and returns the body without decompressing it.

@@ -224,7 +224,7 @@ func (p *pauseModel) begin(reason string, probe bool, started, now time.Time) {
 	p.reason, p.length, p.until, p.began = reason, length, now.Add(length), now
 }
 
-func (a *seasonAPI) dateOf(t time.Time) string { return t.In(a.zone).Format(time.DateOnly) }
+func (a *seasonAPI) date(t time.Time) string { return t.In(a.zone).Format(time.DateOnly) }
 
 // outageAt returns the outage at a time, nil for none.
 func (a *seasonAPI) outageAt(t time.Time) *outage {
@@ -259,18 +259,18 @@ func (a *seasonAPI) weatherAt(t time.Time) weather {
 
 // enterDay notices a new date. Requests in flight are charged to it, too.
 func (a *seasonAPI) enterDay(now time.Time) {
-	if date := a.dateOf(now); a.today == nil || date != a.today.date {
+	if date := a.date(now); a.today == nil || date != a.today.date {
 		a.today = &dayTally{date: date, weather: a.weatherAt(now), charged: len(a.inFlight), perUser: make(map[int64]int)}
 		a.days = append(a.days, a.today)
 	}
-	if a.pause.reason == "daily_quota" && a.dateOf(a.pause.began) != a.today.date && a.pause.until.After(now) {
+	if a.pause.reason == "daily_quota" && a.date(a.pause.began) != a.today.date && a.pause.until.After(now) {
 		a.pause.until = now // the quota day has ended
 	}
 }
 
-// dayOf returns the tally of the day of a request that has just ended.
-func (a *seasonAPI) dayOf(started time.Time) *dayTally {
-	if n := len(a.days); n > 1 && a.dateOf(started) == a.days[n-2].date {
+// startDay returns the tally of the day of a request that has just ended.
+func (a *seasonAPI) startDay(started time.Time) *dayTally {
+	if n := len(a.days); n > 1 && a.date(started) == a.days[n-2].date {
 		return a.days[n-2]
 	}
 	return a.today
@@ -324,7 +324,7 @@ func (a *seasonAPI) finish(wmid int64, kind *justoneapi.Kind, canceled bool) {
 	a.enterDay(now)
 	u, started := a.users[wmid], a.inFlight[wmid]
 	delete(a.inFlight, wmid)
-	day := a.dayOf(started)
+	day := a.startDay(started)
 
 	if !canceled && (kind == nil || kind.Bilibili) {
 		a.today.counted++

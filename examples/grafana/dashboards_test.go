@@ -124,19 +124,19 @@ func TestDashboardCodes(t *testing.T) {
 		for _, mappings := range columns {
 			for _, known := range append(justoneapi.KnownCodes(), "http_502", "-1", "999") {
 				want := exportertest.Explain(known).Meaning
-				if got := meaningOf(t, mappings, known); got != want {
+				if got := findMeaning(t, mappings, known); got != want {
 					t.Errorf("%s: got the meaning %q for code %s, want %q", name, got, known, want)
 				}
 			}
-			if meaningOf(t, mappings, "other") == "" {
+			if findMeaning(t, mappings, "other") == "" {
 				t.Errorf("%s: the code other has no meaning", name)
 			}
 		}
 	}
 }
 
-// meaningOf returns the text that Grafana shows for a code: that of the first mapping that contains it.
-func meaningOf(t *testing.T, mappings []mapping, code string) string {
+// findMeaning returns the text that Grafana shows for a code: that of the first mapping that contains it.
+func findMeaning(t *testing.T, mappings []mapping, code string) string {
 	t.Helper()
 	for _, m := range mappings {
 		if text, ok := m.text(t, code); ok {

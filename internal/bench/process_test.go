@@ -39,7 +39,7 @@ func (b *bench) measureProcesses(users int) {
 	requests := b.requests()
 	var durations []time.Duration
 	for range b.slowRounds() {
-		durations = append(durations, timeOf(start))
+		durations = append(durations, measure(start))
 		p.End(syscall.SIGTERM)
 	}
 	if got := b.requests(); got != requests {

@@ -53,7 +53,7 @@ func (s *exporter) close() {
 func (b *bench) scrape(s *exporter, users int, timeout time.Duration) time.Duration {
 	b.t.Helper()
 	var body []byte
-	duration := timeOf(func() { body = b.get(s.url(), "identity", timeout) })
+	duration := measure(func() { body = b.get(s.url(), "identity", timeout) })
 	if got := bytes.Count(body, []byte("\nbilibili_followers{")); got != users {
 		b.t.Fatalf("got %d values, want %d", got, users)
 	}

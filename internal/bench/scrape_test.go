@@ -28,7 +28,7 @@ func (b *bench) measureScrapes(users int) {
 	floor := newFloor(b.t, exposition)
 	r := httptest.NewRecorder()
 	floor.ServeHTTP(r, httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/", nil))
-	if !slices.Equal(seriesOf(r.Body.String()), seriesOf(string(exposition))) {
+	if !slices.Equal(sortedSeries(r.Body.String()), sortedSeries(string(exposition))) {
 		b.t.Fatalf("the floor has other series:\n%s", r.Body)
 	}
 	identity := b.measureWarm(s, users, floor, "identity", "≤ 0.25")
@@ -37,8 +37,8 @@ func (b *bench) measureScrapes(users int) {
 	b.table.set("live heap per user", "≤ 1024 B", users, "%.0f B", heap/float64(users))
 }
 
-// seriesOf returns the sorted series and comments of an exposition.
-func seriesOf(exposition string) []string {
+// sortedSeries returns the sorted series and comments of an exposition.
+func sortedSeries(exposition string) []string {
 	var series []string
 	for line := range strings.Lines(exposition) {
 		series = append(series, line[:strings.LastIndexByte(line, ' ')])
@@ -71,11 +71,11 @@ func (b *bench) measureWarm(s *exporter, users int, floor http.Handler, encoding
 	for range b.rounds {
 		for _, i := range rand.Perm(len(variants)) {
 			v := variants[i]
-			v.durations = append(v.durations, timeOf(func() { b.read(io.Discard, v.url, encoding, longTimeout) }))
+			v.durations = append(v.durations, measure(func() { b.read(io.Discard, v.url, encoding, longTimeout) }))
 		}
 	}
 	for _, v := range variants {
-		allocations, bytes := allocationsOf(v.handler, encoding)
+		allocations, bytes := allocationsPerScrape(v.handler, encoding)
 		b.table.set(v.name, "", users, "%.2f ms, %.0f allocations, %.0f kB",
 			milliseconds(median(v.durations)), allocations, bytes/1e3)
 	}
@@ -113,8 +113,8 @@ func (d discard) Header() http.Header         { return http.Header(d) }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
 
-// allocationsOf returns the number and the bytes of the allocations of a scrape.
-func allocationsOf(h http.Handler, encoding string) (allocations, bytes float64) {
+// allocationsPerScrape returns the number and the bytes of the allocations of a scrape.
+func allocationsPerScrape(h http.Handler, encoding string) (allocations, bytes float64) {
 	const times = 5
 	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept-Encoding", encoding)

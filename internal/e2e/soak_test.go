@@ -267,14 +267,14 @@ func (s *soak) scrape(timeout, pause time.Duration) {
 	if got := strings.Count(body, "\nbilibili_followers{"); got != soakUsers {
 		s.T.Errorf("got %d values, want %d, in\n%s", got, soakUsers, body)
 	}
-	now := s.readingsOf(body)
+	now := s.parseReadings(body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.peak = s.peak.merge(now, math.Max)
 }
 
-// readingsOf returns the values of the leakMetrics in an exposition.
-func (s *soak) readingsOf(body string) (r readings) {
+// parseReadings returns the values of the leakMetrics in an exposition.
+func (s *soak) parseReadings(body string) (r readings) {
 	for _, m := range leakMetrics {
 		r = append(r, s.number(body, m.name))
 	}
@@ -312,7 +312,7 @@ func (s *soak) awaitRecovery(levels readings) (lowest readings) {
 		if users < soakUsers || inFlight > 0 || int(counted) != requests {
 			continue
 		}
-		lowest = lowest.merge(s.readingsOf(body), math.Min)
+		lowest = lowest.merge(s.parseReadings(body), math.Min)
 		if n++; n >= 20 && lowest.within(levels) {
 			return lowest
 		}

@@ -191,8 +191,8 @@ func TestInhibition(t *testing.T) {
 	}
 }
 
-// mayBeEmpty are parts of expressions that may yield nothing in TestAlerts: it is shorter than a day, nothing fails,
-// and no user gains followers.
+// mayBeEmpty are parts of expressions that may yield nothing in TestAlerts, because it is shorter than a day, nothing
+// fails, and no user gains followers.
 var mayBeEmpty = []string{
 	"offset 24h", "offset 1d", "offset 7d", "1d -", "delta1d /", "delta7d /", "BilibiliFollowersDropped",
 	"_account_balance", "_code", "_error_info", "_paused", "_resume_", "_storage_errors_total[1h])) > 0",
@@ -241,7 +241,7 @@ func TestAlerts(t *testing.T) {
 	if summary != "碧诗 has lost 120k followers in an hour" || got.Path != "/critical" {
 		t.Errorf("%s received the summary %q", got.Path, summary)
 	}
-	const description = "880k are left, 12% fewer than an hour ago, confirmed by at least two responses."
+	const description = "880k remain, 12% fewer than an hour ago, confirmed by at least two responses."
 	if got := got.Annotations["description"]; !strings.HasPrefix(got, description) {
 		t.Errorf("got the description %q, want %q", got, description)
 	}

@@ -448,7 +448,7 @@ func TestTokenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	scrape(`bilibili_up{wmid="1"} 1`)
-	expectPage(t, e, "/", "Error reading the token, using the last good one: api.token_file: stat "+path)
+	expectPage(t, e, "/", "Error reading the token, using the last valid one: api.token_file: stat "+path)
 	scrape(`bilibili_up{wmid="1"} 1`)
 	write(justoneapitest.Token)
 	scrape(`bilibili_up{wmid="1"} 1`)

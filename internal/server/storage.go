@@ -45,8 +45,8 @@ func openStorage(path string, logger log.Logger) (*storage, map[string][]byte, e
 	s.store = opened
 	level.Info(logger).Log("msg", "Opened storage", "path", path, "records", len(contents.Records))
 	if contents.SetAside != "" {
-		level.Error(logger).Log("msg", "Persistent state is damaged and was moved aside",
-			"moved_to", contents.SetAside, "err", contents.Damage,
+		level.Error(logger).Log("msg", "Persistent state is damaged and was renamed",
+			"renamed_to", contents.SetAside, "err", contents.Damage,
 			"advice", "All users are requested again, and the elapsed share of the day's budget counts as used.")
 	}
 	return s, contents.Records, nil
@@ -64,7 +64,7 @@ func (s *storage) failed(operation string, err error) {
 // recovered logs that everything has been written after an error.
 func (s *storage) recovered() {
 	s.lastError.set("")
-	level.Info(s.logger).Log("msg", "Persistent state is written again")
+	level.Info(s.logger).Log("msg", "Writing persistent state recovered")
 }
 
 // close closes the store, unless that takes too long.

@@ -49,7 +49,7 @@ func TestDamagedStore(t *testing.T) {
 	}
 	text := configFor(newServer(t).URL) + "quota: {daily_limit: 1000000000}\n"
 	e, logged := newExporter(t, text, func(o *server.Options) { o.StoragePath = dir })
-	want := `level=error msg="Persistent state is damaged and was moved aside" moved_to=` + dir
+	want := `level=error msg="Persistent state is damaged and was renamed" renamed_to=` + dir
 	if !strings.Contains(logged.String(), want) {
 		t.Errorf("the log lacks %s:\n%s", want, logged)
 	}
@@ -104,7 +104,7 @@ func TestFailingDisk(t *testing.T) {
 	}
 	send(e, http.MethodGet, "/metrics")
 	expectPage(t, e, "/", "!Error writing persistent state")
-	if !strings.Contains(logged.String(), `level=info msg="Persistent state is written again"`) {
+	if !strings.Contains(logged.String(), `level=info msg="Writing persistent state recovered"`) {
 		t.Errorf("got log\n%s", logged)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
 
-// tokenReader reads the token each time it is needed. While it cannot be read, the last good token is used. Calls of
+// tokenReader reads the token each time it is needed. While it cannot be read, the last valid token is used. Calls of
 // [tokenReader.read] must not overlap.
 type tokenReader struct {
 	readToken func() (promconfig.Secret, error)
@@ -35,7 +35,7 @@ func (r *tokenReader) read() justoneapi.Token {
 	secret, err := r.readToken()
 	if err != nil {
 		if r.lastError.set(err.Error()) == "" {
-			level.Error(r.logger).Log("msg", "Error reading the token, using the last good one", "err", err)
+			level.Error(r.logger).Log("msg", "Error reading the token, using the last valid one", "err", err)
 		}
 		return r.last
 	}

@@ -213,7 +213,7 @@ func TestSummary(t *testing.T) {
 			"Working, with warnings Error writing persistent state: no space left Check the disk",
 		}},
 		{"token file removed", func(d *Data) { d.TokenError = "no such file" }, []string{
-			"Working, with warnings Error reading the token, using the last good one: no such file Restore the file",
+			"Working, with warnings Error reading the token, using the last valid one: no such file Restore the file",
 		}},
 		{"shutting down", func(d *Data) { d.Closing = true }, []string{
 			"Partly working: the exporter is shutting down The exporter is shutting down and starts no more requests. " +
@@ -291,7 +291,7 @@ func (r records) Put(changes map[string][]byte) (wait func(context.Context)) {
 }
 
 // TestInterrupted looks at a user's first request while it is being recorded, is in flight, is being completed, and
-// after a kill: only then is its response lost.
+// after a kill, because only then its response is lost.
 func TestInterrupted(t *testing.T) {
 	const lost = "The exporter stopped before the response arrived."
 	stored := make(records)

@@ -95,7 +95,7 @@ func findProblems(data Data) []problem {
 			"Check the disk: a restart would request users again, which may be billed.")
 	}
 	if data.TokenError != "" {
-		add("", "Error reading the token, using the last good one: "+data.TokenError,
+		add("", "Error reading the token, using the last valid one: "+data.TokenError,
 			"Restore the file: the exporter does not start without it.")
 	}
 	return problems

@@ -26,7 +26,7 @@ const TokenVariable = "JUSTONEAPI_TOKEN"
 
 const (
 	// minTimeout is the shortest request timeout without a warning. The vendor asks for at least 60 s, because a request
-	// that is cancelled earlier may still be billed, and now recommends 120 s.
+	// that is canceled earlier may still be billed, and now recommends 120 s.
 	minTimeout = time.Minute
 	// minBalanceInterval is the shortest interval of requests for the balance without a warning.
 	minBalanceInterval = 10 * time.Minute
@@ -198,7 +198,8 @@ const (
 	maxTokenSize  = 64 << 10
 )
 
-// readFile reads a regular file of at most maxSize bytes: others could block the reader or fill its memory.
+// readFile reads a regular file of at most maxSize bytes, because other files could block the reader or fill its
+// memory.
 func readFile(path string, maxSize int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -280,7 +281,7 @@ func (c *Config) Warnings() []string {
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if time.Duration(c.API.Timeout) < minTimeout {
 		warn("api.timeout is %s, less than the %s that the vendor asks for. "+
-			"A request that is cancelled early may still be billed.", c.API.Timeout, model.Duration(minTimeout))
+			"A request that is canceled early may still be billed.", c.API.Timeout, model.Duration(minTimeout))
 	}
 	if base, err := c.API.URL(); err == nil && base.Scheme == "http" && !c.API.staysOnMachine(base) {
 		warn("%s is plain HTTP, so the token crosses the network in clear text. "+
@@ -307,8 +308,8 @@ func (c *Config) Warnings() []string {
 	return warnings
 }
 
-// staysOnMachine reports whether requests for base surely do not leave the machine: the API is on loopback, and so is
-// the proxy, if one is configured.
+// staysOnMachine reports whether requests for base surely do not leave the machine, because the API is on loopback, and
+// so is the proxy, if one is configured.
 func (a *API) staysOnMachine(base *url.URL) bool {
 	proxy := a.HTTPClient.ProxyURL.URL
 	return isLoopback(base.Hostname()) && (proxy == nil || isLoopback(proxy.Hostname()))

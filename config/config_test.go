@@ -569,7 +569,7 @@ func TestWarnings(t *testing.T) {
 		"token: x, base_url: 'http://x'": "http://x" + clearText,
 		"token: x, environment: prod-cn": "http://47.117.133.51:30015" + clearText,
 		"token: x, timeout: 59s": "api.timeout is 59s, less than the 1m that the vendor asks for. " +
-			"A request that is cancelled early may still be billed.",
+			"A request that is canceled early may still be billed.",
 		"token: x, http_client: {tls_config: {insecure_skip_verify: true}}": insecure,
 	} {
 		c, err := parse(t, "users: [2]\napi: {"+text+"}")

@@ -1,4 +1,4 @@
-// Command demo runs the exporter without a token or a network connection: it uses a stand-in for Just One API with
+// Command demo runs the exporter without a token or a network connection. It uses a stand-in for Just One API with
 // eight made-up creators.
 //
 //	go run ./examples/demo
@@ -85,7 +85,7 @@ func main() {
 	}
 }
 
-// run runs the exporter and the API until the context is cancelled.
+// run runs the exporter and the API until the context is canceled.
 func run(ctx context.Context, address string, output io.Writer) error {
 	api := justoneapitest.NewServer()
 	defer api.Close()
@@ -106,7 +106,7 @@ func run(ctx context.Context, address string, output io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer exporter.Close(context.Background()) // no timeout: in-flight requests take 100 ms
+	defer exporter.Close(context.Background()) // without a timeout, because in-flight requests take 100 ms
 
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {

@@ -39,8 +39,8 @@ EXPOSE 12233
 ENTRYPOINT ["/demo"]
 CMD ["-web.listen-address=0.0.0.0:12233"]
 
-# The exporter's image is the last stage, the default target. It works with a read-only root file system: the exporter
-# writes only to /data.
+# The exporter's image is the last stage, the default target. It works with a read-only root file system, because
+# the exporter writes only to /data.
 FROM scratch
 ARG VERSION=unknown
 ARG REVISION=unknown

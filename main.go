@@ -160,7 +160,8 @@ func serve(f *flags, base, logger log.Logger) error {
 		if err != nil || f.configCheck {
 			return err
 		}
-	case sig := <-signals.Stop: // startup can take long, and be interrupted: the state on disk survives SIGKILL, too
+	case sig := <-signals.Stop:
+		// Startup can take long. It may be interrupted, because the state on disk survives even SIGKILL.
 		if f.configCheck {
 			return fmt.Errorf("stopped by signal: %v", sig)
 		}

@@ -77,10 +77,10 @@ func New(config Config) *Collector {
 	return c
 }
 
-// Reload changes the settings and the limits of the guard. Requests in flight are not disturbed. A token that differs
+// Reload changes the settings and the limits of the guard. Requests in flight continue. A token that differs
 // from the last one lifts a pause. Reload must not be called by two goroutines at a time.
 //
-// Label names of bilibili_user_info may change. A registry that holds c itself keeps the old ones: the new ones need a
+// Label names of bilibili_user_info may change. A registry that holds c itself keeps the old ones; the new ones need a
 // new registry.
 func (c *Collector) Reload(settings Settings, limits quota.Limits) {
 	snapshot := newSnapshot(settings, c.guard, c.requests) // slow, therefore before the settings change

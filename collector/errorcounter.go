@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// maxCodes caps the distinct codes: they come from outside, and each is a series until the process ends.
+	// maxCodes caps the distinct codes, because responses contain arbitrary ones, and each is a series until the process
+	// ends.
 	maxCodes = 100
-	// otherCode replaces the codes beyond.
+	// otherCode replaces further codes.
 	otherCode = "other"
 )
 

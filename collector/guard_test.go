@@ -175,7 +175,7 @@ func TestBudgetMetrics(t *testing.T) {
 		c := newCollector(t, api, users(2), withDailyLimit(users(2), 97))
 		scrape(c, time.Minute)
 		time.Sleep(20 * time.Minute)
-		scrape(c, time.Minute) // no request: every interval is stretched
+		scrape(c, time.Minute) // no request, because every interval is stretched
 		expectMetrics(t, c.Snapshot(), "stretched.metrics")
 		api.respond = failing(justoneapi.Kind{
 			Code: "601", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonBalance, Billing: justoneapi.NotBilled,

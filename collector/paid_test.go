@@ -75,7 +75,7 @@ func TestOutagePause(t *testing.T) {
 				}
 				probes := starts[8:]
 				for i, want := range []time.Duration{2, 4, 8, 10, 10, 10, 10, 10} {
-					most := want*time.Minute + 72*time.Second // a probe may take a minute, and the scrape comes 10 s later
+					most := want*time.Minute + 72*time.Second // a probe may take a minute, and the scrape arrives 10 s later
 					if got := probes[i+1].Sub(probes[i]); got < want*time.Minute-10*time.Second || got > most {
 						t.Errorf("probe %d came after %v, want %v to %v", i+1, got, want*time.Minute, most)
 					}
@@ -217,7 +217,8 @@ func withRetryAfter(value string, next justoneapitest.Response) justoneapitest.R
 	}
 }
 
-// TestRetryAfter lets the response ask for a time to wait: no request is sent before it is over, and one when it is.
+// TestRetryAfter lets the response ask for a time to wait: no request is sent before it has passed, and one when it
+// has.
 func TestRetryAfter(t *testing.T) {
 	plain429 := justoneapitest.Body(429, "text/plain", "slow down")
 	plain503 := justoneapitest.Body(503, "text/plain", "overload")
@@ -658,7 +659,7 @@ func TestSuppressedLog(t *testing.T) {
 	})
 }
 
-// TestSuppressedLogWhileWaiting reports suppressed messages although no request ends and no scrape comes.
+// TestSuppressedLogWhileWaiting reports suppressed messages although no request ends and no scrape arrives.
 func TestSuppressedLogWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines := &logLines{}

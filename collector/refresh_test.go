@@ -220,7 +220,7 @@ func TestTimeoutsDoNotStarveOthers(t *testing.T) {
 			return justoneapi.Stat{}, timeoutError()
 		}
 		c := newCollector(t, api, users(30), func(config *collector.Config) {
-			// So slow that values come in between: five timeouts in a row would be an outage.
+			// So slow that values arrive in between, because five timeouts in a row would be an outage.
 			config.MaxConcurrency, config.MaxRequestsPerSecond = 5, 1
 		})
 		for range 10 { // until the first request for each user has finished

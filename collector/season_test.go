@@ -170,7 +170,7 @@ type pauseModel struct {
 	failures int // in a row, upstream
 }
 
-// end notes how a request ended that was not canceled.
+// end records how a request ended that was not canceled.
 func (p *pauseModel) end(kind *justoneapi.Kind, started, now time.Time) {
 	probe := p.reason != "" && !started.Before(p.until)
 	switch {
@@ -380,7 +380,7 @@ func (a *seasonAPI) finish(wmid int64, kind *justoneapi.Kind, canceled bool) {
 	}
 }
 
-// noteValue notes that a user has a new value.
+// noteValue records that a user has a new value.
 func (a *seasonAPI) noteValue(wmid int64, now time.Time) {
 	for _, o := range a.schedule {
 		if _, known := o.fresh[wmid]; !known && !now.Before(o.to) {

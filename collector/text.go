@@ -104,7 +104,7 @@ func (s *Snapshot) ranked() []exposedState {
 	return slices.DeleteFunc(ranked, func(u exposedState) bool { return u.UserState == nil }) // a reload is in progress
 }
 
-// writeHead writes what comes before the series of a family.
+// writeHead writes the lines before the series of a family.
 func writeHead(w *bufio.Writer, name, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 }

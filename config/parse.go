@@ -19,7 +19,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Parse reads a configuration from r. The name is the file's: errors start with it, and relative paths are relative to
+// Parse reads a configuration from r. The name is the file's. Errors start with it, and relative paths are relative to
 // its directory. Otherwise it is like [Load].
 func Parse(name string, r io.Reader) (*Config, error) {
 	d := &decoder{file: name}

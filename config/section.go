@@ -87,11 +87,11 @@ func describe(node *yaml.Node) string {
 	if name, ok := names[node.ShortTag()]; ok {
 		return name
 	}
-	return "a value with a custom tag" // not its name: an unquoted token that starts with ! is a tag
+	return "a value with a custom tag" // without its name, because an unquoted token that starts with ! is a tag
 }
 
-// keyPath returns the path of a key. Text after a colon is omitted: it is a value, perhaps a secret, without the space
-// before it.
+// keyPath returns the path of a key. Text after a colon is omitted, because it is a value, perhaps a secret, without
+// the space before it.
 func (s *section) keyPath(key string) string {
 	if name, _, ok := strings.Cut(key, ":"); ok {
 		key = name + ":…"

@@ -30,7 +30,7 @@ type Client struct {
 
 // New returns a client for the API at the base URL, for example https://api.justoneapi.com.
 //
-// The client calls transport directly, without an [http.Client]: redirects are not followed (a redirected request
+// The client calls transport directly, without an [http.Client], so redirects are not followed (a redirected request
 // would carry the token in its Referer header), and the URL is not added to errors. The transport must not use
 // HTTP/2, because its client may send a request again.
 func New(base *url.URL, transport http.RoundTripper) *Client {
@@ -39,7 +39,7 @@ func New(base *url.URL, transport http.RoundTripper) *Client {
 
 // RelationStat requests the statistics of the user wmid. It sends at most one request.
 //
-// It waits for the response until ctx ends. The vendor recommends at least 60 s, since a request that was given up
+// It waits for the response until ctx ends. The vendor recommends at least 60 s, since a request that is canceled
 // can still be billed. A returned error is an [*Error].
 func (c *Client) RelationStat(ctx context.Context, token Token, wmid int64) (Stat, error) {
 	query := url.Values{"wmid": {strconv.FormatInt(wmid, 10)}}
@@ -125,7 +125,7 @@ func (p *progress) trace() *httptrace.ClientTrace {
 }
 
 // failure returns the error for a request without a response. The request is certainly not billed only if connecting
-// failed, be it to the server or the proxy, or during the TLS handshake: then no request was written.
+// failed, be it to the server or the proxy, or during the TLS handshake, because then no request was written.
 func (p *progress) failure(err error) *Error {
 	kind := kindNetwork
 	if isTimeout(err) {

@@ -13,9 +13,9 @@ type Scope int
 
 // The scopes of a failure.
 const (
-	ScopeUpstream Scope = iota // failed upstream: says nothing about the user or the account
-	ScopeUser                  // the user's own error: another request for the user will soon fail again
-	ScopeAccount               // account refused, for [Kind.Reason]: every request with this token will fail
+	ScopeUpstream Scope = iota // failed upstream, which says nothing about the user or the account
+	ScopeUser                  // the user's own error, so another request for the user will soon fail again
+	ScopeAccount               // account refused for [Kind.Reason], so every request with this token will fail
 )
 
 // Billing says whether the vendor bills a request.
@@ -100,7 +100,7 @@ var apiKinds = map[int64]Kind{
 	},
 }
 
-// bilibiliKinds holds the codes of Bilibili's own response, which comes in a successful, therefore billed, envelope.
+// bilibiliKinds holds the codes of Bilibili's own response, which is in a successful, therefore billed, envelope.
 // Source: public documentation of Bilibili's API. Only the codes of [ScopeUser] say anything about the user: all
 // others, and those that are not documented, concern the upstream.
 var bilibiliKinds = map[int64]Kind{

@@ -49,8 +49,8 @@ func (e *Error) Specifics() string {
 	return strings.Join(known, ", ")
 }
 
-// scrub removes the token from the texts of e, makes them printable and shortens them. The token comes first, because
-// a part of it would not be recognized.
+// scrub removes the token from the texts of e, makes them printable and shortens them. The token is removed first,
+// because a part of it would not be recognized.
 func (e *Error) scrub(token Token) *Error {
 	for _, text := range []*string{&e.RequestID, &e.Message, &e.Detail} {
 		*text = shorten(printable(token.redact(*text)))

@@ -55,7 +55,8 @@ func (t Token) reveal() string {
 	return t.text()
 }
 
-// maxRedacted is how many bytes of a text are searched for the token: a text is shortened to far less afterwards.
+// maxRedacted is how many bytes of a text are searched for the token, because a text is shortened to far less
+// afterwards.
 const maxRedacted = 16 << 10
 
 // maxEscaped is an upper bound for the bytes that one character of a token takes when it is escaped.

@@ -63,7 +63,8 @@ func (b *budget) enterDay(now time.Time, inFlight int) (changed bool) {
 }
 
 // refund takes back the charge for a request that is still in flight. If another day was charged, too, that day gets
-// the refund should the clock return to it: it then continues with what was charged since, less what was refunded.
+// the refund should the clock return to it, because it then continues with what was charged since, less what was
+// refunded.
 func (b *budget) refund() { b.today.Requests = max(0, b.today.Requests-1) }
 
 // remaining returns how many requests are left today.
@@ -75,8 +76,8 @@ func (b *budget) remaining() int {
 }
 
 // pace spreads the remaining budget over the rest of the day. Without a stretch, the users' intervals make demand
-// requests per second. The ratio is finite, as its JSON encoding requires: no interval is shorter than a nanosecond, and
-// the ratio is only computed while there is at least one request left.
+// requests per second. The ratio is finite, as its JSON encoding requires, because no interval is shorter than a
+// nanosecond, and the ratio is only computed while there is at least one request left.
 func (b *budget) pace(now time.Time, demand float64) {
 	switch {
 	case b.limit == 0:

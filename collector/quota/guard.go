@@ -1,9 +1,9 @@
-// Package quota is the guard of a paid API: it decides which users are due and when a request may be sent, because
+// Package quota is the guard of a paid API. It decides which users are due and when a request may be sent, because
 // every request may be billed. It decides before each request, learns how each one ended, and records both, durably
 // if it has a store.
 //
 // The guard owns everything that is known about a user, values included. It decides from a clock and its records
-// alone: it sends nothing, waits for nothing, and does no I/O.
+// alone. It sends nothing, waits for nothing, and does no I/O.
 //
 // A [Result] is how one request ended. A [UserState] and an [Account] are snapshots of what the guard knows. A
 // [Transition] is what one result changed in them.
@@ -94,10 +94,10 @@ func (g *Guard) SetToken(fingerprint func(salt []byte) []byte) (lifted bool) {
 	return lifted
 }
 
-// Due returns the users that are due, and of those that are due within the next second the first ahead. Users that
-// were never requested come first, then the most overdue. During a pause there is at most one: its probe.
+// Due returns the users that are due, and at most ahead users that become due within the next second. Users that were
+// never requested are first, then the most overdue ones. During a pause it returns at most one user, for the probe.
 //
-// It stands for the given number of scrapes: every user that it skips is counted as suppressed once for each.
+// scrapes is how many scrapes this call represents; each skipped user counts as suppressed once per scrape.
 func (g *Guard) Due(ahead, scrapes int) []DueUser {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -199,7 +199,7 @@ func (g *Guard) allowsLocked(u *user, now time.Time) bool {
 	return u != nil && u.Removed.IsZero() && !u.InFlight && g.pause.allows(now) && g.budget.remaining() > 0
 }
 
-// Start reports whether a request for the user may start now. If so it counts as started: the caller must call
+// Start reports whether a request for the user may start now. If so it counts as started. The caller must call
 // waitStarted, which waits until that is durable, before it sends the request, and must then call [Guard.Finish] or, if
 // it sends nothing, [Guard.Undo].
 func (g *Guard) Start(wmid int64) (waitStarted func(context.Context), ok bool) {
@@ -218,8 +218,8 @@ func (g *Guard) Start(wmid int64) (waitStarted func(context.Context), ok bool) {
 	return g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), true
 }
 
-// Undo takes back a request that [Guard.Start] allowed and that was not sent: the user is as due as before, and the
-// budget is not charged.
+// Undo takes back a request that [Guard.Start] allowed and that was not sent. The user is due when it was before, and
+// the budget is not charged.
 func (g *Guard) Undo(wmid int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -13,7 +13,7 @@ const (
 	ReasonTokenLimit Reason = "token_limit"
 	ReasonDailyQuota Reason = "daily_quota"
 	ReasonRateLimit  Reason = "rate_limit"
-	ReasonOutage     Reason = "outage" // not the account: the upstream is down
+	ReasonOutage     Reason = "outage" // the upstream is down; the account is not refused
 )
 
 // Reasons returns all reasons.
@@ -43,7 +43,7 @@ func (r Reason) lengths() (first, most time.Duration) {
 	}
 }
 
-// extends reports whether a pause for r extends one for other: their lengths are the same.
+// extends reports whether a pause for r extends one for other, because their lengths are the same.
 func (r Reason) extends(other Reason) bool {
 	a, _ := r.lengths()
 	b, _ := other.lengths()
@@ -65,9 +65,9 @@ type pauseRecord struct {
 // it.
 type pause struct {
 	pauseRecord
-	// began is the number of the first request after the pause began: refusals of earlier ones are part of it.
+	// started is the number of the first request after the pause started. Refusals of earlier ones are part of it.
 	started uint64
-	// lifted is the number of the first request with the current token: refusals of earlier ones are ignored.
+	// lifted is the number of the first request with the current token. Refusals of earlier ones are ignored.
 	lifted uint64
 	probe  uint64    // number of the request that probes; 0 if none does
 	before time.Time // Next before the probe started
@@ -87,7 +87,7 @@ func (p *pause) allows(now time.Time) bool {
 	return !p.active() || p.probe == 0 && !now.Before(p.Next)
 }
 
-// start notes that a request starts. During a pause it is the probe, and the next probe is scheduled as if this one
+// start records that a request starts. During a pause it is the probe, and the next probe is scheduled as if this one
 // got no response, in case the process is killed.
 func (p *pause) start(request uint64, now time.Time, today day) {
 	if p.active() {
@@ -96,7 +96,7 @@ func (p *pause) start(request uint64, now time.Time, today day) {
 	}
 }
 
-// undo notes that a request was not sent after all.
+// undo records that a request was not sent after all.
 func (p *pause) undo(request uint64) {
 	if p.active() && p.probe == request {
 		p.probe, p.Next = 0, p.before
@@ -111,7 +111,7 @@ func (p *pause) postpone(now time.Time, today day) {
 	}
 }
 
-// finish notes how a request ended. The next request will have the given number.
+// finish records how a request ended. The next request will have the given number.
 func (p *pause) finish(request uint64, result Result, next uint64, now time.Time, today day) {
 	probe := p.active() && request == p.probe
 	switch result.Verdict {
@@ -136,7 +136,7 @@ func (p *pause) finish(request uint64, result Result, next uint64, now time.Time
 	}
 }
 
-// finishAccountProbe notes that the probe of an account's pause failed upstream. A response, whatever it was, shows
+// finishAccountProbe records that the probe of an account's pause failed upstream. A response, whatever it was, shows
 // that the account is not refused; no response says nothing about it.
 func (p *pause) finishAccountProbe(result Result, now time.Time, today day) {
 	if !result.NoResponse {

@@ -458,8 +458,8 @@ func TestPauseAfterLostProbe(t *testing.T) {
 	}
 }
 
-// TestSlowProbe has a probe that takes longer than the pause: there is no second one. The next one comes when the pause
-// has passed again after it, also if its refusal would end earlier.
+// TestSlowProbe has a probe that takes longer than the pause: there is no second one. The next one is allowed when
+// the pause has passed again after it, also if its refusal would end earlier.
 func TestSlowProbe(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)
 	g := s.guard()
@@ -481,7 +481,7 @@ func TestSlowProbe(t *testing.T) {
 	s.toProbe(t, g, time.Hour)
 }
 
-// TestOldTokenAfterPauses refuses a request with the old token after another pause has come and gone, and during a
+// TestOldTokenAfterPauses refuses a request with the old token after another pause has started and ended, and during a
 // third.
 func TestOldTokenAfterPauses(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1, 2, 3, 4)...)

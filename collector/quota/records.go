@@ -90,7 +90,7 @@ func (g *Guard) put(records ...record) (wait func(context.Context)) {
 		}
 		text, err := json.Marshal(r.value)
 		if err != nil {
-			panic(fmt.Sprintf("quota: encoding %s: %v", r.key, err)) // plain times, numbers and strings: cannot fail
+			panic(fmt.Sprintf("quota: encoding %s: %v", r.key, err)) // cannot fail: only times, strings and finite numbers
 		}
 		encoded[r.key] = text
 	}

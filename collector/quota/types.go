@@ -26,7 +26,7 @@ type Config struct {
 
 // Store keeps records.
 type Store interface {
-	// Put changes records, all of them or none; nil deletes. It only queues the changes: the function that it returns
+	// Put changes records, all of them or none; nil deletes. It only queues the changes. The function that it returns
 	// waits until they, and all before them, are durable or have failed, or until its context ends. Put without
 	// changes returns the function alone.
 	Put(changes map[string][]byte) (wait func(context.Context))
@@ -53,8 +53,8 @@ const (
 	VerdictSuccess Verdict = iota // there is a value
 	VerdictRetry                  // failed upstream and certainly not billed
 	VerdictWait                   // failed upstream and perhaps billed
-	VerdictBackOff                // the user's own error: another request will not help soon
-	VerdictRefused                // the account is refused: so would be every request
+	VerdictBackOff                // the user's own error, so another request will soon fail again
+	VerdictRefused                // the account is refused, so every request would be
 )
 
 // Result is how a request ended.
@@ -103,7 +103,7 @@ type UserState struct {
 
 	InFlight bool          // whether a request is in flight
 	Started  time.Time     // start of the last request that was not refused; zero before the first
-	Interval time.Duration // the effective one: backoff and stretch included
+	Interval time.Duration // the effective one, including backoff and stretch
 	Due      time.Time     // when the next request may start as far as the user is concerned; zero before the first
 }
 

@@ -37,7 +37,7 @@ func (u *user) start(request uint64, now time.Time) {
 	u.StartedBefore, u.Started, u.InFlight, u.request = u.Started, now, true, request
 }
 
-// undo makes the user as due as before the request in flight.
+// undo restores Started to its value before the request in flight.
 func (u *user) undo() { u.Started, u.InFlight = u.StartedBefore, false }
 
 // finish records how the request in flight ended. A refusal of the account does not use up the user's interval.
@@ -57,8 +57,8 @@ func (u *user) finish(result Result, now time.Time) {
 	}
 }
 
-// interrupt records that the process ended while a request was in flight: it may have been billed, so it is not
-// retried early.
+// interrupt records that the process ended while a request was in flight. The request may have been billed, so it is
+// not retried early.
 func (u *user) interrupt() {
 	u.InFlight = false
 	if u.Verdict == VerdictRetry {
@@ -66,8 +66,8 @@ func (u *user) interrupt() {
 	}
 }
 
-// clampToNow moves times in the future to now. The clock was set back: the user must not wait for longer than one
-// interval, and a value must not stay fresh for longer. It reports whether there were any.
+// clampToNow moves times in the future to now, because the clock was set back. The user must not wait for longer than
+// one interval, and a value must not stay fresh for longer. It reports whether there were any.
 func (u *user) clampToNow(now time.Time) (changed bool) {
 	return clampTimes(now, &u.Started, &u.StartedBefore, &u.Value.At, &u.Previous.At)
 }

@@ -22,7 +22,7 @@ const suppressedInterval = time.Minute
 type requestLog struct {
 	logger         log.Logger
 	advice         func(justoneapi.Kind) string
-	lines          *rate.Limiter          // of messages about single users: an outage concerns all of them
+	lines          *rate.Limiter          // limits messages about single users, because an outage affects all of them
 	balanceFailing atomic.Pointer[string] // code of the last request for the balance; nil before the first
 
 	mu         sync.Mutex     // protects the following fields

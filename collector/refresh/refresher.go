@@ -49,7 +49,7 @@ type Config struct {
 	Logger   log.Logger
 }
 
-// Refresher runs refreshes, one at a time. A refresh belongs to no scrape: it ends when all its requests have.
+// Refresher runs refreshes, one at a time. A refresh belongs to no scrape, and ends when all its requests have ended.
 type Refresher struct {
 	guard     *quota.Guard
 	logger    log.Logger

@@ -12,8 +12,8 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
-// recordTimeout is how long recording a request may take. After that the request is not sent: its interval and the
-// moment that the guard has allowed would no longer agree.
+// recordTimeout is how long recording a request may take. After that the request is not sent, because the interval is
+// counted from the moment at which the guard allowed it.
 const recordTimeout = 5 * time.Second
 
 // requester sends single requests and reports how they ended: to the guard, the observer and the log.

@@ -44,7 +44,7 @@ func (r *run) notify() {
 	}
 }
 
-// abandon notes that a scrape has stopped waiting for the refresh.
+// abandon records that a scrape has stopped waiting for the refresh.
 func (r *run) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -172,7 +172,7 @@ type killTest struct {
 	storage string
 	zone    string
 	exposed map[string]float64 // the highest value of every sample so far
-	surplus int                // requests charged that the vendor does not count: kills lose refunds
+	surplus int                // requests charged that the vendor does not count, because kills lose refunds
 }
 
 func newKillTest(t *testing.T, quotaKeys string, users int) *killTest {
@@ -286,7 +286,7 @@ func (k *killTest) check(body string) {
 // TestKills kills the exporter at random moments while it is scraped. The API receives no request within an interval,
 // and counts none over the budget, and no value that was exposed is lost.
 func TestKills(t *testing.T) {
-	// The time from the decision to the request at the API varies. A request that is repeated after a kill would come
+	// The time from the decision to the request at the API varies. A request that is repeated after a kill would arrive
 	// within a fraction of a second.
 	const interval, retry, jitter = 3 * time.Second, 2 * time.Second, time.Second
 	paced := newKillTest(t, "min_interval: 3s, retry_interval: 2s", 25)

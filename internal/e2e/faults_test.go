@@ -300,8 +300,8 @@ func (f *faultTest) checkLog(t *testing.T, want int, texts ...string) {
 }
 
 // testResponseFaults puts one exporter through all faults of responses, each for a user with a value and for one
-// without. Each is followed by two users that succeed: five failures in a row would pause all requests. All intervals
-// are the same, so that the users keep this order.
+// without. Each is followed by two users that succeed, because five failures in a row would pause all requests. All
+// intervals are the same, so that the users keep this order.
 func testResponseFaults(t *testing.T, faults []justoneapitest.Fault) {
 	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)

@@ -1,4 +1,4 @@
-// Package server assembles the exporter: it builds the HTTP handler from a configuration.
+// Package server assembles the exporter. It builds the HTTP handler from a configuration.
 package server
 
 import (
@@ -206,7 +206,8 @@ func (e *Exporter) Close(ctx context.Context) {
 // recordTimeout is how long Close waits for the responses to be recorded.
 const recordTimeout = 2 * time.Second
 
-// wallTime returns the time without a monotonic reading: the monotonic clock stops while the machine is suspended.
+// wallTime returns the time without a monotonic reading, because the monotonic clock stops while the machine is
+// suspended.
 func wallTime() time.Time { return time.Now().Round(0) }
 
 // lastError is the error of the last attempt at a repeated operation. It is safe for concurrent use.

@@ -95,8 +95,8 @@ func withHeaders(next http.Handler) http.Handler {
 	})
 }
 
-// withoutBody rejects requests with a body at once: a client that never sends it must not take a slot. net/http closes
-// the connection when the body has arrived or the read timeout has passed.
+// withoutBody rejects requests with a body at once, because a client that never sends it must not take a slot.
+// net/http closes the connection when the body has arrived or the read timeout has passed.
 func withoutBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
@@ -145,7 +145,8 @@ func (e *Exporter) refresh(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r.Header, e.options.TimeoutOffset))
 	defer cancel()
 	// The client's time to read the response starts after the refresh. HTTP/2 resets a stream whose write deadline
-	// passes, even if nothing is written. The read timeout needs no care: it applies to bodies, and a scrape has none.
+	// passes, even if nothing is written. The read timeout needs no care, because it applies to bodies, and a scrape has
+	// none.
 	connection := http.NewResponseController(w)
 	connection.SetWriteDeadline(time.Time{}) //nolint:errcheck // not every writer supports deadlines
 	e.collector.Refresh(ctx)

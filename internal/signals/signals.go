@@ -1,5 +1,6 @@
 // Package signals receives the signals that stop and reload the process, from before the slower packages are
-// initialized: the default action of each would kill the process. It imports little, so that Go initializes it early.
+// initialized, because the default action of each would kill the process. It imports little, so that Go initializes
+// it early.
 package signals
 
 import (

@@ -30,7 +30,7 @@ func NewServer() *Server {
 	return serve(listener, "http://"+listener.Addr().String())
 }
 
-// NewPipeServer returns a server without a network: only [Server.Transport] reaches it, through [net.Pipe]. It is for
+// NewPipeServer returns a server without a network. Only [Server.Transport] reaches it, through [net.Pipe]. It is for
 // tests with a fake clock ([testing/synctest]), in which sockets cannot be used.
 func NewPipeServer() *Server {
 	return serve(&pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}, "http://justoneapi.test")

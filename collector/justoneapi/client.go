@@ -70,7 +70,7 @@ func request[T any](ctx context.Context, c *Client, token Token, path string, qu
 	}
 	value, failure := decode(r)
 	if failure != nil {
-		return none, failure.withRetryAfter(r.status, r.header).scrub(token)
+		return none, failure.withRetryAfter(r.header).scrub(token)
 	}
 	return value, nil
 }

@@ -19,8 +19,8 @@ type Error struct {
 	Message   string // the vendor's message, or Bilibili's for one of its codes
 	Detail    string // the exact problem, for failures without a message
 
-	// RetryAfter is how long the response asks to wait: its header Retry-After, for code 302 and the HTTP statuses 429
-	// and 503. It is 0 if there is none, and at most an hour.
+	// RetryAfter is how long the response asks to wait: its header Retry-After, for the codes 302, 503, http_429 and
+	// http_503. It is 0 if there is none, and at most an hour.
 	RetryAfter time.Duration
 }
 
@@ -80,11 +80,14 @@ const maxRetryAfter = time.Hour
 
 // withRetryAfter adds what a response's header Retry-After asks for, in seconds or as a date (RFC 9110, section
 // 10.2.3). What cannot be parsed, or is past, is ignored.
-func (e *Error) withRetryAfter(status int, header http.Header) *Error {
-	limited := e.Code == "302" && !e.Bilibili
-	unavailable := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
-	plain := strings.HasPrefix(e.Code, httpPrefix)
-	if !limited && (!unavailable || !plain) {
+func (e *Error) withRetryAfter(header http.Header) *Error {
+	switch e.Code {
+	case httpKind(http.StatusTooManyRequests).Code, httpKind(http.StatusServiceUnavailable).Code:
+	case "302", "503":
+		if e.Bilibili {
+			return e
+		}
+	default:
 		return e
 	}
 	value := header.Get("Retry-After")

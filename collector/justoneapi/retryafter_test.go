@@ -28,7 +28,7 @@ func TestRetryAfter(t *testing.T) {
 			{"code 302", justoneapitest.Code(302, ""), "7", 7 * second},
 			{"code 302 at status 429", justoneapitest.StatusCode(429, 302, ""), "7", 7 * second},
 			{"code 303 at status 429", justoneapitest.StatusCode(429, 303, ""), "7", 0},
-			{"code 503", justoneapitest.Code(503, ""), "7", 0},
+			{"code 503", justoneapitest.StatusCode(503, 503, ""), "7", 7 * second},
 			{"status 502", justoneapitest.Body(502, "text/plain", ""), "7", 0},
 			{"Bilibili's 302", justoneapitest.BilibiliCode(302, ""), "7", 0},
 			{"none", justoneapitest.Body(429, "text/plain", ""), "", 0},

@@ -190,7 +190,7 @@ func TestParseErrors(t *testing.T) {
 		{"concurrency", user + "api: {token: x, max_concurrency: 0}\n",
 			`2: api.max_concurrency: want an integer of at least 1, got "0"`},
 		{"concurrency, a fraction", user + "api: {token: x, max_concurrency: 1.5}\n",
-			`2: api.max_concurrency: want an integer of at least 1, got a number`},
+			`2: api.max_concurrency: want an integer of at least 1, got "1.5"`},
 		{"concurrency, vast", user + "api: {token: x, max_concurrency: 99999999999}\n",
 			`2: api.max_concurrency: want an integer of at least 1, got "99999999999"`},
 		{"rate", user + "api: {token: x, max_requests_per_second: 0}\n",
@@ -287,6 +287,8 @@ func TestParseErrors(t *testing.T) {
 			`2: users[0].wmid: invalid WMID "-2", want the number in https://space.bilibili.com/<wmid>`},
 		{"WMID in octal", "api: {token: x}\nusers: [0123]\n",
 			`2: users[0].wmid: invalid WMID "0123", want the number in https://space.bilibili.com/<wmid>`},
+		{"WMID with an exponent", "api: {token: x}\nusers: [4.7e8]\n",
+			`2: users[0].wmid: invalid WMID "4.7e8", want the number in https://space.bilibili.com/<wmid>`},
 		{"WMID beyond 64 bits", "api: {token: x}\nusers: [9223372036854775808]\n",
 			`2: users[0].wmid: invalid WMID "9223372036854775808"` +
 				`, want the number in https://space.bilibili.com/<wmid>`},

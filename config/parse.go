@@ -187,7 +187,7 @@ func (u *User) decode(d *decoder, node *yaml.Node, path string) {
 	}
 	s := d.section(node, node.Line, path)
 	s.checkFields("wmid", "name", "labels", "min_interval")
-	if value, ok := s.scalar("wmid", "a WMID (an integer)", "!!int"); ok {
+	if value, ok := s.scalar("wmid", "a WMID (an integer)", "!!int", "!!float"); ok {
 		var err error
 		if u.WMID, err = parseWMID(value); err != nil {
 			s.invalid("wmid", "%v", err)

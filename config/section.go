@@ -147,7 +147,7 @@ func (s *section) boolean(key string, dst *bool) {
 // integer reads an integer ≥ minimum.
 func (s *section) integer(key string, minimum int, dst *int) {
 	want := fmt.Sprintf("an integer of at least %d", minimum)
-	value, ok := s.scalar(key, want, "!!int")
+	value, ok := s.scalar(key, want, "!!int", "!!float")
 	if !ok {
 		return
 	}

@@ -360,3 +360,24 @@ func TestRecordedAfterClose(t *testing.T) {
 		}
 	})
 }
+
+// TestRefillAfterPause has so many users fail that requests pause, and a request in flight succeed: everyone due is
+// requested in the same refresh.
+func TestRefillAfterPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newFakeAPI(func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
+			time.Sleep(time.Duration(wmid) * time.Millisecond) // so that responses arrive in order
+			if wmid%20 > 8 {
+				return failing(justoneapi.Explain("500", false))(ctx, wmid)
+			}
+			return instant(ctx, wmid)
+		})
+		c := newCollector(t, api, users(200), func(config *collector.Config) {
+			config.MaxConcurrency, config.MaxRequestsPerSecond = 20, 1e6
+		})
+		scrape(c, time.Minute)
+		if got := api.requests(0); got != 200 {
+			t.Errorf("got %d requests, want one for each of 200 users", got)
+		}
+	})
+}

@@ -236,7 +236,7 @@ func TestRetryAfter(t *testing.T) {
 		"429":              {plain429, 2 * time.Minute, "rate_limit", 2 * time.Minute},
 		"429 without":      {plain429, 0, "rate_limit", 30 * time.Second},
 		"503":              {plain503, 25 * time.Minute, "outage", 25 * time.Minute},
-		"503, short":       {plain503, 5 * time.Second, "outage", time.Minute},
+		"503, short":       {plain503, 5 * time.Second, "outage", 5 * time.Second},
 		"303 at 429":       {justoneapitest.StatusCode(429, 303, ""), 2 * time.Minute, "daily_quota", time.Hour},
 	} {
 		for _, form := range []string{"seconds", "date"} {

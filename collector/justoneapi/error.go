@@ -1,6 +1,7 @@
 package justoneapi
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -92,7 +93,7 @@ func (e *Error) withRetryAfter(header http.Header) *Error {
 	}
 	value := header.Get("Retry-After")
 	var wait time.Duration
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		wait = time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(value); err == nil {
 		wait = time.Until(date)

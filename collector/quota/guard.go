@@ -86,6 +86,8 @@ func (g *Guard) SetToken(fingerprint func(salt []byte) []byte) (lifted bool) {
 		return false
 	}
 	if known != nil {
+		g.balance.History = nil // it may be the token of another account
+		g.put(g.balanceRecord())
 		lifted = g.pause.active()
 		g.pause.lift(g.requests + 1)
 	}
@@ -109,7 +111,7 @@ func (g *Guard) Due(ahead, scrapes int) []DueUser {
 			continue
 		}
 		if due := g.due(u); due.Sub(now) <= lookAhead {
-			users = append(users, DueUser{WMID: u.WMID, At: due, TimedOut: u.TimedOut})
+			users = append(users, DueUser{WMID: u.WMID, At: due, TimedOut: u.TimedOut, Failing: u.Failing != ""})
 		} else if !u.Started.Add(u.MinInterval).After(now) {
 			g.suppressed[g.suppression(u, now)] += uint64(scrapes)
 		}
@@ -170,10 +172,7 @@ func (g *Guard) affordableLocked(users []DueUser, now time.Time, scrapes int) []
 		reason, keep = SuppressedPaused, 0
 		if g.pause.allows(now) && g.budget.remaining() > 0 {
 			keep = 1
-			// A user whose requests time out would delay the probe.
-			if other := slices.IndexFunc(users, func(u DueUser) bool { return !u.TimedOut }); other > 0 {
-				users[0], users[other] = users[other], users[0]
-			}
+			slices.SortStableFunc(users, func(a, b DueUser) int { return a.probeRank(now) - b.probeRank(now) })
 		}
 	}
 	if keep >= len(users) {
@@ -254,6 +253,13 @@ func (g *Guard) Finish(wmid int64, result Result) (change Transition, waitFinish
 
 // Flush waits until everything known is durable or could not be made so, or until ctx ends.
 func (g *Guard) Flush(ctx context.Context) { g.put()(ctx) }
+
+// Paused reports whether requests are paused.
+func (g *Guard) Paused() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pause.active()
+}
 
 // Users returns the state of every configured user.
 func (g *Guard) Users() []UserState {

@@ -187,8 +187,8 @@ func TestRetryAfter(t *testing.T) {
 			[]time.Duration{3 * minute, 6 * minute}, quota.ReasonOutage,
 		},
 		"503 with a short moment": {
-			[]quota.Result{after(upstream(), second)},
-			[]time.Duration{minute}, quota.ReasonOutage,
+			[]quota.Result{after(upstream(), 5*second)},
+			[]time.Duration{5 * second}, quota.ReasonOutage,
 		},
 		"a probe that is extended": {
 			[]quota.Result{limited, after(limited, 90*second)},
@@ -370,4 +370,54 @@ func TestRetryAfterAndValue(t *testing.T) {
 	request(g, quota.Result{Verdict: quota.VerdictWait, RetryAfter: 5 * time.Minute})
 	finish(g, 2, quota.Result{})
 	s.toProbe(t, g, 5*time.Minute)
+}
+
+// TestProbeAvoidsFailingUsers has users that fail alone, and are always the most overdue because they are retried
+// early: they must not keep the others waiting.
+func TestProbeAvoidsFailingUsers(t *testing.T) {
+	s := newSetup(0, every(15*time.Minute, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)...)
+	g := s.guard()
+	longest, last := make(map[int64]time.Duration), make(map[int64]time.Time)
+	for range 24 * 60 {
+		for users := g.Due(0, 1); len(users) > 0; users = users[1:] {
+			wmid := users[0].WMID
+			if !start(g, wmid) {
+				continue
+			}
+			if wmid <= 6 {
+				finish(g, wmid, quota.Result{Verdict: quota.VerdictRetry, Code: "301", Unbilled: true})
+				continue
+			}
+			finish(g, wmid, quota.Result{})
+			if !last[wmid].IsZero() {
+				longest[wmid] = max(longest[wmid], s.now.Sub(last[wmid]))
+			}
+			last[wmid] = s.now
+		}
+		s.add(time.Minute)
+	}
+	for wmid, gap := range longest {
+		if gap > 25*time.Minute {
+			t.Errorf("user %d had no value for %v", wmid, gap)
+		}
+	}
+	if len(longest) != 6 {
+		t.Errorf("got values of %d users, want 6", len(longest))
+	}
+}
+
+// TestBalanceOfAnotherAccount forgets how fast the former account was spent.
+func TestBalanceOfAnotherAccount(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1)...)
+	s.config.BalanceInterval = time.Hour
+	g := s.guard()
+	for i, token := range []string{"old", "old", "old", "new"} {
+		g.SetToken(func([]byte) []byte { return []byte(token) })
+		startBalance(g)
+		g.FinishBalance(1000-float64(i), "CNY", true)
+		s.add(time.Hour)
+		if got := g.Account().SpentPerDay; (got == 0) != (i == 0 || token == "new") {
+			t.Errorf("after balance %d: got %v spent per day", i, got)
+		}
+	}
 }

@@ -175,6 +175,9 @@ func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Durat
 		fresh.Length = min(2*p.Length, most)
 	}
 	fresh.Asked = retryAfter > 0
+	if alone := reason == ReasonOutage && !probe && p.Failures < outageFailures; alone {
+		fresh.Length = retryAfter // one response says when to continue, and nothing else says that there is an outage
+	}
 	fresh.Length = max(fresh.Length, retryAfter)
 	fresh.postpone(now, today)
 	fresh.End, fresh.before = fresh.Next, fresh.Next

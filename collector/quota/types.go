@@ -77,6 +77,22 @@ type DueUser struct {
 	WMID     int64
 	At       time.Time // not before; zero for a user that was never requested
 	TimedOut bool      // whether the user's last request timed out
+	Failing  bool      // whether the user's last request failed otherwise than by a refusal of the account
+}
+
+// probeRank orders users for the probe of a pause: a user that fails alone would keep all others waiting, and one whose
+// requests time out would delay the probe as well.
+func (u DueUser) probeRank(now time.Time) int {
+	switch {
+	case u.At.After(now):
+		return 3
+	case u.TimedOut:
+		return 2
+	case u.Failing:
+		return 1
+	default:
+		return 0
+	}
 }
 
 // Suppression is why a user is skipped although its minimum interval has elapsed: a label value of

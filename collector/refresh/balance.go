@@ -41,8 +41,9 @@ func (l *requestLog) logBalance(balance justoneapi.Balance, failure *justoneapi.
 		level.Warn(l.logger).Log("msg", "Error fetching account balance", "code", code, "err", failure)
 	case failure == nil && before != nil && *before != "":
 		level.Info(l.logger).Log("msg", "Account balance recovered", "amount", balance.Amount, "currency", balance.Currency)
+	case failure != nil:
+		level.Debug(l.logger).Log("msg", "Error fetching account balance", "code", code, "err", failure)
 	default:
-		level.Debug(l.logger).Log("msg", "Fetched account balance", "code", code,
-			"amount", balance.Amount, "currency", balance.Currency)
+		level.Debug(l.logger).Log("msg", "Fetched account balance", "amount", balance.Amount, "currency", balance.Currency)
 	}
 }

@@ -113,6 +113,7 @@ func (l *requestLog) logPause(change quota.Transition, failure *justoneapi.Error
 	case before == after:
 	case after.Reason == "":
 		level.Info(l.logger).Log("msg", "Resuming API requests", "paused_for", before.Reason)
+	case after.Reason == before.Reason && after.Resume.Sub(before.Resume) < time.Second: // of requests in flight
 	case after.Reason == before.Reason:
 		level.Info(l.logger).Log("msg", "Requests remain paused", "reason", after.Reason, "err", failure,
 			"next_probe", formatTime(after.Resume))
@@ -127,7 +128,7 @@ func (l *requestLog) logPause(change quota.Transition, failure *justoneapi.Error
 type budgetLog struct{ usedUp bool }
 
 func (b *budgetLog) update(logger log.Logger, account quota.Account) {
-	usedUp := account.Limit > 0 && account.Remaining == 0
+	usedUp := account.Limit > 0 && account.Remaining == 0 && account.InFlight == 0 // else it may be refunded
 	switch {
 	case usedUp && !b.usedUp:
 		level.Warn(logger).Log("msg", "Daily budget used up", "daily_limit", account.Limit,

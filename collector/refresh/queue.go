@@ -18,7 +18,8 @@ func (l *waitingLine) pop() (wmid int64) {
 // queue is what a refresh has still to do. Users whose last request timed out wait in a line of their own that has at
 // most half of the slots, so that they cannot starve the others. It is not safe for concurrent use.
 type queue struct {
-	slots             int // of both lines together
+	slots             int  // of both lines together
+	dropped           bool // whether users have been dropped since the queue was filled
 	regular, timedOut waitingLine
 }
 
@@ -30,6 +31,7 @@ func (q *queue) resize(slots int) {
 // fill replaces the users that wait.
 func (q *queue) fill(users []quota.DueUser) {
 	q.clear()
+	q.dropped = false
 	for _, user := range users {
 		l := &q.regular
 		if user.TimedOut {
@@ -48,6 +50,7 @@ func (q *queue) next(allowed func(wmid int64) bool) *waitingLine {
 	for _, l := range []*waitingLine{&q.regular, &q.timedOut} {
 		for len(l.due) > 0 && !allowed(l.due[0].WMID) {
 			l.pop()
+			q.dropped = true
 		}
 		if len(l.due) == 0 || l.inFlight >= l.slots || q.inFlight() >= q.slots {
 			continue

@@ -73,6 +73,7 @@ func (r *run) loop() {
 		select {
 		case l := <-r.finished:
 			l.inFlight--
+			r.refill()
 		case <-r.wake:
 		case <-timer:
 		case <-stopping:
@@ -94,6 +95,14 @@ func (r *run) update() {
 		r.queue.fill(r.guard.Due(settings.MaxConcurrency, scrapes))
 		r.budget.update(r.logger, r.guard.Account())
 		r.startBalance()
+	}
+}
+
+// refill queues the users that are due again if some have been dropped, because of a pause that a response has lifted or
+// a budget that was refunded since.
+func (r *run) refill() {
+	if r.queue.dropped && !r.guard.Paused() && time.Now().Before(r.queueEnd) {
+		r.queue.fill(r.guard.Due(r.settings.MaxConcurrency, 0))
 	}
 }
 

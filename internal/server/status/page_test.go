@@ -148,6 +148,7 @@ func TestSummary(t *testing.T) {
 		}},
 		{"paused, probe due", func(d *Data) {
 			d.Account.Pause = quota.Pause{Reason: quota.ReasonToken, Resume: now}
+			d.Users[1].State.Due = now
 		}, []string{
 			"Requests are paused: token invalid or inactive (100). Next probe: next scrape. Use a valid token. " +
 				"A different token ends the pause at once. To change the token, edit api.token and reload.",
@@ -166,7 +167,7 @@ func TestSummary(t *testing.T) {
 			d.Users = []collector.UserSnapshot{failed(user(1, "one", 1, 1), "timeout", "")}
 		}, []string{
 			"Not working: requests are paused, the upstream is failing " +
-				"Requests are paused: the upstream is failing. Next probe: next scrape.",
+				"Requests are paused: the upstream is failing. Next probe: first scrape after 20:14 Asia/Shanghai (in 14 min).",
 		}},
 		{"budget used up", func(d *Data) {
 			d.Account.Used, d.Account.Remaining, d.Account.Ratio = 2001, 0, 2.5

@@ -2,8 +2,10 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
@@ -128,9 +130,14 @@ func minInterval(data Data) time.Duration {
 	return shortest
 }
 
-// nextProbe describes the scrape that sends the next probe of a pause.
+// nextProbe describes the scrape that sends the next probe of a pause: the first one at which a user is due.
 func nextProbe(data Data) string {
-	if probe := data.Account.Earliest(data.Now); probe.After(data.Now) {
+	due := data.Now
+	if len(data.Users) > 0 {
+		first := slices.MinFunc(data.Users, func(a, b collector.UserSnapshot) int { return a.State.Due.Compare(b.State.Due) })
+		due = latest(data.Now, first.State.Due)
+	}
+	if probe := data.Account.Earliest(due); probe.After(data.Now) {
 		return "first scrape after " + formatTime(data, probe)
 	}
 	return "next scrape"

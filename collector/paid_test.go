@@ -283,7 +283,7 @@ func TestRetryAfter(t *testing.T) {
 }
 
 // TestRetryAfterOfSeveral has requests in flight whose responses ask for different times, or are values: no request is
-// sent before the longest is over.
+// sent before the longest has passed.
 func TestRetryAfterOfSeveral(t *testing.T) {
 	for _, response := range []justoneapitest.Response{
 		justoneapitest.Code(302, ""), justoneapitest.Body(429, "text/plain", ""), justoneapitest.Body(503, "text/plain", ""),

@@ -45,7 +45,7 @@ func (b *budget) enterDay(now time.Time, inFlight int) (changed bool) {
 		return true
 	}
 	next.Jumped = !next.Start.Equal(old.End)
-	// Once a day has passed from its start to its end, what was before it is over.
+	// Once a day has passed from its start to its end, the day before it is never continued.
 	whole := !next.Jumped && !old.Jumped && !old.Resumed
 	known := !whole && b.other != nil && b.other.Start.Equal(next.Start)
 	switch {

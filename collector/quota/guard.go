@@ -144,7 +144,7 @@ func (g *Guard) updateLocked(now time.Time) {
 	}
 }
 
-// enterDayLocked notices a new quota day, whose budget is another.
+// enterDayLocked updates what depends on the quota day if another one has started.
 func (g *Guard) enterDayLocked(now time.Time) {
 	if g.budget.enterDay(now, g.inFlight) {
 		g.updateLocked(now)

@@ -98,8 +98,8 @@ func (r *run) update() {
 	}
 }
 
-// refill queues the users that are due again if some have been dropped, because of a pause that a response has lifted or
-// a budget that was refunded since.
+// refill queues the users that are due again if some have been dropped, because of a pause that a response has lifted
+// or a budget that was refunded since.
 func (r *run) refill() {
 	if r.queue.dropped && !r.guard.Paused() && time.Now().Before(r.queueEnd) {
 		r.queue.fill(r.guard.Due(r.settings.MaxConcurrency, 0))

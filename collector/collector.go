@@ -4,7 +4,6 @@ package collector
 
 import (
 	"context"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -15,13 +14,6 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/refresh"
 )
-
-// User is a user whose counts are exposed. Its texts are valid UTF-8.
-type User struct {
-	WMID   int64
-	Name   string            // for bilibili_user_info and the log
-	Labels map[string]string // further labels of bilibili_user_info
-}
 
 // Settings are what [Collector.Reload] may change. All fields are required.
 type Settings struct {
@@ -46,6 +38,11 @@ func (s Settings) refreshSettings() refresh.Settings {
 		API: s.API, Token: s.Token, Names: names,
 		RequestTimeout: s.RequestTimeout, MaxConcurrency: s.MaxConcurrency, MaxRequestsPerSecond: s.MaxRequestsPerSecond,
 	}
+}
+
+// snapshot returns what is exposed under the settings.
+func (s Settings) snapshot(guard *quota.Guard, requests *requestMetrics) *Snapshot {
+	return newSnapshot(s.Users, s.MaxAge, s.BalanceInterval, guard, requests)
 }
 
 // Config is what a [Collector] needs. All fields are required.
@@ -73,7 +70,7 @@ func New(config Config) *Collector {
 		Settings: config.refreshSettings(), Guard: config.Guard, Observer: c.requests,
 		Advice: config.Advice, Logger: config.Logger,
 	})
-	c.snapshot.Store(newSnapshot(config.Settings, c.guard, c.requests))
+	c.snapshot.Store(config.snapshot(c.guard, c.requests))
 	return c
 }
 
@@ -83,7 +80,7 @@ func New(config Config) *Collector {
 // Label names of bilibili_user_info may change. A registry that holds c itself keeps the old ones; the new ones need a
 // new registry.
 func (c *Collector) Reload(settings Settings, limits quota.Limits) {
-	snapshot := newSnapshot(settings, c.guard, c.requests) // slow, therefore before the settings change
+	snapshot := settings.snapshot(c.guard, c.requests) // slow, therefore before the settings change
 	c.refresher.Reload(settings.refreshSettings(), limits)
 	c.snapshot.Store(snapshot)
 }
@@ -111,5 +108,3 @@ func (c *Collector) Snapshot() *Snapshot { return c.snapshot.Load() }
 
 // Close lets no further request start and waits for those in flight until ctx ends; then it cancels them.
 func (c *Collector) Close(ctx context.Context) { c.refresher.Close(ctx) }
-
-func formatWMID(wmid int64) string { return strconv.FormatInt(wmid, 10) }

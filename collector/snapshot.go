@@ -1,9 +1,12 @@
 package collector
 
 import (
+	"io"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
@@ -25,17 +28,17 @@ type Snapshot struct {
 	text     *textWriter
 }
 
-func newSnapshot(settings Settings, guard *quota.Guard, requests *requestMetrics) *Snapshot {
+func newSnapshot(users []User, maxAge, balanceInterval time.Duration, guard *quota.Guard,
+	requests *requestMetrics) *Snapshot {
+	info := newInfoMetric(users)
 	s := &Snapshot{
-		configured: settings.Users, index: make(map[int64]int, len(settings.Users)), maxAge: settings.MaxAge, guard: guard,
-		balanceInterval: settings.BalanceInterval,
-		users:           newUserMetrics(), info: newInfoMetric(settings.Users),
-		account: newAccountMetrics(), requests: requests,
+		configured: users, index: make(map[int64]int, len(users)), maxAge: maxAge, balanceInterval: balanceInterval,
+		guard: guard, users: newUserMetrics(), info: info, account: newAccountMetrics(), requests: requests,
+		text: newTextWriter(users, info),
 	}
-	for i, user := range settings.Users {
+	for i, user := range users {
 		s.index[user.WMID] = i
 	}
-	s.text = newTextWriter(settings.Users, s.info)
 	return s
 }
 
@@ -105,4 +108,16 @@ func (c common) Describe(ch chan<- *prometheus.Desc) {
 func (c common) Collect(ch chan<- prometheus.Metric) {
 	c.snapshot.account.emit(ch, c.snapshot.Account(), c.snapshot.balanceInterval)
 	c.snapshot.requests.Collect(ch)
+}
+
+// WriteText writes the metrics that have a series for each user, and the given families, in Prometheus' text format, as
+// if they had been gathered together. The families are those of [Snapshot.Common] and others, sorted by name. The error
+// is the first one that out returned.
+func (s *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error {
+	ranked := make([]exposedState, len(s.configured))
+	s.each(func(i int, state *quota.UserState, exposed bool) {
+		ranked[s.text.rank[i]] = exposedState{state, exposed}
+	})
+	known := slices.DeleteFunc(ranked, func(u exposedState) bool { return u.UserState == nil }) // a reload is in progress
+	return s.text.write(out, known, families)
 }

@@ -75,13 +75,11 @@ func render(c prometheus.Collector) []byte {
 	return bytes.Clone(b.Bytes()) // without spare capacity
 }
 
-// WriteText writes the metrics that have a series for each user, and the given families, in Prometheus' text format, as
-// if they had been gathered together. The families are those of [Snapshot.Common] and others, sorted by name. The error
-// is the first one that out returned.
-func (s *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error {
+// write writes the metrics of the users, which are sorted by rank, and between them the families, which are sorted by
+// name. The error is the first one that out returned.
+func (t *textWriter) write(out io.Writer, users []exposedState, families []*dto.MetricFamily) error {
 	w := bufio.NewWriterSize(out, 64<<10)
-	users := s.ranked()
-	own := s.text.families
+	own := t.families
 	for _, family := range families {
 		for len(own) > 0 && own[0].name < family.GetName() {
 			own[0].write(w, users)
@@ -93,15 +91,6 @@ func (s *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error 
 		family.write(w, users)
 	}
 	return w.Flush()
-}
-
-// ranked returns the users by rank.
-func (s *Snapshot) ranked() []exposedState {
-	ranked := make([]exposedState, len(s.text.rank))
-	s.each(func(i int, state *quota.UserState, exposed bool) {
-		ranked[s.text.rank[i]] = exposedState{state, exposed}
-	})
-	return slices.DeleteFunc(ranked, func(u exposedState) bool { return u.UserState == nil }) // a reload is in progress
 }
 
 // writeHead writes the lines before the series of a family.

@@ -209,14 +209,6 @@ func TestRefundWithoutConnection(t *testing.T) {
 	})
 }
 
-// withRetryAfter is a response with the header.
-func withRetryAfter(value string, next justoneapitest.Response) justoneapitest.Response {
-	return func(x *justoneapitest.Exchange) {
-		x.Header().Set("Retry-After", value)
-		next(x)
-	}
-}
-
 // TestRetryAfter lets the response ask for a time to wait: no request is sent before it has passed, and one when it
 // has.
 func TestRetryAfter(t *testing.T) {
@@ -252,7 +244,7 @@ func TestRetryAfter(t *testing.T) {
 							test.response(x)
 							return
 						}
-						withRetryAfter(value, test.response)(x)
+						justoneapitest.RetryAfter(value, test.response)(x)
 					})
 					server.SetAll(respond)
 					c := newCollector(t, client, users(1))
@@ -291,7 +283,8 @@ func TestRetryAfterOfSeveral(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1))
 			for wmid, after := range map[int64]string{1: "100", 2: "600", 3: "200"} {
-				server.Set(wmid, justoneapitest.Latency(time.Duration(wmid)*time.Second, withRetryAfter(after, response)))
+				limited := justoneapitest.RetryAfter(after, response)
+				server.Set(wmid, justoneapitest.Latency(time.Duration(wmid)*time.Second, limited))
 			}
 			server.Set(4, justoneapitest.Latency(4*time.Second, justoneapitest.Stat(justoneapitest.Constant(7), 1)))
 			c := newCollector(t, client, users(20))

@@ -59,13 +59,13 @@ func (b *balanceRecord) spentPerDay() float64 {
 	return spent * float64(24*time.Hour) / float64(span)
 }
 
-// clampToNow moves times in the future to now, because the clock was set back. It reports whether there were any.
-func (b *balanceRecord) clampToNow(now time.Time) (changed bool) {
+// clampToNow moves times in the future to now, because the clock was set back.
+func (b *balanceRecord) clampToNow(now time.Time) {
 	times := []*time.Time{&b.Attempted, &b.Latest.At}
 	for i := range b.History {
 		times = append(times, &b.History[i].At)
 	}
-	return clampTimes(now, times...)
+	clampTimes(now, times...)
 }
 
 // StartBalance reports whether a request for the account's balance may start now: its interval has elapsed since the

@@ -11,6 +11,7 @@ package quota
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"maps"
@@ -111,7 +112,7 @@ func (g *Guard) Due(ahead, scrapes int) []DueUser {
 			continue
 		}
 		if due := g.due(u); due.Sub(now) <= lookAhead {
-			users = append(users, DueUser{WMID: u.WMID, At: due, TimedOut: u.TimedOut, Failing: u.Failing != ""})
+			users = append(users, DueUser{WMID: u.WMID, At: due, TimedOut: u.TimedOut, Failures: u.failures()})
 		} else if !u.Started.Add(u.MinInterval).After(now) {
 			g.suppressed[g.suppression(u, now)] += uint64(scrapes)
 		}
@@ -172,7 +173,7 @@ func (g *Guard) affordableLocked(users []DueUser, now time.Time, scrapes int) []
 		reason, keep = SuppressedPaused, 0
 		if g.pause.allows(now) && g.budget.remaining() > 0 {
 			keep = 1
-			slices.SortStableFunc(users, func(a, b DueUser) int { return a.probeRank(now) - b.probeRank(now) })
+			slices.SortStableFunc(users, func(a, b DueUser) int { return cmp.Compare(a.probeRank(now), b.probeRank(now)) })
 		}
 	}
 	if keep >= len(users) {

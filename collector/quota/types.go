@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -77,21 +78,19 @@ type DueUser struct {
 	WMID     int64
 	At       time.Time // not before; zero for a user that was never requested
 	TimedOut bool      // whether the user's last request timed out
-	Failing  bool      // whether the user's last request failed otherwise than by a refusal of the account
+	Failures int       // how many of the user's requests in a row failed alike, refusals of the account aside
 }
 
-// probeRank orders users for the probe of a pause: a user that fails alone would keep all others waiting, and one whose
-// requests time out would delay the probe as well.
+// probeRank orders users for the probe of a pause: a user that fails alone, time after time, would keep all others
+// waiting, and one whose requests time out would delay the probe as well.
 func (u DueUser) probeRank(now time.Time) int {
 	switch {
 	case u.At.After(now):
-		return 3
+		return math.MaxInt
 	case u.TimedOut:
-		return 2
-	case u.Failing:
-		return 1
+		return math.MaxInt/2 + u.Failures
 	default:
-		return 0
+		return u.Failures
 	}
 }
 

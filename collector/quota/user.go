@@ -32,6 +32,14 @@ func doubled(d time.Duration, times int, limit time.Duration) time.Duration {
 	return min(d, limit)
 }
 
+// failures returns how many requests in a row failed alike.
+func (u *user) failures() int {
+	if u.Failing == "" {
+		return 0
+	}
+	return u.Streak
+}
+
 // start records that a request starts.
 func (u *user) start(request uint64, now time.Time) {
 	u.StartedBefore, u.Started, u.InFlight, u.request = u.Started, now, true, request

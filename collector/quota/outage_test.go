@@ -406,6 +406,23 @@ func TestProbeAvoidsFailingUsers(t *testing.T) {
 	}
 }
 
+// TestProbePrefersFewerFailures lets the user probe that has failed less often, although another is due earlier.
+func TestProbePrefersFewerFailures(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1, 2)...)
+	g := s.guard()
+	for _, wmid := range []int64{1, 1, 1, 1, 2} {
+		s.add(time.Hour)
+		if !start(g, wmid) {
+			t.Fatalf("user %d is not due", wmid)
+		}
+		finish(g, wmid, quota.Result{Verdict: quota.VerdictRetry, Code: "301", Unbilled: true})
+	}
+	s.add(time.Hour)
+	if users := g.Due(0, 1); len(users) != 1 || users[0].WMID != 2 || users[0].Failures != 1 {
+		t.Errorf("got %+v, want user 2, which failed once", users)
+	}
+}
+
 // TestBalanceOfAnotherAccount forgets how fast the former account was spent.
 func TestBalanceOfAnotherAccount(t *testing.T) {
 	s := newSetup(0, every(time.Hour, 1)...)

@@ -42,6 +42,9 @@ type flags struct {
 	configCheck            bool
 	wmids                  []string
 	storagePath            string
+	storagePathSet         bool
+	storageURL             string
+	storageNamespace       string
 	telemetryPath          string
 	timeoutOffset          string
 	maxRequests            string
@@ -87,7 +90,12 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	app.Flag("wmid", "WMID of a Bilibili user, the number in https://space.bilibili.com/<wmid>; repeatable. "+
 		"Replaces the configuration file; the token is read from $"+config.TokenVariable+".").StringsVar(&f.wmids)
 	app.Flag("storage.path", "Directory for persistent state; created if missing; an empty value disables persistence.").
-		Default("data/").StringVar(&f.storagePath)
+		Default("data/").IsSetByUser(&f.storagePathSet).StringVar(&f.storagePath)
+	app.Flag("storage.url", "PostgreSQL database for persistent state that several replicas share, in place of "+
+		"--storage.path: postgres://user@host/database. The password can be in $PGPASSWORD or a file named by $PGPASSFILE.").
+		StringVar(&f.storageURL)
+	app.Flag("storage.namespace", "Name that keeps the state of one token apart from that of others in the database of "+
+		"--storage.url.").Default("default").StringVar(&f.storageNamespace)
 	app.Flag("timeout-offset", "Offset to subtract from the scrape timeout, in seconds.").
 		Default("0.5").StringVar(&f.timeoutOffset)
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
@@ -109,6 +117,9 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	if f.configFileSet && len(f.wmids) > 0 {
 		return nil, errors.New("--wmid and --config.file are mutually exclusive")
 	}
+	if f.storagePathSet && f.storageURL != "" {
+		return nil, errors.New("--storage.path and --storage.url are mutually exclusive")
+	}
 	return f, nil
 }
 
@@ -116,7 +127,8 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 func (f *flags) options(logger log.Logger) (server.Options, error) {
 	options := server.Options{
 		Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.disableExporterMetrics,
-		StoragePath: f.storagePath, EnableLifecycle: f.enableLifecycle, Load: f.load,
+		StoragePath: f.storagePath, StorageURL: f.storageURL, StorageNamespace: f.storageNamespace,
+		EnableLifecycle: f.enableLifecycle, Load: f.load,
 	}
 	offset, err := strconv.ParseFloat(f.timeoutOffset, 64)
 	if err != nil || !(offset >= 0 && offset <= 3600) {
@@ -197,7 +209,7 @@ func start(f *flags, logger log.Logger) (*server.Exporter, error) {
 		return nil, err
 	}
 	if f.configCheck {
-		options.StoragePath = "" // a running exporter may use it
+		options.StoragePath, options.StorageURL = "", "" // a running exporter may use them
 		options.Logger = log.NewNopLogger()
 	}
 	exp, err := server.New(cfg, options)

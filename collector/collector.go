@@ -45,10 +45,11 @@ func (s Settings) snapshot(guard *quota.Guard, requests *requestMetrics) *Snapsh
 	return newSnapshot(s.Users, s.MaxAge, s.BalanceInterval, guard, requests)
 }
 
-// Config is what a [Collector] needs. All fields are required.
+// Config is what a [Collector] needs. All fields but Leader are required.
 type Config struct {
 	Settings
-	Guard          *quota.Guard // of the same users
+	Guard          *quota.Guard   // of the same users
+	Leader         refresh.Leader // nil if there is only one replica
 	CollectTimeout time.Duration
 	Advice         func(justoneapi.Kind) string // what to do about a failure, for the log
 	Logger         log.Logger
@@ -67,7 +68,7 @@ type Collector struct {
 func New(config Config) *Collector {
 	c := &Collector{guard: config.Guard, collectTimeout: config.CollectTimeout, requests: newRequestMetrics()}
 	c.refresher = refresh.New(refresh.Config{
-		Settings: config.refreshSettings(), Guard: config.Guard, Observer: c.requests,
+		Settings: config.refreshSettings(), Guard: config.Guard, Leader: config.Leader, Observer: c.requests,
 		Advice: config.Advice, Logger: config.Logger,
 	})
 	c.snapshot.Store(config.snapshot(c.guard, c.requests))

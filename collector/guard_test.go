@@ -27,18 +27,20 @@ func newSlowStore(commit time.Duration) *slowStore {
 	return &slowStore{memoryStore: memoryStore{records: make(map[string][]byte)}, commit: commit}
 }
 
-func (s *slowStore) Put(changes map[string][]byte) func(context.Context) {
-	s.memoryStore.Put(changes)
+func (s *slowStore) Put(term int64, changes map[string][]byte) func(context.Context) error {
+	s.memoryStore.Put(term, changes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(changes) > 0 {
 		s.ready = time.Now().Add(s.commit)
 	}
 	ready := s.ready
-	return func(ctx context.Context) {
+	return func(ctx context.Context) error {
 		select {
 		case <-time.After(time.Until(ready)):
+			return nil
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
@@ -46,7 +48,7 @@ func (s *slowStore) Put(changes map[string][]byte) func(context.Context) {
 // withGuard returns a change of the configuration that replaces the guard by one with a changed configuration.
 func withGuard(users []collector.User, change func(*quota.Config)) func(*collector.Config) {
 	return func(config *collector.Config) {
-		guard := quota.Config{Limits: limitsFor(users)}
+		guard := quota.Config{Limits: limitsFor(users), Term: 1}
 		change(&guard)
 		config.Guard = quota.New(guard)
 	}
@@ -101,7 +103,7 @@ func TestBlockedDisk(t *testing.T) {
 	})
 }
 
-// TestSlowDisk has a store that takes longer and longer. A request whose record takes more than 5 s is not sent, uses
+// TestSlowDisk has a store that takes longer and longer. A request whose record takes more than 10 s is not sent, uses
 // up neither interval nor budget, and is sent at a later scrape.
 func TestSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -113,7 +115,7 @@ func TestSlowDisk(t *testing.T) {
 		for i, step := range []struct {
 			commit   time.Duration
 			requests int
-		}{{4 * time.Second, 2}, {6 * time.Second, 2}, {14 * time.Minute, 2}, {0, 4}} {
+		}{{4 * time.Second, 2}, {12 * time.Second, 2}, {14 * time.Minute, 2}, {0, 4}} {
 			store.mu.Lock()
 			store.commit = step.commit
 			store.mu.Unlock()
@@ -127,7 +129,7 @@ func TestSlowDisk(t *testing.T) {
 			}
 		}
 		log := strings.Join(lines.aboveDebug(), "\n")
-		if got := strings.Count(log, `msg="Request not sent, because recording it took too long" wmid=`); got != 4 {
+		if got := strings.Count(log, `msg="Request not sent" err="recording it took `); got != 4 {
 			t.Errorf("got %d messages about requests that were not sent, want 4:\n%s", got, log)
 		}
 	})

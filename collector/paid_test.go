@@ -405,7 +405,7 @@ func TestBalanceDelaysNoScrape(t *testing.T) {
 }
 
 // TestBalanceRecordedBeforeSent has a store that takes a while: a request for the balance is not sent before its record
-// is durable, and not at all if that takes longer than 5 s. It is sent after the next interval.
+// is durable, and not at all if that takes longer than 10 s. It is sent after the next interval.
 func TestBalanceRecordedBeforeSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newSlowStore(2 * time.Second)
@@ -419,7 +419,7 @@ func TestBalanceRecordedBeforeSent(t *testing.T) {
 			want         int // requests for the balance so far
 		}{
 			{2 * time.Second, 2*time.Second - 1, 0}, {2 * time.Second, 1, 1},
-			{6 * time.Second, time.Minute, 1}, {6 * time.Second, time.Minute, 1}, {0, time.Minute, 2},
+			{12 * time.Second, time.Minute, 1}, {12 * time.Second, time.Minute, 1}, {0, time.Minute, 2},
 		} {
 			store.mu.Lock()
 			store.commit = step.commit
@@ -570,14 +570,14 @@ func TestSuspended(t *testing.T) {
 	limits := limitsFor(users(1))
 	limits.BalanceInterval = time.Hour
 	guard := quota.New(quota.Config{Limits: limits}) // with the real clock
-	guard.StartBalance()
-	guard.FinishBalance(1, "CNY", true)
-	guard.Start(1)
-	guard.Finish(1, quota.Result{})
+	number, _, _ := guard.StartBalance()
+	guard.FinishBalance(number, 1, "CNY", true)
+	number, _, _ = guard.Start(1)
+	guard.Finish(1, number, quota.Result{})
 	user := guard.Users()[0]
 	guard.SetLimits(limitsFor(users(2)))
-	guard.Start(2)
-	guard.Finish(2, quota.Result{Verdict: quota.VerdictRefused, Reason: quota.ReasonToken})
+	number, _, _ = guard.Start(2)
+	guard.Finish(2, number, quota.Result{Verdict: quota.VerdictRefused, Reason: quota.ReasonToken})
 	account := guard.Account()
 	for name, at := range map[string]time.Time{
 		"value": user.Value.At, "start": user.Started, "due": user.Due,

@@ -24,7 +24,7 @@ type memoryStore struct {
 	records map[string][]byte
 }
 
-func (s *memoryStore) Put(changes map[string][]byte) func(context.Context) {
+func (s *memoryStore) Put(_ int64, changes map[string][]byte) func(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, value := range changes {
@@ -34,7 +34,7 @@ func (s *memoryStore) Put(changes map[string][]byte) func(context.Context) {
 			s.records[key] = value
 		}
 	}
-	return func(context.Context) {}
+	return func(context.Context) error { return nil }
 }
 
 func (s *memoryStore) contents() map[string][]byte {
@@ -545,7 +545,7 @@ func (a *seasonAPI) newCollector(store *memoryStore) *collector.Collector {
 				Users: guardUsers, RetryInterval: time.Minute, DailyLimit: a.limit, Zone: a.zone,
 				BalanceInterval: seasonBalance,
 			},
-			Store: store, Records: store.contents(),
+			Store: store, Records: store.contents(), Term: 1,
 		}),
 		CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
 		Advice: func(justoneapi.Kind) string { return "do this" },

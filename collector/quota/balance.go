@@ -70,32 +70,38 @@ func (b *balanceRecord) clampToNow(now time.Time) {
 
 // StartBalance reports whether a request for the account's balance may start now: its interval has elapsed since the
 // last attempt, and no pause concerns it. If so the caller must call waitStarted, which waits until the start is
-// durable, before it sends the request, and must then call [Guard.FinishBalance].
-func (g *Guard) StartBalance() (waitStarted func(context.Context), ok bool) {
+// durable, before it sends the request, and must then call [Guard.FinishBalance] with the number returned. It sends
+// nothing if waitStarted fails, or later than [MaxSendDelay].
+func (g *Guard) StartBalance() (request uint64, waitStarted func(context.Context) error, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
 	switch g.pause.Reason {
 	case ReasonToken, ReasonPermission, ReasonBalance, ReasonTokenLimit:
-		return nil, false
+		return 0, nil, false
 	}
-	if g.balanceInterval == 0 || g.balanceInFlight {
-		return nil, false
+	if g.term == 0 || g.balanceInterval == 0 || g.balanceRequest != 0 {
+		return 0, nil, false
 	}
 	g.balance.clampToNow(now)
 	if now.Sub(g.balance.Attempted) < g.balanceInterval {
-		return nil, false
+		return 0, nil, false
 	}
-	g.balance.Attempted, g.balanceInFlight = now, true
-	return g.put(g.balanceRecord()), true
+	g.requests++
+	g.balance.Attempted, g.balanceRequest = now, g.requests
+	return g.requests, g.put(g.balanceRecord()), true
 }
 
-// FinishBalance records the end of a request that [Guard.StartBalance] allowed, and the balance received, if any.
-// The function waitFinished waits until that is durable.
-func (g *Guard) FinishBalance(amount float64, currency string, ok bool) (waitFinished func(context.Context)) {
+// FinishBalance records the end of a request that [Guard.StartBalance] allowed, and the balance received, if any. It
+// does nothing if [Guard.Load] has cut off the request. The function waitFinished waits until that is durable.
+func (g *Guard) FinishBalance(request uint64, amount float64, currency string, ok bool) (
+	waitFinished func(context.Context) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.balanceInFlight = false
+	if g.balanceRequest != request {
+		return func(context.Context) error { return nil }
+	}
+	g.balanceRequest = 0
 	if ok {
 		g.balance.add(Balance{Amount: amount, Currency: currency, At: g.now()})
 	}

@@ -9,8 +9,15 @@ import (
 )
 
 func startBalance(g *quota.Guard) bool {
-	_, ok := g.StartBalance()
+	n, _, ok := g.StartBalance()
+	if ok {
+		numbers.Store(numberKey{g, 0}, n)
+	}
 	return ok
+}
+
+func finishBalance(g *quota.Guard, amount float64, currency string, ok bool) {
+	g.FinishBalance(number(g, 0), amount, currency, ok)
 }
 
 // TestBalance requests the balance once per interval, also across restarts, and charges nothing for it.
@@ -30,7 +37,7 @@ func TestBalance(t *testing.T) {
 		t.Error("another balance is requested while a request is in flight")
 	}
 	s.add(-2 * time.Hour)
-	g.FinishBalance(123.45, "CNY", true)
+	finishBalance(g, 123.45, "CNY", true)
 	want := quota.Balance{Amount: 123.45, Currency: "CNY", At: s.now}
 	if got := g.Account(); got.Balance != want || got.Used != 0 {
 		t.Errorf("got %+v, want %+v and nothing used", got, want)
@@ -50,7 +57,7 @@ func TestBalance(t *testing.T) {
 	}
 	s.add(time.Hour)
 	startBalance(g)
-	g.FinishBalance(0, "", false)
+	finishBalance(g, 0, "", false)
 	if got := g.Account().Balance; !got.At.Equal(want.At) {
 		t.Errorf("a failure changed the balance to %+v", got)
 	}
@@ -91,7 +98,7 @@ func TestSpentPerDay(t *testing.T) {
 		s.add(10 * time.Minute)
 		amount += change
 		startBalance(g)
-		g.FinishBalance(amount, currency, true)
+		finishBalance(g, amount, currency, true)
 		g = s.guard()
 		return g.Account().SpentPerDay
 	}
@@ -136,7 +143,7 @@ func TestSpentPerDayWindow(t *testing.T) {
 		amount -= float64(i % 17)
 		amounts[s.now] = amount
 		startBalance(g)
-		g.FinishBalance(amount, "CNY", true)
+		finishBalance(g, amount, "CNY", true)
 		from := first
 		for !from.Add(24*time.Hour + 30*time.Minute).After(s.now) {
 			from = from.Add(30 * time.Minute)
@@ -159,7 +166,7 @@ func TestSpentPerDayOfRareBalances(t *testing.T) {
 	g := s.guard()
 	for i, amount := range []float64{100, 90, 50, 49} {
 		startBalance(g)
-		g.FinishBalance(amount, "CNY", true)
+		finishBalance(g, amount, "CNY", true)
 		if got, want := g.Account().SpentPerDay, []float64{0, 5, 20, 0.5}[i]; got != want {
 			t.Errorf("balance %d: got %v spent per day, want %v", i, got, want)
 		}
@@ -173,7 +180,7 @@ func TestBalanceClock(t *testing.T) {
 	s.config.BalanceInterval = time.Hour
 	g := s.guard()
 	startBalance(g)
-	g.FinishBalance(1, "CNY", true)
+	finishBalance(g, 1, "CNY", true)
 	s.add(-24 * time.Hour)
 	for range 2 {
 		if startBalance(g) {
@@ -192,7 +199,7 @@ func TestBalanceReload(t *testing.T) {
 	s.config.BalanceInterval = time.Hour
 	g := s.guard()
 	startBalance(g)
-	g.FinishBalance(1, "CNY", true)
+	finishBalance(g, 1, "CNY", true)
 	s.add(10 * time.Minute)
 	limits := s.config.Limits
 	for _, test := range []struct {

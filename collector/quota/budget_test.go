@@ -13,7 +13,7 @@ import (
 // memory is a store in memory. It survives simulated restarts.
 type memory map[string][]byte
 
-func (m memory) Put(changes map[string][]byte) func(context.Context) {
+func (m memory) Put(_ int64, changes map[string][]byte) func(context.Context) error {
 	for key, value := range changes {
 		if value == nil {
 			delete(m, key)
@@ -21,7 +21,7 @@ func (m memory) Put(changes map[string][]byte) func(context.Context) {
 			m[key] = value
 		}
 	}
-	return func(context.Context) {}
+	return func(context.Context) error { return nil }
 }
 
 // setup creates guards that share a store and a clock.
@@ -34,7 +34,7 @@ func newSetup(limit int, users ...quota.User) *setup {
 	s := &setup{clock: newClock()}
 	s.config = quota.Config{
 		Limits: quota.Limits{Users: users, RetryInterval: time.Minute, DailyLimit: limit, Zone: time.UTC},
-		Now:    func() time.Time { return s.now }, Store: memory{},
+		Now:    func() time.Time { return s.now }, Store: memory{}, Term: 1,
 	}
 	return s
 }
@@ -179,7 +179,7 @@ func TestNoLimit(t *testing.T) {
 func TestLost(t *testing.T) {
 	s := newSetup(100, every(time.Minute, 1)...)
 	s.at("2026-11-23 18:00")
-	s.config.Store.(memory).Put(quota.LostRecords())
+	s.config.Store.(memory).Put(1, quota.LostRecords())
 	for range 2 { // also after a restart
 		if status := s.guard().Account(); status.Used != 75 || status.Remaining != 25 {
 			t.Errorf("got %+v, want 75 used", status)

@@ -25,11 +25,12 @@ const lookAhead = time.Second
 
 // Guard decides which users are due. It is safe for concurrent use.
 type Guard struct {
-	now         func() time.Time
-	store       Store
-	interrupted int
+	now   func() time.Time
+	store Store
 
 	mu            sync.Mutex // protects the following fields
+	term          int64      // under which the records may be changed; 0 on standby
+	interrupted   int        // requests that another process had left in flight when the records were loaded
 	retryInterval time.Duration
 	users         []*user // the configured ones
 	index         map[int64]*user
@@ -42,14 +43,13 @@ type Guard struct {
 
 	balanceInterval time.Duration
 	balance         balanceRecord
-	balanceInFlight bool
+	balanceRequest  uint64 // number of the request for the balance that is in flight; 0 for none
 }
 
-// New returns a guard that continues from the given records. Users without a record are due.
+// New returns a guard that continues from the given records, see [Guard.Load].
 func New(config Config) *Guard {
 	g := &Guard{
 		retryInterval: config.RetryInterval, balanceInterval: config.BalanceInterval, store: config.Store,
-		index: make(map[int64]*user),
 		suppressed: map[Suppression]uint64{
 			SuppressedBackOff: 0, SuppressedStretch: 0, SuppressedDailyLimit: 0, SuppressedPaused: 0,
 		},
@@ -60,9 +60,61 @@ func New(config Config) *Guard {
 	}
 	g.now = func() time.Time { return now().Round(0) } // the monotonic clock stops while the machine is suspended
 	g.budget = newBudget(config.DailyLimit, config.Zone)
-	g.token.Salt = []byte(rand.Text())
-	g.restore(config)
+	if config.Store == nil {
+		config.Term = 1
+	}
+	g.loadLocked(config.Users, config.Records, config.Term)
 	return g
+}
+
+// Load replaces all that is known by the records of the store, because another process may have changed them. Users
+// without a record are due. Requests in flight are cut off: their end will be ignored.
+//
+// The guard may change the records under a term. Term 0 means standby: the guard allows no request and changes no
+// record.
+func (g *Guard) Load(records map[string][]byte, term int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	users := make([]User, len(g.users))
+	for i, u := range g.users {
+		users[i] = User{WMID: u.WMID, MinInterval: u.MinInterval}
+	}
+	g.loadLocked(users, records, term)
+}
+
+// loadLocked is [Guard.Load] for the given users.
+func (g *Guard) loadLocked(users []User, records map[string][]byte, term int64) {
+	g.term = term
+	g.index, g.inFlight, g.balanceRequest, g.interrupted = make(map[int64]*user), 0, 0, 0
+	g.budget, g.pause = newBudget(g.budget.limit, g.budget.zone), pause{}
+	g.token, g.balance = tokenRecord{Salt: []byte(rand.Text())}, balanceRecord{}
+	now := g.now()
+	g.restore(records, now)
+	if term != 0 {
+		g.interruptLocked()
+	}
+	g.setUsersLocked(users, now)
+	g.updateLocked(now)
+}
+
+// interruptLocked cuts off the requests that another process has left in flight.
+func (g *Guard) interruptLocked() {
+	records := []record{{lostKey, nil}, g.budgetRecord()}
+	for _, u := range g.index {
+		if u.InFlight {
+			u.interrupt()
+			g.interrupted++
+			records = append(records, g.userRecord(u))
+		}
+	}
+	g.put(records...)
+}
+
+// Active reports whether the guard may allow requests: it is not on standby.
+func (g *Guard) Active() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.term != 0
 }
 
 // SetLimits changes the limits. What is known about users is kept, also about those that are no longer configured,
@@ -78,12 +130,13 @@ func (g *Guard) SetLimits(limits Limits) {
 }
 
 // SetToken changes the token, given as a function that returns the token's fingerprint for a salt. A token that
-// differs from the last one, also from the one before a restart, lifts a pause; SetToken reports whether it did.
+// differs from the last one, also from the one before a restart, lifts a pause; SetToken reports whether it did. On
+// standby it does nothing.
 func (g *Guard) SetToken(fingerprint func(salt []byte) []byte) (lifted bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	known, now := g.token.Fingerprint, fingerprint(g.token.Salt)
-	if bytes.Equal(now, known) {
+	if g.term == 0 || bytes.Equal(now, known) {
 		return false
 	}
 	if known != nil {
@@ -106,6 +159,9 @@ func (g *Guard) Due(ahead, scrapes int) []DueUser {
 	defer g.mu.Unlock()
 	now := g.now()
 	g.updateLocked(now)
+	if g.term == 0 {
+		return nil
+	}
 	var users []DueUser
 	for _, u := range g.users {
 		if u.InFlight {
@@ -196,52 +252,69 @@ func (g *Guard) Allows(wmid int64) bool {
 
 func (g *Guard) allowsLocked(u *user, now time.Time) bool {
 	g.enterDayLocked(now)
-	return u != nil && u.Removed.IsZero() && !u.InFlight && g.pause.allows(now) && g.budget.remaining() > 0
+	return g.term != 0 && u != nil && u.Removed.IsZero() && !u.InFlight && g.pause.allows(now) && g.budget.remaining() > 0
 }
 
-// Start reports whether a request for the user may start now. If so it counts as started. The caller must call
-// waitStarted, which waits until that is durable, before it sends the request, and must then call [Guard.Finish] or, if
-// it sends nothing, [Guard.Undo].
-func (g *Guard) Start(wmid int64) (waitStarted func(context.Context), ok bool) {
+// Start reports whether a request for the user may start now. If so it counts as started, under the number returned.
+// The caller must call waitStarted, which waits until that is durable, before it sends the request, and must then call
+// [Guard.Finish] or, if it sends nothing, [Guard.Undo]. It sends nothing if waitStarted fails, or later than
+// [MaxSendDelay].
+func (g *Guard) Start(wmid int64) (request uint64, waitStarted func(context.Context) error, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
 	u := g.index[wmid]
 	if !g.allowsLocked(u, now) || g.due(u).After(now) {
-		return nil, false
+		return 0, nil, false
 	}
 	g.requests++
 	g.inFlight++
 	u.start(g.requests, now)
 	g.budget.today.Requests++
 	g.pause.start(g.requests, now, g.budget.today.day)
-	return g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), true
+	return g.requests, g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), true
+}
+
+// startedLocked returns the user of a request in flight; nil if [Guard.Load] has cut it off.
+func (g *Guard) startedLocked(wmid int64, request uint64) *user {
+	if u := g.index[wmid]; u != nil && u.InFlight && u.request == request {
+		return u
+	}
+	return nil
 }
 
 // Undo takes back a request that [Guard.Start] allowed and that was not sent. The user is due when it was before, and
 // the budget is not charged.
-func (g *Guard) Undo(wmid int64) {
+func (g *Guard) Undo(wmid int64, request uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	u := g.index[wmid]
+	u := g.startedLocked(wmid, request)
+	if u == nil {
+		return
+	}
 	g.enterDayLocked(g.now())
 	g.inFlight--
 	g.budget.refund()
-	g.pause.undo(u.request)
+	g.pause.undo(request)
 	u.undo()
 	g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord())
 }
 
 // Finish records how a request ended that [Guard.Start] allowed, and returns what it changed. A request that the vendor
-// does not count is refunded to the budget. The function waitFinished waits until that is durable.
-func (g *Guard) Finish(wmid int64, result Result) (change Transition, waitFinished func(context.Context)) {
+// does not count is refunded to the budget. The function waitFinished waits until that is durable. If [Guard.Load] has
+// cut off the request, Finish does nothing and returns false.
+func (g *Guard) Finish(wmid int64, request uint64, result Result) (
+	change Transition, waitFinished func(context.Context) error, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	u := g.index[wmid]
+	u := g.startedLocked(wmid, request)
+	if u == nil {
+		return Transition{}, nil, false
+	}
 	now := g.now()
 	g.enterDayLocked(now)
 	change.Before, change.PauseBefore = g.stateLocked(u), g.pause.snapshot()
-	g.pause.finish(u.request, result, g.requests+1, now, g.budget.today.day)
+	g.pause.finish(request, result, g.requests+1, now, g.budget.today.day)
 	g.inFlight--
 	if result.Unbilled {
 		g.budget.refund()
@@ -249,11 +322,16 @@ func (g *Guard) Finish(wmid int64, result Result) (change Transition, waitFinish
 	u.finish(result, now)
 	change.After, change.PauseAfter = g.stateLocked(u), g.pause.snapshot()
 	change.Next = g.accountLocked().Earliest(g.due(u))
-	return change, g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord())
+	return change, g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), true
 }
 
 // Flush waits until everything known is durable or could not be made so, or until ctx ends.
-func (g *Guard) Flush(ctx context.Context) { g.put()(ctx) }
+func (g *Guard) Flush(ctx context.Context) {
+	g.mu.Lock()
+	wait := g.put()
+	g.mu.Unlock()
+	wait(ctx) //nolint:errcheck // the store reports errors
+}
 
 // Paused reports whether requests are paused.
 func (g *Guard) Paused() bool {
@@ -273,8 +351,13 @@ func (g *Guard) Users() []UserState {
 	return states
 }
 
-// Interrupted returns how many requests were in flight when the previous process ended. They may have been billed.
-func (g *Guard) Interrupted() int { return g.interrupted }
+// Interrupted returns how many requests another process had left in flight when the records were last loaded. They may
+// have been billed.
+func (g *Guard) Interrupted() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.interrupted
+}
 
 // Account returns the state of the account.
 func (g *Guard) Account() Account {
@@ -284,7 +367,7 @@ func (g *Guard) Account() Account {
 	a := g.accountLocked()
 	a.Suppressed = maps.Clone(g.suppressed)
 	a.InFlight = g.inFlight
-	if g.balanceInFlight {
+	if g.balanceRequest != 0 {
 		a.InFlight++
 	}
 	a.Balance, a.BalanceRequested, a.SpentPerDay = g.balance.Latest, g.balance.Attempted, g.balance.spentPerDay()

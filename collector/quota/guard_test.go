@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,16 +26,39 @@ func newGuard(c *clock, users ...quota.User) *quota.Guard {
 	})
 }
 
+// numbers holds the number of the latest request by guard and WMID.
+var numbers sync.Map
+
+type numberKey struct {
+	guard *quota.Guard
+	wmid  int64 // 0 for the balance
+}
+
+// number returns the number of the latest request for a user.
+func number(g *quota.Guard, wmid int64) uint64 {
+	n, _ := numbers.Load(numberKey{g, wmid})
+	return n.(uint64)
+}
+
 // start starts a request, and reports whether that is allowed.
 func start(g *quota.Guard, wmid int64) bool {
-	_, ok := g.Start(wmid)
+	n, _, ok := g.Start(wmid)
+	if ok {
+		numbers.Store(numberKey{g, wmid}, n)
+	}
 	return ok
 }
 
+// undo takes back a request.
+func undo(g *quota.Guard, wmid int64) { g.Undo(wmid, number(g, wmid)) }
+
 // finish ends a request.
 func finish(g *quota.Guard, wmid int64, result quota.Result) quota.Transition {
-	change, waitFinished := g.Finish(wmid, result)
-	waitFinished(context.Background())
+	change, waitFinished, ok := g.Finish(wmid, number(g, wmid), result)
+	if !ok {
+		panic("the request is not in flight")
+	}
+	waitFinished(context.Background()) //nolint:errcheck // the store of these tests cannot fail
 	return change
 }
 
@@ -115,7 +139,7 @@ func TestDueOrder(t *testing.T) {
 		t.Errorf("at first: got %s, want %s", got, want)
 	}
 	for _, wmid := range []int64{3, 1, 5} {
-		g.Start(wmid)
+		start(g, wmid)
 		finish(g, wmid, quota.Result{})
 		c.add(time.Minute)
 	}
@@ -123,7 +147,7 @@ func TestDueOrder(t *testing.T) {
 	if got, want := due(g, 4), "2 4 3 1 5"; got != want {
 		t.Errorf("later: got %s, want %s: those never requested, then the most overdue", got, want)
 	}
-	g.Start(2)
+	start(g, 2)
 	if got, want := due(g, 4), "4 3 1 5"; got != want {
 		t.Errorf("with one in flight: got %s, want %s", got, want)
 	}
@@ -133,7 +157,7 @@ func TestDueAhead(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(15*time.Minute, 1, 2, 3, 4)...)
 	for wmid := range int64(4) {
-		g.Start(wmid + 1)
+		start(g, wmid+1)
 		finish(g, wmid+1, quota.Result{})
 		c.add(300 * time.Millisecond)
 	}
@@ -188,14 +212,14 @@ func TestUsers(t *testing.T) {
 	c := newClock()
 	g := newGuard(c, every(15*time.Minute, 7, 8)...)
 	first := c.now
-	g.Start(7)
+	start(g, 7)
 	c.add(time.Second)
 	change := finish(g, 7, quota.Result{Followers: 10, Following: 1})
 	if change.Before.Completed || !change.After.Completed {
 		t.Errorf("got %+v, want the first completed request", change)
 	}
 	c.add(15 * time.Minute)
-	g.Start(7)
+	start(g, 7)
 	c.add(time.Second)
 	change = finish(g, 7, quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"})
 	if change.Before.Last.Code != "" || change.After.Last.Code != "-404" {
@@ -271,7 +295,7 @@ func TestUndo(t *testing.T) {
 			t.Fatal("no request is allowed")
 		}
 		s.add(6 * time.Second)
-		g.Undo(1)
+		undo(g, 1)
 		if got := g.Users()[0]; got.InFlight || !got.Due.Equal(want) {
 			t.Errorf("got %+v, want it due at %v", got, want)
 		}
@@ -293,7 +317,7 @@ func TestUndoAtMidnight(t *testing.T) {
 	start(g, 1)
 	start(g, 2)
 	s.at("2026-11-24 00:00")
-	g.Undo(1)
+	undo(g, 1)
 	if got := g.Account().Used; got != 1 {
 		t.Errorf("the new day: got %d used, want 1", got)
 	}
@@ -312,7 +336,7 @@ func TestUndoneProbe(t *testing.T) {
 	if !start(g, 1) {
 		t.Fatal("no probe is allowed")
 	}
-	g.Undo(1)
+	undo(g, 1)
 	if !start(g, 1) {
 		t.Error("no other probe is allowed")
 	}
@@ -332,7 +356,7 @@ func TestUndoneProbeOfReplacedPause(t *testing.T) {
 	}
 	finish(g, 1, refused(quota.ReasonDailyQuota))
 	want := g.Account().Pause
-	g.Undo(3)
+	undo(g, 3)
 	if got := g.Account().Pause; got != want || got.Reason != quota.ReasonDailyQuota {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -431,7 +431,7 @@ func TestBalanceOfAnotherAccount(t *testing.T) {
 	for i, token := range []string{"old", "old", "old", "new"} {
 		g.SetToken(func([]byte) []byte { return []byte(token) })
 		startBalance(g)
-		g.FinishBalance(1000-float64(i), "CNY", true)
+		finishBalance(g, 1000-float64(i), "CNY", true)
 		s.add(time.Hour)
 		if got := g.Account().SpentPerDay; (got == 0) != (i == 0 || token == "new") {
 			t.Errorf("after balance %d: got %v spent per day", i, got)

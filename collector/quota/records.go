@@ -78,9 +78,9 @@ func (g *Guard) tokenRecord() record { return record{tokenKey, g.token} }
 func (g *Guard) balanceRecord() record { return record{balanceKey, g.balance} }
 
 // put queues records to be stored, and returns what waits for that.
-func (g *Guard) put(records ...record) (wait func(context.Context)) {
-	if g.store == nil {
-		return func(context.Context) {}
+func (g *Guard) put(records ...record) (wait func(context.Context) error) {
+	if g.store == nil || g.term == 0 {
+		return func(context.Context) error { return nil }
 	}
 	encoded := make(map[string][]byte, len(records))
 	for _, r := range records {
@@ -94,44 +94,32 @@ func (g *Guard) put(records ...record) (wait func(context.Context)) {
 		}
 		encoded[r.key] = text
 	}
-	return g.store.Put(encoded)
+	return g.store.Put(g.term, encoded)
 }
 
 // restore continues from the records.
-func (g *Guard) restore(config Config) {
-	now := g.now()
-	for key, value := range config.Records {
+func (g *Guard) restore(records map[string][]byte, now time.Time) {
+	for key, value := range records {
 		if id, ok := strings.CutPrefix(key, userKey); ok {
 			g.restoreUser(id, value)
 		}
 	}
-	g.restoreBudget(config.Records[budgetKey], now)
-	if config.Records[lostKey] != nil {
+	g.restoreBudget(records[budgetKey], now)
+	if records[lostKey] != nil {
 		g.budget.chargeElapsed(now)
 	}
 	var pause pauseRecord
-	if json.Unmarshal(config.Records[pauseKey], &pause) == nil {
+	if json.Unmarshal(records[pauseKey], &pause) == nil {
 		g.pause.pauseRecord = pause
 	}
 	var balance balanceRecord
-	if json.Unmarshal(config.Records[balanceKey], &balance) == nil {
+	if json.Unmarshal(records[balanceKey], &balance) == nil {
 		g.balance = balance
 	}
 	var token tokenRecord
-	if json.Unmarshal(config.Records[tokenKey], &token) == nil && len(token.Salt) > 0 {
+	if json.Unmarshal(records[tokenKey], &token) == nil && len(token.Salt) > 0 {
 		g.token = token
 	}
-	records := []record{{lostKey, nil}, g.budgetRecord()}
-	for _, u := range g.index {
-		if u.InFlight {
-			u.interrupt()
-			g.interrupted++
-			records = append(records, g.userRecord(u))
-		}
-	}
-	g.put(records...)
-	g.setUsersLocked(config.Users, now)
-	g.updateLocked(now)
 }
 
 func (g *Guard) restoreUser(id string, value []byte) {

@@ -55,17 +55,19 @@ func TestRestart(t *testing.T) {
 }
 
 // TestInterrupted kills the process during a request. The request may have been billed, so the whole interval must
-// elapse before the next.
+// elapse before the next, counted from the latest moment at which it can have been sent.
 func TestInterrupted(t *testing.T) {
 	const minute = time.Minute
 	for _, test := range []struct {
-		before quota.Verdict
-		want   time.Duration
+		before  quota.Verdict
+		restart time.Duration // after the kill
+		want    time.Duration
 	}{
-		{quota.VerdictSuccess, 15 * minute},
-		{quota.VerdictRetry, 15 * minute},
-		{quota.VerdictWait, 15 * minute},
-		{quota.VerdictBackOff, 30 * minute},
+		{quota.VerdictSuccess, time.Second, 15 * minute},
+		{quota.VerdictSuccess, minute, 15 * minute},
+		{quota.VerdictRetry, time.Second, 15 * minute},
+		{quota.VerdictWait, time.Second, 15 * minute},
+		{quota.VerdictBackOff, time.Second, 30 * minute},
 	} {
 		s := newSetup(0, every(15*minute, 1)...)
 		g := s.guard()
@@ -75,15 +77,16 @@ func TestInterrupted(t *testing.T) {
 		if !start(g, 1) {
 			t.Fatal("no request is allowed")
 		}
-		s.add(time.Second)
+		s.add(test.restart)
 		g = s.guard()
-		s.add(test.want - time.Second - 1)
+		wait := test.want + min(test.restart, quota.MaxSendDelay)
+		s.add(wait - test.restart - 1)
 		if start(g, 1) {
-			t.Errorf("after verdict %d and a kill: a request is allowed before %v", test.before, test.want)
+			t.Errorf("after verdict %d and a kill: a request is allowed before %v", test.before, wait)
 		}
 		s.add(1)
 		if !start(g, 1) {
-			t.Errorf("after verdict %d and a kill: no request is allowed after %v", test.before, test.want)
+			t.Errorf("after verdict %d and a kill: no request is allowed after %v", test.before, wait)
 		}
 	}
 }

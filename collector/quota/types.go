@@ -23,14 +23,18 @@ type Config struct {
 
 	Store   Store             // nil disables persistence
 	Records map[string][]byte // what the store holds
+	Term    int64             // under which they may be changed; 0 on standby
 }
+
+// MaxSendDelay is how long after [Guard.Start] a request may be sent at most.
+const MaxSendDelay = 10 * time.Second
 
 // Store keeps records.
 type Store interface {
-	// Put changes records, all of them or none; nil deletes. It only queues the changes. The function that it returns
-	// waits until they, and all before them, are durable or have failed, or until its context ends. Put without
-	// changes returns the function alone.
-	Put(changes map[string][]byte) (wait func(context.Context))
+	// Put changes records, all of them or none; nil deletes. It only queues the changes, which were made under a term.
+	// The function that it returns waits until they, and all before them, are durable, or until its context ends; an
+	// error means that they must not be relied on. Put without changes returns the function alone.
+	Put(term int64, changes map[string][]byte) (wait func(context.Context) error)
 }
 
 // User is a user to request.
@@ -68,6 +72,7 @@ type Result struct {
 	TimedOut   bool    `json:"timed_out,omitempty"`   // whether there was no response in time
 	NoResponse bool    `json:"no_response,omitempty"` // whether the API itself did not respond
 
+	Sent                 time.Time     `json:"-"` // when the request was sent
 	Followers, Following int64         `json:"-"` // for VerdictSuccess
 	Unbilled             bool          `json:"-"` // whether the vendor certainly does not count the request
 	RetryAfter           time.Duration `json:"-"` // least length of the pause that the response asks for; 0 for none

@@ -51,6 +51,9 @@ func (u *user) undo() { u.Started, u.InFlight = u.StartedBefore, false }
 // finish records how the request in flight ended. A refusal of the account does not use up the user's interval.
 func (u *user) finish(result Result, now time.Time) {
 	u.Last, u.Completed = result, true
+	if result.Sent.After(u.Started) {
+		u.Started = result.Sent
+	}
 	if result.Verdict == VerdictRefused {
 		u.undo()
 		return
@@ -66,9 +69,9 @@ func (u *user) finish(result Result, now time.Time) {
 }
 
 // interrupt records that the process ended while a request was in flight. The request may have been billed, so it is
-// not retried early.
+// not retried early, and may have been sent some time after its start was recorded.
 func (u *user) interrupt() {
-	u.InFlight = false
+	u.InFlight, u.Started = false, u.Started.Add(MaxSendDelay)
 	if u.Verdict == VerdictRetry {
 		u.Verdict, u.Streak = VerdictWait, 1
 	}

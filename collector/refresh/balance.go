@@ -2,27 +2,24 @@ package refresh
 
 import (
 	"context"
-	"time"
 
 	"github.com/go-kit/log/level"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
-// requestBalance requests the account's balance, after waitStarted has waited for the guard's record of that. It
-// belongs to no refresh, so no scrape waits for it. Its failures are logged when they start and end.
-func (r *requester) requestBalance(s *Settings, token justoneapi.Token, waitStarted func(context.Context)) {
-	start := time.Now().Round(0) // suspended time counts
-	waitStarted(r.base)
-	if r.closed() || time.Since(start) > recordTimeout {
-		r.guard.FinishBalance(0, "", false)
+// requestBalance requests the account's balance once the start of that is recorded. It belongs to no refresh, so no
+// scrape waits for it. Its failures are logged when they start and end.
+func (r *requester) requestBalance(s started) {
+	if err := r.record(s.at, s.wait); err != nil {
+		r.guard.FinishBalance(s.number, 0, "", false)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.base, s.RequestTimeout)
+	ctx, cancel := context.WithTimeout(r.base, s.settings.RequestTimeout)
 	defer cancel()
-	balance, err := s.API.Balance(ctx, token)
+	balance, err := s.settings.API.Balance(ctx, s.token)
 	failure := asFailure(err)
-	r.guard.FinishBalance(balance.Amount, balance.Currency, failure == nil)(r.base)
+	r.guard.FinishBalance(s.number, balance.Amount, balance.Currency, failure == nil)(r.base) //nolint:errcheck // the store
 	if failure != nil && r.base.Err() != nil {
 		return // canceled by shutdown
 	}

@@ -45,6 +45,14 @@ type finishedRequest struct {
 	failure   *justoneapi.Error // nil for a success
 }
 
+// logInterrupted logs how many requests another replica, or the process before this one, left in flight.
+func (l *requestLog) logInterrupted(requests int) {
+	if requests > 0 {
+		level.Warn(l.logger).Log("msg", "Requests were interrupted when the exporter last stopped", "requests", requests,
+			"advice", "No action is needed: they may have been billed, so their users wait for their interval.")
+	}
+}
+
 // logFinished logs how a request ended. A user's failure is logged when it starts, changes or ends; anything else is
 // for debugging. A refusal of the account is logged as a pause.
 func (l *requestLog) logFinished(logger log.Logger, f finishedRequest) {

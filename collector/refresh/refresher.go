@@ -29,6 +29,13 @@ type Observer interface {
 	RequestStarted() (finished func(failure *justoneapi.Error))
 }
 
+// Leader decides which of several replicas is active and sends requests.
+type Leader interface {
+	// Lead makes this replica the active one if it can, or keeps it active. It returns the records and the term that the
+	// guard has to load; no records if the guard knows them already. An error means that no request may be sent.
+	Lead(ctx context.Context) (records map[string][]byte, term int64, err error)
+}
+
 // Settings are what [Refresher.Reload] may change. All fields are required.
 type Settings struct {
 	API   API
@@ -40,10 +47,11 @@ type Settings struct {
 	MaxRequestsPerSecond float64
 }
 
-// Config is what a [Refresher] needs. All fields are required.
+// Config is what a [Refresher] needs. All fields but Leader are required.
 type Config struct {
 	Settings
 	Guard    *quota.Guard
+	Leader   Leader // nil if there is only one replica
 	Observer Observer
 	Advice   func(justoneapi.Kind) string // what to do about a failure, for the log
 	Logger   log.Logger
@@ -52,6 +60,7 @@ type Config struct {
 // Refresher runs refreshes, one at a time. A refresh belongs to no scrape, and ends when all its requests have ended.
 type Refresher struct {
 	guard     *quota.Guard
+	leader    Leader
 	logger    log.Logger
 	limiter   *rate.Limiter
 	requester *requester
@@ -72,6 +81,7 @@ func New(config Config) *Refresher {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Refresher{
 		guard:    config.Guard,
+		leader:   config.Leader,
 		logger:   config.Logger,
 		limiter:  rate.NewLimiter(rate.Limit(config.MaxRequestsPerSecond), burst(config.MaxRequestsPerSecond)),
 		stopping: make(chan struct{}),
@@ -153,14 +163,14 @@ func (r *Refresher) isClosed() bool {
 }
 
 // start asks the guard whether a request may start, unless the settings, and perhaps the token, have changed.
-func (r *Refresher) start(s *Settings, wmid int64) (waitStarted func(context.Context), ok, current bool) {
+func (r *Refresher) start(s *started) (ok, current bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.settings != s {
-		return nil, false, false
+	if r.settings != s.settings {
+		return false, false
 	}
-	waitStarted, ok = r.guard.Start(wmid)
-	return waitStarted, ok, true
+	s.number, s.wait, ok = r.guard.Start(s.wmid)
+	return ok, true
 }
 
 // Close lets no further request start and waits for those in flight. When ctx ends, it cancels them and waits a moment

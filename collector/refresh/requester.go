@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/go-kit/log"
@@ -11,10 +12,6 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
-
-// recordTimeout is how long recording a request may take. After that the request is not sent, because the interval is
-// counted from the moment at which the guard allowed it.
-const recordTimeout = 5 * time.Second
 
 // requester sends single requests and reports how they ended: to the guard, the observer and the log.
 type requester struct {
@@ -32,36 +29,62 @@ func newRequester(base context.Context, config Config, closed func() bool) *requ
 	}
 }
 
-// request sends a request that the guard has allowed, after waitStarted has waited for its record. It returns a
-// function that waits until its end is recorded, too.
-func (r *requester) request(s *Settings, token justoneapi.Token, wmid int64,
-	waitStarted func(context.Context)) (wait func()) {
-	start := time.Now().Round(0) // suspended time counts
-	waitStarted(r.base)
-	if took := time.Since(start); r.closed() || took > recordTimeout {
-		r.guard.Undo(wmid)
-		if took > recordTimeout {
-			r.rateLimited(level.Warn, "not sent")(r.logger).Log("msg", "Request not sent, because recording it took too long",
-				"wmid", wmid, "name", s.Names[wmid], "took", took.Round(time.Millisecond))
+// started is a request that the guard has allowed.
+type started struct {
+	wmid     int64
+	number   uint64
+	at       time.Time                       // suspended time counts
+	wait     func(ctx context.Context) error // until its start is recorded
+	settings *Settings
+	token    justoneapi.Token
+}
+
+// request sends a request once its start is recorded. It returns a function that waits until its end is recorded, too.
+// sent is false if it was not sent.
+func (r *requester) request(s started) (sent bool, wait func()) {
+	logger := log.With(r.logger, "wmid", s.wmid, "name", s.settings.Names[s.wmid])
+	if err := r.record(s.at, s.wait); err != nil {
+		r.guard.Undo(s.wmid, s.number)
+		if !r.closed() {
+			r.rateLimited(level.Warn, "not sent")(logger).Log("msg", "Request not sent", "err", err)
 		}
-		return func() {}
+		return false, func() {}
 	}
-	ctx, cancel := context.WithTimeout(r.base, s.RequestTimeout)
+	ctx, cancel := context.WithTimeout(r.base, s.settings.RequestTimeout)
 	defer cancel()
-	observe, sent := r.observer.RequestStarted(), time.Now()
-	stat, err := s.API.RelationStat(ctx, token, wmid)
+	observe, sentAt := r.observer.RequestStarted(), time.Now()
+	stat, err := s.settings.API.RelationStat(ctx, s.token, s.wmid)
 	failure := asFailure(err)
 	if failure != nil && r.base.Err() != nil {
 		// Only its start is known and stays recorded.
-		level.Warn(r.logger).Log("msg", "Request canceled by shutdown; it may have been billed",
-			"wmid", wmid, "name", s.Names[wmid])
-		return func() {}
+		level.Warn(logger).Log("msg", "Request canceled by shutdown; it may have been billed")
+		return true, func() {}
 	}
 	observe(failure)
-	change, waitFinished := r.guard.Finish(wmid, newResult(stat, failure))
-	r.logFinished(log.With(r.logger, "wmid", wmid, "name", s.Names[wmid]),
-		finishedRequest{time.Since(sent), stat.RequestID, change, failure})
-	return func() { waitFinished(r.base) }
+	result := newResult(stat, failure)
+	result.Sent = sentAt.Round(0)
+	change, waitFinished, ok := r.guard.Finish(s.wmid, s.number, result)
+	if !ok {
+		level.Warn(logger).Log("msg", "Response not recorded, because another replica has become active",
+			"code", result.Code, "followers", stat.Followers, "following", stat.Following)
+		return true, func() {}
+	}
+	r.logFinished(logger, finishedRequest{time.Since(sentAt), stat.RequestID, change, failure})
+	return true, func() { waitFinished(r.base) } //nolint:errcheck // the store reports errors
+}
+
+// record waits until the start of a request is recorded. It fails if the request must not be sent.
+func (r *requester) record(start time.Time, wait func(context.Context) error) error {
+	if err := wait(r.base); err != nil {
+		return fmt.Errorf("recording it: %w", err)
+	}
+	if took := time.Since(start); took > quota.MaxSendDelay {
+		return fmt.Errorf("recording it took %v", took.Round(time.Millisecond))
+	}
+	if r.closed() {
+		return errors.New("the exporter is shutting down")
+	}
+	return nil
 }
 
 // asFailure returns an error of the API as a [*justoneapi.Error], nil for none.

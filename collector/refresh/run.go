@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 
 // queueTimeout is how long after the last scrape users stay in the queue.
 const queueTimeout = 5 * time.Minute
+
+// leadTimeout is how long a refresh waits to learn whether this replica may send requests.
+const leadTimeout = time.Second
 
 // run is a refresh in progress.
 type run struct {
@@ -25,14 +29,20 @@ type run struct {
 	token         justoneapi.Token
 	queue         queue
 	queueEnd      time.Time         // when the queue is dropped
-	finished      chan *waitingLine // the line of each request that has ended
+	finished      chan finishedSlot // of each request that has ended
 	pendingWrites sync.WaitGroup    // requests that have ended, or have not started, and are being recorded
+}
+
+// finishedSlot is the slot of a request that has ended.
+type finishedSlot struct {
+	line *waitingLine
+	sent bool // whether the request was sent
 }
 
 func newRun(r *Refresher) *run {
 	return &run{
 		Refresher: r,
-		wake:      make(chan struct{}, 1), done: make(chan struct{}), finished: make(chan *waitingLine),
+		wake:      make(chan struct{}, 1), done: make(chan struct{}), finished: make(chan finishedSlot),
 	}
 }
 
@@ -71,9 +81,13 @@ func (r *run) loop() {
 			timer = time.After(min(wait, time.Until(r.queueEnd)))
 		}
 		select {
-		case l := <-r.finished:
-			l.inFlight--
-			r.refill()
+		case slot := <-r.finished:
+			slot.line.inFlight--
+			if slot.sent {
+				r.refill()
+			} else {
+				r.queue.clear() // it cannot be recorded, so neither could the next one
+			}
 		case <-r.wake:
 		case <-timer:
 		case <-stopping:
@@ -85,17 +99,36 @@ func (r *run) loop() {
 // update takes over new settings, and for a new scrape queues the users that are due.
 func (r *run) update() {
 	scrapes, settings := r.take()
+	leads := scrapes > 0 && r.lead()
 	if scrapes > 0 || settings != r.settings {
 		r.settings, r.token = settings, settings.Token() // may do I/O
 		r.setToken(settings, r.token)
 		r.queue.resize(settings.MaxConcurrency)
 	}
-	if scrapes > 0 {
+	switch {
+	case leads:
 		r.queueEnd = time.Now().Add(queueTimeout)
 		r.queue.fill(r.guard.Due(settings.MaxConcurrency, scrapes))
 		r.budget.update(r.logger, r.guard.Account())
 		r.startBalance()
+	case scrapes > 0:
+		r.queue.clear()
 	}
+}
+
+// lead reports whether this replica may send requests. It has the guard load what another replica has changed.
+func (r *run) lead() bool {
+	if r.leader == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(r.requester.base, leadTimeout)
+	defer cancel()
+	records, term, err := r.leader.Lead(ctx)
+	if records != nil {
+		r.guard.Load(records, term)
+		r.requester.logInterrupted(r.guard.Interrupted())
+	}
+	return err == nil && r.guard.Active()
 }
 
 // refill queues the users that are due again if some have been dropped, because of a pause that a response has lifted
@@ -119,9 +152,10 @@ func (r *run) startBalance() {
 	if r.isClosed() {
 		return
 	}
-	if waitStarted, ok := r.guard.StartBalance(); ok {
-		settings, token := r.settings, r.token
-		r.running.Go(func() { r.requester.requestBalance(settings, token, waitStarted) })
+	at := time.Now().Round(0)
+	if number, wait, ok := r.guard.StartBalance(); ok {
+		s := started{number: number, at: at, wait: wait, settings: r.settings, token: r.token}
+		r.running.Go(func() { r.requester.requestBalance(s) })
 	}
 }
 
@@ -147,19 +181,19 @@ func (r *run) startRequests() time.Duration {
 		if wait := r.reserve(); wait > 0 {
 			return wait
 		}
-		waitStarted, ok, current := r.start(r.settings, l.due[0].WMID)
+		next := started{wmid: l.due[0].WMID, at: time.Now().Round(0), settings: r.settings, token: r.token}
+		ok, current := r.start(&next)
 		if !current {
 			return 0
 		}
-		wmid := l.pop()
+		l.pop()
 		if !ok {
 			continue
 		}
 		l.inFlight++
-		settings, token := r.settings, r.token
 		requests = append(requests, func() {
-			wait := r.requester.request(settings, token, wmid, waitStarted)
-			r.finished <- l
+			sent, wait := r.requester.request(next)
+			r.finished <- finishedSlot{l, sent}
 			wait()
 		})
 	}

@@ -1,283 +1,374 @@
-// Package store keeps small, opaque records durably in one file.
+// Package store keeps small records durably in an SQL database, without knowing what they mean.
 //
-// The file is a bbolt database. Every record has a checksum, and a manifest has one over all records, so that any
-// damage is detected. A damaged file is renamed, and a new one is created.
+// The embedded store is an SQLite database in a directory, which one process uses at a time. The shared store is a
+// PostgreSQL database: several replicas read its records, and the one that holds the lease writes them. Every record
+// has a checksum, which detects damage that the database itself does not.
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/gofrs/flock"
-	"go.etcd.io/bbolt"
 )
 
-const (
-	fileName = "state.db"
-	lockName = "lock"
-
-	// asideSuffix and the time are appended to the name of a damaged file.
-	asideSuffix = ".corrupt-"
-
-	// slowCommit is the time after which a commit in progress is reported.
-	slowCommit = 5 * time.Second
-)
-
-// The operations that can fail, for Config.OnError.
+// The operations that can fail, for [Config.OnError].
 const (
 	OperationRead  = "read"
 	OperationWrite = "write"
 )
 
+// slowCommit is the time after which a commit in progress is reported.
+const slowCommit = 5 * time.Second
+
+var (
+	// errDamaged is damage that the database or a checksum proves. Nothing else is.
+	errDamaged = errors.New("damaged")
+	// errSuperseded is the error of changes that are not written, because the term under which they were made is over.
+	errSuperseded = errors.New("this replica is not active")
+)
+
 // Config is what a [Store] needs.
 type Config struct {
-	Dir     string                            // created if missing
-	OnError func(operation string, err error) // called for every failure, from any goroutine
-	// OnRecovery is called when a write succeeds again after a failure. It may be nil.
-	OnRecovery func()
-	// IfLost are the records of a new store that replaces a damaged one.
+	Dir string // of the embedded store; created if missing
+
+	URL       string // of the shared store; empty for the embedded one
+	Namespace string // of its records
+	Holder    string // name of this replica
+
+	// IfLost are the records of a new embedded store that replaces a damaged one.
 	IfLost map[string][]byte
+
+	OnError func(operation string, err error) // called for every failure, from any goroutine
+	// OnRecovery is called when an operation succeeds after a failure. It may be nil.
+	OnRecovery func()
+}
+
+// Contents are the records of a store, and who may change them.
+type Contents struct {
+	Records map[string][]byte
+	// Term is the number of the lease under which this process may change the records; 0 on standby.
+	Term int64
+
+	// RenamedTo is the new path of a damaged file, and Damage what was found; empty if there was none.
+	RenamedTo string
+	Damage    error
+}
+
+// Lease says which replica is active. The zero value is that of an embedded store.
+type Lease struct {
+	Holder string    // the last one
+	Since  time.Time // when it became active
+	Held   bool      // whether it still is
+	// Refused is why this replica would not become active, whether the lease is free or not; nil if nothing keeps it.
+	Refused error
+}
+
+// database is one of the two engines. One goroutine uses it at a time.
+type database interface {
+	// write commits changes, all or none; nil deletes. It fails with errSuperseded if the term is over.
+	write(term int64, changes map[string][]byte) error
+	// acquire reads all records, and takes the lease if it is free.
+	acquire() (Contents, Lease, error)
+	// close gives up the lease of a term, unless it is 0, and disconnects.
+	close(term int64) error
 }
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
-	path      string
-	file      os.FileInfo // of path when it was opened
-	lock      *flock.Flock
-	db        *bbolt.DB
+	db        database
+	shared    bool
 	onError   func(operation string, err error)
 	recovered func()
-	wake      chan struct{} // buffered; receives when a caller waits for the batch
+	wake      chan struct{} // buffered; receives when there is work for the worker
 	closing   chan struct{} // closed by Close
 	closeOnce sync.Once
-	stopped   chan struct{} // closed when the committer has stopped
-	broken    error         // used by the committer only: set when the database can no longer be used
-	failing   bool          // used by the committer only: whether the latest write failed
+	stopped   chan struct{} // closed when the worker has stopped
+	failing   bool          // used by the worker only: whether the last operation failed
 
-	mu         sync.Mutex        // protects the following fields
-	pending    map[string][]byte // the next batch by key; nil deletes
-	gathering  chan struct{}     // closed when the next batch has been committed
-	committing chan struct{}     // closed when the batch in progress has been committed; nil if there is none
+	mu      sync.Mutex // protects the following fields
+	term    int64      // 0 on standby
+	renewed time.Time  // when the lease was last known to be held
+	lease   Lease
+	loaded  map[string][]byte // records that [Store.Lead] has yet to return
+	next    *batch            // gathers changes
+	current *batch            // is being committed; nil if none is
+	attempt *attempt          // to lead, that the worker has yet to make; nil for none
 }
 
-// Contents are the records of a store when it is opened.
-type Contents struct {
-	Records map[string][]byte
-	// SetAside is the new path of a damaged file, and Damage what was found. It is empty if there was no damaged file.
-	SetAside string
-	Damage   error
+// batch is the changes of one transaction.
+type batch struct {
+	changes map[string][]byte // by key; nil deletes
+	done    chan struct{}     // closed when they have been committed or have failed
+	err     error             // set before done is closed
 }
 
-// Open opens the store in a directory, or creates one. It fails if the directory cannot be used or another process
-// uses it.
+// attempt is one attempt to be the active replica.
+type attempt struct {
+	done chan struct{} // closed at its end
+	err  error         // set before done is closed
+}
+
+func newBatch() *batch { return &batch{changes: make(map[string][]byte), done: make(chan struct{})} }
+
+// Open opens a store, or creates one. On failure it has changed nothing.
 func Open(config Config) (*Store, Contents, error) {
-	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
-		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
-	}
-	lockPath := filepath.Join(config.Dir, lockName)
-	if info, err := os.Stat(lockPath); err == nil && !info.Mode().IsRegular() {
-		return nil, Contents{}, fmt.Errorf("opening the store: %s is not a regular file", lockPath)
-	}
-	lock := flock.New(lockPath, flock.SetPermissions(0o600))
-	switch locked, err := lock.TryLock(); {
-	case err != nil:
-		return nil, Contents{}, fmt.Errorf("opening the store: locking: %w", err)
-	case !locked:
-		return nil, Contents{}, fmt.Errorf("opening the store: %s is in use by another process: "+
-			"run one exporter for each token, each with a directory of its own", config.Dir)
-	}
-	path := filepath.Join(config.Dir, fileName)
-	db, contents, err := open(path, config)
-	if err != nil {
-		lock.Unlock() //nolint:errcheck // the process is about to exit
-		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
-	}
-	file, err := os.Stat(path)
-	if err != nil {
-		db.Close()    //nolint:errcheck // the process is about to exit
-		lock.Unlock() //nolint:errcheck // likewise
-		return nil, Contents{}, fmt.Errorf("opening the store: %w", err)
-	}
 	s := &Store{
-		path: path, file: file, lock: lock, db: db, onError: config.OnError, recovered: config.OnRecovery,
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
-		pending: make(map[string][]byte), gathering: make(chan struct{}),
+		shared: config.URL != "", onError: config.OnError, recovered: config.OnRecovery,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}), next: newBatch(),
 	}
-	go s.run()
-	return s, contents, nil
-}
-
-// open opens the file at path. It creates a new one if there is none or it is damaged.
-func open(path string, config Config) (*bbolt.DB, Contents, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		var records map[string][]byte
-		if wasSetAside(path) {
-			records = config.IfLost
-		}
-		db, err := create(path, records)
-		return db, Contents{Records: records}, err
+	var contents Contents
+	var err error
+	if s.shared {
+		s.db, contents, s.lease, err = openPostgres(config)
+	} else {
+		s.db, contents, err = openSQLite(config)
 	}
 	if err != nil {
 		return nil, Contents{}, err
 	}
-	db, records, damage := load(path)
-	if damage == nil || !errors.Is(damage, errDamaged) {
-		return db, Contents{Records: records}, damage
-	}
-	config.OnError(OperationRead, damage)
-	aside, err := setAside(path)
-	if err != nil {
-		return nil, Contents{}, fmt.Errorf("%s is damaged (%w), and renaming it failed: %w", path, damage, err)
-	}
-	db, err = create(path, config.IfLost)
-	return db, Contents{Records: config.IfLost, SetAside: aside, Damage: damage}, err
+	s.term = contents.Term
+	go s.run()
+	return s, contents, nil
 }
 
-// wasSetAside reports whether there is a renamed damaged file. If there is no other, a process exited before it
-// created a new one.
-func wasSetAside(path string) bool {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	return err != nil || slices.ContainsFunc(entries, func(entry os.DirEntry) bool {
-		return strings.HasPrefix(entry.Name(), filepath.Base(path)+asideSuffix)
-	})
-}
-
-// setAside renames a damaged file and returns its new path.
-func setAside(path string) (string, error) {
-	aside := path + asideSuffix + time.Now().UTC().Format("20060102T150405.000Z")
-	return aside, os.Rename(path, aside)
-}
-
-// Put queues changes of records; a nil value deletes. Queued changes are committed in order, and those of one Put
-// in one transaction.
+// Put queues changes of records that were made under a term; a nil value deletes. Queued changes are committed in
+// order, and those of one Put in one transaction.
 //
-// The returned function waits until these changes and all earlier ones are on disk or failed to be written, or
-// until its context ends. Changes that failed are part of the next commit. Put may be called without changes, to
-// wait for others.
-func (s *Store) Put(changes map[string][]byte) (wait func(context.Context)) {
+// The returned function waits until these changes and all earlier ones are durable, or until ctx ends. It returns an
+// error if they are not durable and another replica could rely on older ones; they are part of the next commit then,
+// unless the term is over. A failed write of the embedded store is no error to the caller, which continues from memory.
+// Put may be called without changes, to wait for others.
+func (s *Store) Put(term int64, changes map[string][]byte) (wait func(ctx context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.Copy(s.pending, changes)
-	done := s.gathering
-	if len(s.pending) == 0 {
-		done = s.committing
+	if term != s.term {
+		return func(context.Context) error { return errSuperseded }
 	}
-	return func(ctx context.Context) { s.await(ctx, done) }
+	maps.Copy(s.next.changes, changes)
+	b := s.next
+	if len(b.changes) == 0 {
+		b = s.current
+	}
+	return func(ctx context.Context) error { return s.await(ctx, b) }
 }
 
-// await starts the commit of the batch that done belongs to, if it is not nil, and waits for it.
-func (s *Store) await(ctx context.Context, done <-chan struct{}) {
-	if done == nil {
-		return
+// await makes the worker commit a batch, if it is not nil, and waits for that.
+func (s *Store) await(ctx context.Context, b *batch) error {
+	if b == nil {
+		return nil
 	}
+	s.notify()
+	select {
+	case <-b.done:
+		return b.err
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Store) notify() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	select {
-	case <-done:
-	case <-s.stopped:
-	case <-ctx.Done():
-	}
 }
 
-// run commits the batch whenever a caller waits for it. Callers that start to wait during a commit share the next
-// one.
+// Lead renews the lease of the active replica, or takes it if it is free; the embedded store needs none. It returns all
+// records and the term under which they may be changed, 0 on standby, or no records if the caller knows them already. An
+// error means that no request may be sent. Lead waits until ctx ends; an attempt that takes longer continues, and a
+// later call returns its records.
+func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64, err error) {
+	if !s.shared {
+		return nil, embeddedTerm, nil
+	}
+	s.mu.Lock()
+	if s.attempt == nil {
+		s.attempt = &attempt{done: make(chan struct{})}
+	}
+	a := s.attempt
+	s.mu.Unlock()
+	s.notify()
+	select {
+	case <-a.done:
+		err = a.err
+	case <-s.stopped:
+		err = errors.New("the store is closed")
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	records, s.loaded = s.loaded, nil
+	return records, s.term, err
+}
+
+// Lease returns whether this process is the active one, and what is known about the lease.
+func (s *Store) Lease() (active bool, lease Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.shared || s.term != 0 && time.Since(s.renewed) < leaseTime, s.lease
+}
+
+// run works whenever a caller waits for something. Callers that start to wait during a commit share the next one.
 func (s *Store) run() {
 	defer close(s.stopped)
 	for {
 		select {
 		case <-s.wake:
-			s.commit()
+			s.work()
 		case <-s.closing:
-			s.commit()
+			s.work()
+			if err := s.db.close(s.term); err != nil {
+				s.onError(OperationWrite, err)
+			}
 			return
 		}
 	}
 }
 
-// commit commits the next batch.
-func (s *Store) commit() {
+// work commits the next batch, and makes an attempt to lead if one is wanted. A commit renews the lease, so the active
+// replica commits a batch without changes.
+func (s *Store) work() {
 	s.mu.Lock()
-	if len(s.pending) == 0 {
-		s.mu.Unlock()
+	a, term := s.attempt, s.term
+	s.attempt = nil
+	s.mu.Unlock()
+	err := errSuperseded
+	if term != 0 {
+		err = s.commit(a != nil)
+	}
+	if a == nil {
 		return
 	}
-	changes, done := s.pending, s.gathering
-	s.pending, s.gathering, s.committing = make(map[string][]byte), make(chan struct{}), done
-	s.mu.Unlock()
-
-	told := make(chan struct{})
-	slow := time.AfterFunc(slowCommit, func() {
-		defer close(told)
-		s.onError(OperationWrite, fmt.Errorf("writing has taken %v so far; no API request is sent until it finishes",
-			slowCommit))
-	})
-	err := s.write(changes)
-	slowly := !slow.Stop()
-	if slowly {
-		<-told
+	if errors.Is(err, errSuperseded) {
+		err = s.acquire()
 	}
-	switch {
-	case err != nil:
-		s.onError(OperationWrite, err)
-	case (slowly || s.failing) && s.recovered != nil:
-		s.recovered()
-	}
-	s.failing = err != nil
-	s.mu.Lock()
-	s.committing = nil
-	if err != nil {
-		maps.Copy(changes, s.pending) // newer changes win
-		s.pending = changes
-	}
-	s.mu.Unlock()
-	close(done)
+	a.err = err
+	close(a.done)
 }
 
-// write writes changes to disk. A panic or memory fault leaves the database in an unknown state: it is not used
-// again, and renamed, so that the next process does not continue from its old state.
-func (s *Store) write(changes map[string][]byte) error {
-	if s.broken != nil {
-		return s.broken
+// acquire takes the lease if it is free, and reads all records.
+func (s *Store) acquire() error {
+	before := time.Now()
+	contents, lease, err := s.db.acquire()
+	s.report(OperationRead, err, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if lease != (Lease{}) {
+		s.lease = lease
 	}
-	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
-		return fmt.Errorf("%s was removed or replaced: nothing is stored until a restart", s.path)
-	}
-	err := guarded(func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error { return apply(tx, changes) })
-	})
-	if errors.Is(err, errDamaged) {
-		s.broken = fmt.Errorf("the database failed earlier: %w", err)
-		if _, err := setAside(s.path); err != nil {
-			s.onError(OperationWrite, err)
-		}
+	if err == nil {
+		s.term, s.renewed, s.loaded = contents.Term, before, contents.Records
 	}
 	return err
 }
 
-// Close commits the queued changes and closes the store. It returns early when ctx ends, because a disk can hang.
-// Later changes are not stored. It may be called again.
+// commit commits the next batch. It does nothing without changes, unless it is forced to.
+func (s *Store) commit(force bool) error {
+	s.mu.Lock()
+	b, term := s.next, s.term
+	if len(b.changes) == 0 && !force {
+		s.mu.Unlock()
+		return nil
+	}
+	s.next, s.current = newBatch(), b
+	s.mu.Unlock()
+	before := time.Now()
+	err := s.write(term, b.changes)
+	s.mu.Lock()
+	s.current = nil
+	switch {
+	case err == nil:
+		s.renewed = before
+	case errors.Is(err, errSuperseded):
+		s.supersedeLocked(b, err)
+	default:
+		maps.Copy(b.changes, s.next.changes) // newer changes win
+		s.next.changes = b.changes
+	}
+	s.mu.Unlock()
+	if s.shared {
+		b.err = err
+	}
+	close(b.done)
+	return err
+}
+
+// supersedeLocked gives up the term, and with it the changes of a batch and those that have been queued since.
+func (s *Store) supersedeLocked(b *batch, err error) {
+	s.term = 0
+	late := s.next
+	s.next = newBatch()
+	late.err = err
+	close(late.done)
+	maps.Copy(b.changes, late.changes)
+	if keys := slices.Sorted(maps.Keys(b.changes)); len(keys) > 0 {
+		list := strings.Join(keys[:min(10, len(keys))], ", ")
+		go s.onError(OperationWrite, fmt.Errorf("another replica has become active; %d records were not written: %s",
+			len(keys), list))
+	}
+}
+
+// write writes changes, and reports failures, slow writes and recoveries.
+func (s *Store) write(term int64, changes map[string][]byte) error {
+	reported := make(chan struct{})
+	slow := time.AfterFunc(slowCommit, func() {
+		defer close(reported)
+		s.onError(OperationWrite, fmt.Errorf("writing has taken %v so far; no API request is sent until it finishes",
+			slowCommit))
+	})
+	err := s.db.write(term, changes)
+	slowly := !slow.Stop()
+	if slowly {
+		<-reported
+	}
+	if errors.Is(err, errSuperseded) {
+		s.report(OperationWrite, nil, slowly)
+	} else {
+		s.report(OperationWrite, err, slowly)
+	}
+	return err
+}
+
+// report reports how an operation ended.
+func (s *Store) report(operation string, err error, slowly bool) {
+	switch {
+	case err != nil:
+		s.onError(operation, err)
+	case (slowly || s.failing) && s.recovered != nil:
+		s.recovered()
+	}
+	s.failing = err != nil
+}
+
+// Close commits the queued changes, gives up the lease and closes the store. It returns early when ctx ends, because a
+// disk can hang. Later changes are not stored. It may be called again.
 func (s *Store) Close(ctx context.Context) {
 	s.closeOnce.Do(func() { close(s.closing) })
 	select {
 	case <-s.stopped:
 	case <-ctx.Done():
-		return
 	}
-	if s.broken == nil {
-		if err := guarded(s.db.Close); err != nil {
-			s.onError(OperationWrite, err)
-		}
+}
+
+// checkFormat checks the format of records, and removes its record from them. An older program neither reads nor
+// changes what a newer one has written.
+func checkFormat(records map[string][]byte) error {
+	format, ok := records[formatKey]
+	delete(records, formatKey)
+	switch {
+	case !ok && len(records) > 0:
+		return fmt.Errorf("%w: the record of the format is missing", errDamaged)
+	case ok && cmp.Compare(string(format), formatVersion) != 0:
+		return fmt.Errorf("the records have format %s, which this program does not know: use a newer version", format)
 	}
-	s.lock.Unlock() //nolint:errcheck // the process is about to exit
+	return nil
 }

@@ -1,4 +1,4 @@
-//go:build e2e || crash || soak || image
+//go:build e2e || crash || soak || image || replicas
 
 // Package e2e tests the exporter as a process, with real clients and under real faults. The build tags choose the
 // tests, because each group needs other programs, privileges or time: e2e (Prometheus, Alertmanager, Chromium and

@@ -21,6 +21,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/refresh"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 )
@@ -41,6 +42,8 @@ type Options struct {
 	MaxRequests            int           // concurrent scrapes, and concurrent requests to other pages; 0 = no limit
 	DisableExporterMetrics bool          // omit go_*, process_* and promhttp_*
 	StoragePath            string        // directory for persistent state; empty disables persistence
+	StorageURL             string        // of a database that replicas share; then StoragePath is not used
+	StorageNamespace       string        // of the records in that database
 	EnableLifecycle        bool          // whether POST /-/reload is enabled
 
 	// Load reads the configuration again, for a reload.
@@ -87,13 +90,14 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	if err := checkTelemetryPath(options.TelemetryPath); err != nil {
 		return nil, err
 	}
-	storage, records, err := openStorage(options.StoragePath, options.Logger)
+	storage, contents, err := openStorage(options)
 	if err != nil {
 		return nil, err
 	}
-	guardConfig := quota.Config{Limits: loaded.limits, Records: records}
+	guardConfig := quota.Config{Limits: loaded.limits, Records: contents.Records, Term: contents.Term}
+	var leader refresh.Leader
 	if storage.store != nil {
-		guardConfig.Store = storage.store
+		guardConfig.Store, leader = storage.store, storage
 	}
 	guard := quota.New(guardConfig)
 	if n := guard.Interrupted(); n > 0 {
@@ -108,6 +112,7 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	e.collector = collector.New(collector.Config{
 		Settings:       loaded.settings,
 		Guard:          guard,
+		Leader:         leader,
 		CollectTimeout: defaultScrapeTimeout - min(options.TimeoutOffset, defaultScrapeTimeout/2),
 		Advice:         func(kind justoneapi.Kind) string { return e.current.Load().advice.For(kind) },
 		Logger:         options.Logger,
@@ -167,7 +172,7 @@ func newLoadedConfig(cfg *config.Config, logger log.Logger) (*loadedConfig, erro
 // newRegistry returns the registry of the metrics that no reload replaces.
 func (e *Exporter) newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(e.storage.errors, e.reloads.successful, e.reloads.lastSuccess,
+	registry.MustRegister(e.storage.errors, e.storage.active, e.reloads.successful, e.reloads.lastSuccess,
 		versioncollector.NewCollector("bilibili_exporter"))
 	if !e.options.DisableExporterMetrics {
 		registry.MustRegister(

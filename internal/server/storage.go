@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -15,56 +18,146 @@ import (
 // closeTimeout is how long shutdown waits for the last write.
 const closeTimeout = 2 * time.Second
 
-// storage is the store, its metrics and its log messages.
+// storage is the store, its metrics and its log messages. It is a [refresh.Leader].
 type storage struct {
 	store     *store.Store // nil if persistence is disabled
+	shared    bool
 	errors    *prometheus.CounterVec
+	active    prometheus.GaugeFunc
 	logger    log.Logger
-	lastError lastError // of writing
+	lastError lastError // of reading or writing
+
+	mu   sync.Mutex // protects the following field
+	role string     // that was logged last
 }
 
-// openStorage opens the store in a directory and returns its records. An empty path disables persistence.
-func openStorage(path string, logger log.Logger) (*storage, map[string][]byte, error) {
-	s := &storage{logger: logger, errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "bilibili_storage_errors_total",
-		Help: "Failed reads and writes of the persistent state.",
-	}, []string{"operation"})}
+// openStorage opens the store and returns its records.
+func openStorage(options Options) (*storage, store.Contents, error) {
+	s := &storage{logger: options.Logger, shared: options.StorageURL != "", errors: prometheus.NewCounterVec(
+		prometheus.CounterOpts{
+			Name: "bilibili_storage_errors_total",
+			Help: "Failed reads and writes of the persistent state.",
+		}, []string{"operation"})}
 	for _, operation := range []string{store.OperationRead, store.OperationWrite} {
 		s.errors.WithLabelValues(operation)
 	}
-	if path == "" {
-		level.Warn(logger).Log("msg", "Persistence disabled: a restart requests all users again")
-		return s, nil, nil
+	s.active = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "bilibili_exporter_active",
+		Help: "Whether this replica sends requests (1) or is on standby (0); always 1 without shared storage.",
+	}, func() float64 {
+		if s.replica().Active {
+			return 1
+		}
+		return 0
+	})
+	if options.StoragePath == "" && !s.shared {
+		level.Warn(s.logger).Log("msg", "Persistence disabled: a restart requests all users again")
+		return s, store.Contents{}, nil
 	}
 	opened, contents, err := store.Open(store.Config{
-		Dir: path, IfLost: quota.LostRecords(), OnError: s.failed, OnRecovery: s.recovered,
+		Dir: options.StoragePath, URL: options.StorageURL, Namespace: options.StorageNamespace, Holder: replicaName(),
+		IfLost: quota.LostRecords(), OnError: s.failed, OnRecovery: s.recovered,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, store.Contents{}, err
 	}
 	s.store = opened
-	level.Info(logger).Log("msg", "Opened storage", "path", path, "records", len(contents.Records))
-	if contents.SetAside != "" {
-		level.Error(logger).Log("msg", "Persistent state is damaged and was renamed",
-			"renamed_to", contents.SetAside, "err", contents.Damage,
+	if s.shared {
+		level.Info(s.logger).Log("msg", "Opened shared storage", "namespace", options.StorageNamespace,
+			"replica", replicaName(), "records", len(contents.Records))
+	} else {
+		level.Info(s.logger).Log("msg", "Opened storage", "path", options.StoragePath, "records", len(contents.Records))
+	}
+	if contents.Damage != nil {
+		level.Error(s.logger).Log("msg", "Persistent state is damaged and was renamed",
+			"renamed_to", contents.RenamedTo, "err", contents.Damage,
 			"advice", "All users are requested again, and the elapsed share of the day's budget counts as used.")
 	}
-	return s, contents.Records, nil
+	return s, contents, nil
+}
+
+// replicaName names this process among the replicas.
+func replicaName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}
+
+// replica is the part that this process has among the replicas.
+type replica struct {
+	Active bool
+	store.Lease
+}
+
+func (s *storage) replica() replica {
+	if s.store == nil {
+		return replica{Active: true}
+	}
+	active, lease := s.store.Lease()
+	return replica{active, lease}
+}
+
+// Lead implements [refresh.Leader].
+func (s *storage) Lead(ctx context.Context) (records map[string][]byte, term int64, err error) {
+	records, term, err = s.store.Lead(ctx)
+	if s.shared && err == nil {
+		s.logRole(s.replica())
+	}
+	return records, term, err
+}
+
+// logRole logs whether this replica is active, if that has changed.
+func (s *storage) logRole(r replica) {
+	role := "active"
+	switch {
+	case r.Active:
+	case r.Refused != nil:
+		role = "refused"
+	default:
+		role = "standby of " + r.Holder
+	}
+	s.mu.Lock()
+	changed := role != s.role
+	s.role = role
+	s.mu.Unlock()
+	switch {
+	case !changed:
+	case r.Active:
+		level.Info(s.logger).Log("msg", "This replica is active")
+	case r.Refused != nil:
+		level.Error(s.logger).Log("msg", "This replica cannot become active", "err", r.Refused)
+	default:
+		level.Info(s.logger).Log("msg", "This replica is on standby", "active_replica", r.Holder,
+			"active_since", r.Since.UTC().Format(time.RFC3339))
+	}
 }
 
 // failed counts an error, and logs it if it differs from the previous one. [openStorage] logs damage.
 func (s *storage) failed(operation string, err error) {
 	s.errors.WithLabelValues(operation).Inc()
-	if operation == store.OperationWrite && s.lastError.set(err.Error()) != err.Error() {
-		level.Error(s.logger).Log("msg", "Error writing persistent state", "err", err,
-			"advice", "Check the disk: a restart would request users again, which may be billed.")
+	if s.store != nil && s.lastError.set(err.Error()) != err.Error() {
+		msg := map[string]string{
+			store.OperationRead:  "Error reading persistent state",
+			store.OperationWrite: "Error writing persistent state",
+		}[operation]
+		level.Error(s.logger).Log("msg", msg, "err", err, "advice", s.advice())
 	}
 }
 
-// recovered logs that everything has been written after an error.
+// advice returns what to do about a failing store.
+func (s *storage) advice() string {
+	if s.shared {
+		return "Check the database: no request is sent until it can be used."
+	}
+	return "Check the disk: a restart would request users again, which may be billed."
+}
+
+// recovered logs that everything has been read and written after an error.
 func (s *storage) recovered() {
 	s.lastError.set("")
-	level.Info(s.logger).Log("msg", "Writing persistent state recovered")
+	level.Info(s.logger).Log("msg", "Persistent state recovered")
 }
 
 // close closes the store, unless that takes too long.

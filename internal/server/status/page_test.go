@@ -286,9 +286,9 @@ func TestBalance(t *testing.T) {
 // records is a [quota.Store] in memory.
 type records map[string][]byte
 
-func (r records) Put(changes map[string][]byte) (wait func(context.Context)) {
+func (r records) Put(_ int64, changes map[string][]byte) (wait func(context.Context) error) {
 	maps.Copy(r, changes)
-	return func(context.Context) {}
+	return func(context.Context) error { return nil }
 }
 
 // TestInterrupted looks at a user's first request while it is being recorded, is in flight, is being completed, and
@@ -301,7 +301,7 @@ func TestInterrupted(t *testing.T) {
 			Limits: quota.Limits{
 				Users: []quota.User{{WMID: 1, MinInterval: 15 * time.Minute}}, RetryInterval: time.Minute, Zone: time.UTC,
 			},
-			Now: func() time.Time { return now }, Store: stored, Records: maps.Clone(stored),
+			Now: func() time.Time { return now }, Store: stored, Records: maps.Clone(stored), Term: 1,
 		})
 	}
 	expect := func(guard *quota.Guard, want string, interrupted bool) {
@@ -315,13 +315,13 @@ func TestInterrupted(t *testing.T) {
 	}
 	guard := newGuard()
 	expect(guard, "waiting one 1 next scrape", false)
-	guard.Start(1)
+	number, _, _ := guard.Start(1)
 	expect(guard, "waiting one 1 in flight", false)
 	expect(newGuard(), "waiting one 1 in 15 min", true) // another process, after a kill
-	guard.Undo(1)
+	guard.Undo(1, number)
 	expect(guard, "waiting one 1 next scrape", false)
-	guard.Start(1)
-	guard.Finish(1, quota.Result{Verdict: quota.VerdictWait, Code: "timeout"}) // its record is not durable yet
+	number, _, _ = guard.Start(1)
+	guard.Finish(1, number, quota.Result{Verdict: quota.VerdictWait, Code: "timeout"}) // its record is not durable yet
 	expect(guard, "failing one 1 in 15 min timeout", false)
 	expect(newGuard(), "failing one 1 in 15 min timeout", false)
 }

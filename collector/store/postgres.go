@@ -1,0 +1,246 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+)
+
+const (
+	// leaseTime is how long a lease lasts after it was taken or renewed.
+	leaseTime = 150 * time.Second
+	// maxClockDifference is how much the clock of an active replica may differ from the database's.
+	maxClockDifference = 5 * time.Second
+	// networkTimeout is how long connecting, and each read and write of the connection, may take.
+	networkTimeout = 5 * time.Second
+)
+
+// leaseTable is the statement that creates the table of leases. A former holder is recognized by its term, and the
+// lease of an exporter that has failed by the time until which it lasts.
+const leaseTable = `CREATE TABLE bilibili_exporter_lease (
+	namespace text PRIMARY KEY, term bigint NOT NULL, holder text NOT NULL,
+	since timestamptz NOT NULL, until timestamptz NOT NULL)`
+
+// privileges is what the role of the exporter needs, beside the right to connect.
+const privileges = `GRANT SELECT, INSERT, UPDATE, DELETE ON bilibili_exporter_records, bilibili_exporter_lease TO …`
+
+// postgresDB is a namespace of a PostgreSQL database. It is accessed in transactions only and keeps nothing in the
+// session, so that connection poolers work.
+type postgresDB struct {
+	db                *sql.DB
+	namespace, holder string
+}
+
+// openPostgres connects to a database, creates its tables if they are missing, and reads all records. It does not take
+// the lease.
+func openPostgres(config Config) (*postgresDB, Contents, Lease, error) {
+	connector, err := newConnector(config.URL)
+	if err != nil {
+		return nil, Contents{}, Lease{}, fmt.Errorf("--storage.url: %w", err)
+	}
+	p := &postgresDB{db: sql.OpenDB(connector), namespace: config.Namespace, holder: config.Holder}
+	p.db.SetMaxOpenConns(1)
+	err = p.prepare()
+	if err == nil {
+		var contents Contents
+		var lease Lease
+		if contents, lease, err = p.load(false); err == nil {
+			return p, contents, lease, nil
+		}
+	}
+	p.db.Close() //nolint:errcheck // the first error counts
+	return nil, Contents{}, Lease{}, fmt.Errorf("opening the store of --storage.url: %w", err)
+}
+
+// newConnector returns a connector for a URL. Its errors do not contain the URL, which may contain a password.
+func newConnector(address string) (*pq.Connector, error) {
+	if u, err := url.Parse(address); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return nil, errors.New("want a URL such as postgres://user@host/database; escape special characters as %XX")
+	}
+	config, err := pq.NewConfig(address)
+	if err != nil {
+		return nil, err
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = networkTimeout
+	}
+	if config.ApplicationName == "" {
+		config.ApplicationName = "bilibili_exporter"
+	}
+	connector, err := pq.NewConnectorConfig(config)
+	if err == nil {
+		connector.Dialer(dialer{new(net.Dialer)})
+	}
+	return connector, err
+}
+
+// dialer connects to a server. The driver waits for responses without a deadline.
+type dialer struct{ *net.Dialer }
+
+// DialTimeout implements [pq.Dialer].
+func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, timeout)
+	return deadlineConn{conn}, err
+}
+
+// deadlineConn is a connection whose reads and writes fail if they take too long.
+type deadlineConn struct{ net.Conn }
+
+// Read implements [net.Conn].
+func (c deadlineConn) Read(b []byte) (int, error) {
+	c.SetReadDeadline(time.Now().Add(networkTimeout)) //nolint:errcheck // then Read fails, too
+	return c.Conn.Read(b)
+}
+
+// Write implements [net.Conn].
+func (c deadlineConn) Write(b []byte) (int, error) {
+	c.SetWriteDeadline(time.Now().Add(networkTimeout)) //nolint:errcheck // then Write fails, too
+	return c.Conn.Write(b)
+}
+
+// inTransaction runs f in a transaction. A process that is frozen in one must not keep the others waiting.
+func (p *postgresDB) inTransaction(f func(*sql.Tx) error) error {
+	return inTransaction(p.db, func(tx *sql.Tx) error {
+		_, err := tx.Exec("SET LOCAL lock_timeout = '3s'; SET LOCAL idle_in_transaction_session_timeout = '10s'")
+		if err != nil {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+// prepare makes sure that the tables exist and that the role may change them.
+func (p *postgresDB) prepare() error {
+	err := p.try()
+	if pq.As(err, pqerror.UndefinedTable) != nil {
+		createErr := p.inTransaction(func(tx *sql.Tx) error {
+			_, err := tx.Exec(recordsTable + ";\n" + leaseTable)
+			return err
+		})
+		if err = p.try(); pq.As(err, pqerror.UndefinedTable) != nil { // else another replica has created the tables
+			return fmt.Errorf("creating the tables: %w; create them as another role:\n%s;\n%s;\n%s;",
+				createErr, recordsTable, leaseTable, privileges)
+		}
+	}
+	if pq.As(err, pqerror.InsufficientPrivilege) != nil {
+		return fmt.Errorf("%w; the role needs these privileges:\n%s;", err, privileges)
+	}
+	return err
+}
+
+// try adds the row of the namespace's lease if it is missing. It fails if the role lacks a privilege that will be
+// needed.
+func (p *postgresDB) try() error {
+	return p.inTransaction(func(tx *sql.Tx) error {
+		_, err := tx.Exec(`INSERT INTO bilibili_exporter_records SELECT '', '', '', 0 WHERE false;
+			UPDATE bilibili_exporter_records SET value = value WHERE false;
+			DELETE FROM bilibili_exporter_records WHERE false;
+			UPDATE bilibili_exporter_lease SET term = term WHERE false`)
+		if err == nil {
+			_, err = tx.Exec(`INSERT INTO bilibili_exporter_lease VALUES ($1, 0, '', clock_timestamp(), clock_timestamp())
+				ON CONFLICT DO NOTHING`, p.namespace)
+		}
+		return err
+	})
+}
+
+// write implements [database]. It renews the lease.
+func (p *postgresDB) write(term int64, changes map[string][]byte) error {
+	return p.inTransaction(func(tx *sql.Tx) error {
+		var now time.Time
+		asked := time.Now()
+		err := tx.QueryRow(`UPDATE bilibili_exporter_lease SET until = clock_timestamp() + $3 * interval '1 second'
+			WHERE namespace = $1 AND term = $2 RETURNING clock_timestamp()`,
+			p.namespace, term, leaseTime.Seconds()).Scan(&now)
+		if errors.Is(err, sql.ErrNoRows) {
+			return errSuperseded
+		}
+		if err == nil {
+			err = compareClocks(asked, now)
+		}
+		if err != nil {
+			return err
+		}
+		return writeRecords(tx, p.namespace, changes)
+	})
+}
+
+// acquire implements [database].
+func (p *postgresDB) acquire() (Contents, Lease, error) { return p.load(true) }
+
+// load reads the lease and all records. If take is true, it first takes the lease if it is free.
+func (p *postgresDB) load(take bool) (contents Contents, lease Lease, err error) {
+	err = p.inTransaction(func(tx *sql.Tx) error {
+		if lease, err = p.readLease(tx); err != nil {
+			return err
+		}
+		if take && !lease.Held && lease.Refused == nil {
+			if contents.Term, err = p.take(tx, &lease); err != nil {
+				return err
+			}
+		}
+		if contents.Records, err = readRecords(tx, p.namespace); err != nil {
+			return err
+		}
+		if err = checkFormat(contents.Records); err != nil || contents.Term == 0 {
+			return err
+		}
+		return writeRecords(tx, p.namespace, map[string][]byte{formatKey: []byte(formatVersion)})
+	})
+	return contents, lease, err
+}
+
+// readLease reads the lease, and with it the database's clock.
+func (p *postgresDB) readLease(tx *sql.Tx) (lease Lease, err error) {
+	var now time.Time
+	asked := time.Now()
+	err = tx.QueryRow(`SELECT holder, since, until > clock_timestamp(), clock_timestamp()
+		FROM bilibili_exporter_lease WHERE namespace = $1`, p.namespace).
+		Scan(&lease.Holder, &lease.Since, &lease.Held, &now)
+	if err != nil {
+		return Lease{}, fmt.Errorf("reading the lease: %w", err)
+	}
+	lease.Refused = compareClocks(asked, now)
+	return lease, nil
+}
+
+// take takes the lease and returns the new term; 0 if another replica was faster.
+func (p *postgresDB) take(tx *sql.Tx, lease *Lease) (term int64, err error) {
+	err = tx.QueryRow(`UPDATE bilibili_exporter_lease
+		SET term = term + 1, holder = $2, since = clock_timestamp(), until = clock_timestamp() + $3 * interval '1 second'
+		WHERE namespace = $1 AND until <= clock_timestamp() RETURNING term, holder, since, true`,
+		p.namespace, p.holder, leaseTime.Seconds()).Scan(&term, &lease.Holder, &lease.Since, &lease.Held)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return term, err
+}
+
+// compareClocks fails if the database's clock differs from that of this process, which asked for it at a moment.
+func compareClocks(asked, now time.Time) error {
+	took := time.Since(asked)
+	difference := now.Sub(asked.Add(took / 2)).Round(time.Millisecond)
+	if difference.Abs() > maxClockDifference+took/2 {
+		return fmt.Errorf("the database's clock differs from this machine's by %v, more than %v: synchronize both clocks",
+			difference, maxClockDifference)
+	}
+	return nil
+}
+
+// close implements [database].
+func (p *postgresDB) close(term int64) (err error) {
+	if term != 0 {
+		err = p.inTransaction(func(tx *sql.Tx) error {
+			_, err := tx.Exec(`UPDATE bilibili_exporter_lease SET until = clock_timestamp() WHERE namespace = $1 AND term = $2`,
+				p.namespace, term)
+			return err
+		})
+	}
+	return errors.Join(err, p.db.Close())
+}

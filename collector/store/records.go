@@ -1,0 +1,115 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	// formatKey is the key of a record that the store itself keeps in every namespace. It changes when older programs
+	// could not read the records, or would misread them.
+	formatKey     = "format"
+	formatVersion = "1"
+)
+
+// recordsTable is the statement that creates the table of records, for both engines.
+const recordsTable = `CREATE TABLE bilibili_exporter_records (
+	namespace text NOT NULL, key text NOT NULL, value text NOT NULL, checksum bigint NOT NULL,
+	PRIMARY KEY (namespace, key))`
+
+// maxRows is how many records a statement changes at most. Engines limit the number of parameters.
+const maxRows = 1000
+
+// readRecords reads all records of a namespace. Whatever cannot be understood is damage.
+func readRecords(tx *sql.Tx, namespace string) (map[string][]byte, error) {
+	rows, err := tx.Query(`SELECT key, value, checksum FROM bilibili_exporter_records WHERE namespace = $1`, namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	records := make(map[string][]byte)
+	for rows.Next() {
+		var key string
+		var value []byte
+		var sum int64
+		if err := rows.Scan(&key, &value, &sum); err != nil {
+			return nil, fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		if sum != checksum(namespace, key, string(value)) {
+			return nil, fmt.Errorf("%w: the checksum of record %q is wrong", errDamaged, key)
+		}
+		records[key] = value
+	}
+	return records, rows.Err()
+}
+
+// writeRecords changes records of a namespace; nil deletes.
+func writeRecords(tx *sql.Tx, namespace string, changes map[string][]byte) error {
+	var puts, deletes []any
+	for key, value := range changes {
+		if value == nil {
+			deletes = append(deletes, namespace, key)
+		} else {
+			puts = append(puts, namespace, key, string(value), checksum(namespace, key, string(value)))
+		}
+	}
+	if err := execRows(tx, deletes, 2,
+		`DELETE FROM bilibili_exporter_records WHERE (namespace, key) IN (VALUES `, `)`); err != nil {
+		return err
+	}
+	return execRows(tx, puts, 4, `INSERT INTO bilibili_exporter_records (namespace, key, value, checksum) VALUES `,
+		` ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum`)
+}
+
+// execRows executes a statement with rows of parameters between its two parts, several times if there are many rows.
+func execRows(tx *sql.Tx, parameters []any, columns int, before, after string) error {
+	for chunk := range slices.Chunk(parameters, columns*maxRows) {
+		var statement strings.Builder
+		statement.WriteString(before)
+		for i := range chunk {
+			separator := ", "
+			switch {
+			case i == 0:
+				separator = "("
+			case i%columns == 0:
+				separator = "), ("
+			}
+			statement.WriteString(separator + "$" + strconv.Itoa(i+1))
+		}
+		statement.WriteString(")" + after)
+		if _, err := tx.Exec(statement.String(), chunk...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum covers all of a record.
+func checksum(namespace, key, value string) int64 {
+	var sum uint32
+	for _, text := range []string{namespace, key, value} {
+		sum = crc32.Update(sum, castagnoli, binary.BigEndian.AppendUint64(nil, uint64(len(text))))
+		sum = crc32.Update(sum, castagnoli, []byte(text))
+	}
+	return int64(sum)
+}
+
+// inTransaction runs f in a transaction of its own.
+func inTransaction(db *sql.DB, f func(*sql.Tx) error) error {
+	tx, err := db.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // of no effect after the commit
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

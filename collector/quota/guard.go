@@ -228,8 +228,10 @@ func (g *Guard) affordableLocked(users []DueUser, now time.Time, scrapes int) []
 	if g.pause.active() {
 		reason, keep = SuppressedPaused, 0
 		if g.pause.allows(now) && g.budget.remaining() > 0 {
-			keep = 1
-			slices.SortStableFunc(users, func(a, b DueUser) int { return cmp.Compare(a.probeRank(now), b.probeRank(now)) })
+			slices.SortStableFunc(users, func(a, b DueUser) int { return cmp.Compare(a.probeRank(), b.probeRank()) })
+			if len(users) > 0 && g.mayProbeLocked(users[0], now) {
+				keep = 1
+			}
 		}
 	}
 	if keep >= len(users) {
@@ -241,6 +243,19 @@ func (g *Guard) affordableLocked(users []DueUser, now time.Time, scrapes int) []
 		}
 	}
 	return users[:keep]
+}
+
+// mayProbeLocked reports whether the best of the users that are due may probe. In an outage, one whose last request
+// failed leaves it to one that has not failed and is due before the next probe. It may fail alone, and would then
+// keep that user waiting.
+func (g *Guard) mayProbeLocked(best DueUser, now time.Time) bool {
+	if best.Failures == 0 || g.pause.Reason != ReasonOutage {
+		return true
+	}
+	next := now.Add(g.pause.doubled())
+	return !slices.ContainsFunc(g.users, func(u *user) bool {
+		return u.failures() == 0 && g.due(u).Before(next)
+	})
 }
 
 // Allows reports whether a request for the user may start, now or once the user is due.

@@ -1,6 +1,7 @@
 package quota_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -420,6 +421,80 @@ func TestProbePrefersFewerFailures(t *testing.T) {
 	s.add(time.Hour)
 	if users := g.Due(0, 1); len(users) != 1 || users[0].WMID != 2 || users[0].Failures != 1 {
 		t.Errorf("got %+v, want user 2, which failed once", users)
+	}
+}
+
+// hangingUsers returns a guard that has paused because the users 1 to 5, every 5 minutes, have timed out. User 6 has a
+// value. All were requested at the same time.
+func hangingUsers(interval time.Duration) (s *setup, g *quota.Guard) {
+	s = newSetup(0, append(every(5*time.Minute, 1, 2, 3, 4, 5), every(interval, 6)...)...)
+	g = s.guard()
+	start(g, 6)
+	finish(g, 6, quota.Result{})
+	for range 5 {
+		request(g, hang())
+	}
+	return s, g
+}
+
+// hang returns the result of a request that timed out.
+func hang() quota.Result {
+	return quota.Result{Verdict: quota.VerdictWait, Code: "timeout", TimedOut: true, NoResponse: true}
+}
+
+// TestProbeAwaitsUser has users that time out on their own. They probe, except when a user with a value is due before
+// the next probe: it would wait for longer if theirs failed.
+func TestProbeAwaitsUser(t *testing.T) {
+	for interval, want := range map[time.Duration][]string{ // of the user with a value; starts of probes
+		15 * time.Minute:  {"5m0s", "7m0s", "15m0s with a value"}, // and not 11 and 19 minutes
+		7 * time.Minute:   {"5m0s", "7m0s with a value"},          // which the probe before did not delay
+		390 * time.Second: {"6m30s with a value"},                 // and not 5 and 7 minutes
+		time.Hour:         {"5m0s", "7m0s", "11m0s", "19m0s", "29m0s", "39m0s", "49m0s", "1h0m0s with a value"},
+		59 * time.Minute:  {"5m0s", "7m0s", "11m0s", "19m0s", "29m0s", "39m0s", "49m0s", "59m0s with a value"},
+	} {
+		s, g := hangingUsers(interval)
+		s.expectPause(t, g, quota.ReasonOutage)
+		begin := s.now
+		var got []string
+		for g.Paused() && s.now.Sub(begin) < 2*time.Hour {
+			for _, user := range g.Due(1, 1) {
+				if user.At.After(s.now) {
+					s.now = user.At
+				}
+				probe, result := s.now.Sub(begin).String(), hang()
+				if user.WMID == 6 {
+					probe, result = probe+" with a value", quota.Result{}
+				}
+				got = append(got, probe)
+				start(g, user.WMID)
+				finish(g, user.WMID, result)
+			}
+			s.add(time.Second)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("an interval of %v: got probes after %q, want %q", interval, got, want)
+		}
+	}
+}
+
+// TestProbeLooksAhead returns a user with a value a moment before it is due, and not one that is due and has failed.
+func TestProbeLooksAhead(t *testing.T) {
+	s, g := hangingUsers(15 * time.Minute)
+	s.add(15*time.Minute - time.Second)
+	if users := g.Due(1, 1); len(users) != 1 || users[0].WMID != 6 {
+		t.Errorf("got %+v, want user 6", users)
+	}
+}
+
+// TestAccountProbeAwaitsNobody lets a user that has failed probe an account's pause: most of its failures would end it.
+func TestAccountProbeAwaitsNobody(t *testing.T) {
+	s, g := hangingUsers(14 * time.Minute)
+	s.add(14 * time.Minute)
+	request(g, quota.Result{}) // of user 6, which lifts the pause
+	request(g, refused(quota.ReasonToken))
+	s.add(5 * time.Minute)
+	if users := g.Due(0, 1); len(users) != 1 || users[0].Failures == 0 {
+		t.Errorf("got %+v, want a user that has failed", users)
 	}
 }
 

@@ -111,6 +111,12 @@ func (p *pause) postpone(now time.Time, today day) {
 	}
 }
 
+// doubled returns the length of the pause after a failed probe.
+func (p *pause) doubled() time.Duration {
+	_, most := p.Reason.lengths()
+	return min(2*p.Length, most)
+}
+
 // finish records how a request ended. The next request will have the given number.
 func (p *pause) finish(request uint64, result Result, next uint64, now time.Time, today day) {
 	probe := p.active() && request == p.probe
@@ -168,11 +174,11 @@ func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Durat
 		p.await(reason, retryAfter, now) // several failures of requests in flight count as one
 		return
 	}
-	first, most := reason.lengths()
+	first, _ := reason.lengths()
 	fresh := *p
 	fresh.Reason, fresh.Length, fresh.started = reason, first, next
 	if probe && p.Reason.extends(reason) {
-		fresh.Length = min(2*p.Length, most)
+		fresh.Length = p.doubled()
 	}
 	fresh.Asked = retryAfter > 0
 	if alone := reason == ReasonOutage && !probe && p.Failures < outageFailures; alone {

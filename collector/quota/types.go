@@ -88,15 +88,11 @@ type DueUser struct {
 
 // probeRank orders users for the probe of a pause: a user that fails alone, time after time, would keep all others
 // waiting, and one whose requests time out would delay the probe as well.
-func (u DueUser) probeRank(now time.Time) int {
-	switch {
-	case u.At.After(now):
-		return math.MaxInt
-	case u.TimedOut:
+func (u DueUser) probeRank() int {
+	if u.TimedOut {
 		return math.MaxInt/2 + u.Failures
-	default:
-		return u.Failures
 	}
+	return u.Failures
 }
 
 // Suppression is why a user is skipped although its minimum interval has elapsed: a label value of

@@ -202,7 +202,7 @@ func create(path string, ifLost map[string][]byte) error {
 		return err
 	}
 	err = d.inTransaction(func(tx *sql.Tx) error {
-		if _, err := tx.Exec(recordsTable); err != nil {
+		if _, err := tx.Exec(recordsTable + " WITHOUT ROWID"); err != nil {
 			return err
 		}
 		if aside, err := filepath.Glob(path + asideSuffix + "*"); err == nil && len(aside) > 0 {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -63,9 +66,10 @@ type record struct {
 	value any
 }
 
-func (g *Guard) userRecord(u *user) record {
-	return record{userKey + strconv.FormatInt(u.WMID, 10), &u.userRecord}
-}
+// key returns the key of the user's record.
+func (u *user) key() string { return userKey + strconv.FormatInt(u.WMID, 10) }
+
+func (g *Guard) userRecord(u *user) record { return record{u.key(), &u.userRecord} }
 
 func (g *Guard) budgetRecord() record {
 	return record{budgetKey, budgetRecord{g.budget.today, g.budget.other, g.budget.ratio}}
@@ -99,11 +103,7 @@ func (g *Guard) put(records ...record) (wait func(context.Context) error) {
 
 // restore continues from the records.
 func (g *Guard) restore(records map[string][]byte, now time.Time) {
-	for key, value := range records {
-		if id, ok := strings.CutPrefix(key, userKey); ok {
-			g.restoreUser(id, value)
-		}
-	}
+	g.restoreUsers(records)
 	g.restoreBudget(records[budgetKey], now)
 	if records[lostKey] != nil {
 		g.budget.chargeElapsed(now)
@@ -122,11 +122,31 @@ func (g *Guard) restore(records map[string][]byte, now time.Time) {
 	}
 }
 
-func (g *Guard) restoreUser(id string, value []byte) {
-	wmid, err := strconv.ParseInt(id, 10, 64)
-	u := &user{WMID: wmid}
-	if err == nil && json.Unmarshal(value, &u.userRecord) == nil {
-		g.index[wmid] = u
+// restoreUsers restores the users. It decodes their records on all CPUs, because that takes most of the time of a
+// startup, and of a scrape on standby.
+func (g *Guard) restoreUsers(records map[string][]byte) {
+	var users []*user
+	for key := range records {
+		id, ok := strings.CutPrefix(key, userKey)
+		if wmid, err := strconv.ParseInt(id, 10, 64); ok && err == nil {
+			users = append(users, &user{WMID: wmid})
+		}
+	}
+	var decoders sync.WaitGroup
+	for chunk := range slices.Chunk(users, len(users)/runtime.GOMAXPROCS(0)+1) {
+		decoders.Go(func() {
+			for i, u := range chunk {
+				if json.Unmarshal(records[u.key()], &u.userRecord) != nil {
+					chunk[i] = nil
+				}
+			}
+		})
+	}
+	decoders.Wait()
+	for _, u := range users {
+		if u != nil {
+			g.index[u.WMID] = u
+		}
 	}
 }
 
@@ -170,7 +190,7 @@ func (g *Guard) setUsersLocked(users []User, now time.Time) {
 			records = append(records, g.userRecord(u))
 		case !u.InFlight && now.Sub(u.Removed) > max(keepRemoved, u.MinInterval):
 			delete(g.index, wmid)
-			records = append(records, record{g.userRecord(u).key, nil})
+			records = append(records, record{u.key(), nil})
 		}
 	}
 	g.put(records...)

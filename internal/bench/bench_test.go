@@ -46,6 +46,7 @@ func TestBench(t *testing.T) {
 		}
 		bench.table.users = append(bench.table.users, users)
 		bench.measureScrapes(users)
+		bench.measureState(users)
 		bench.measureRefreshes(users)
 		bench.measureHangs(users)
 		bench.measureProcesses(users)

@@ -36,7 +36,7 @@ func (e *Exporter) renderStatus(query url.Values) (*bytes.Buffer, error) {
 		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")",
 		Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"), Closing: e.closing.Load(),
 		ReloadError: e.reloads.lastError.get(), StorageError: e.storage.lastError.get(),
-		TokenError: current.token.lastError.get(),
+		TokenError: current.token.lastError.get(), Replica: e.storage.statusReplica(),
 	}
 	if scrape := e.lastScrape.Load(); scrape != nil {
 		data.LastScrape = *scrape

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/store"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/status"
 )
 
 // closeTimeout is how long shutdown waits for the last write.
@@ -59,7 +60,11 @@ func openStorage(options Options) (*storage, store.Contents, error) {
 		IfLost: quota.LostRecords(), OnError: s.failed, OnRecovery: s.recovered,
 	})
 	if err != nil {
-		return nil, store.Contents{}, err
+		flag := "--storage.path"
+		if s.shared {
+			flag = "--storage.url"
+		}
+		return nil, store.Contents{}, fmt.Errorf("%s: %w", flag, err)
 	}
 	s.store = opened
 	if s.shared {
@@ -97,6 +102,19 @@ func (s *storage) replica() replica {
 	}
 	active, lease := s.store.Lease()
 	return replica{active, lease}
+}
+
+// statusReplica returns the replica for the status page; nil without shared storage.
+func (s *storage) statusReplica() *status.Replica {
+	if !s.shared {
+		return nil
+	}
+	r := s.replica()
+	shown := &status.Replica{Name: replicaName(), Active: r.Active, Holder: r.Holder, Held: r.Held, Since: r.Since}
+	if r.Refused != nil {
+		shown.Refused = r.Refused.Error()
+	}
+	return shown
 }
 
 // Lead implements [refresh.Leader].

@@ -70,7 +70,7 @@ func TestStoreInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = server.New(cfg, server.Options{Logger: log.NewNopLogger(), TelemetryPath: "/metrics", StoragePath: dir})
-	if err == nil || !strings.Contains(err.Error(), "is in use by another process") {
+	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -104,7 +104,7 @@ func TestFailingDisk(t *testing.T) {
 	}
 	send(e, http.MethodGet, "/metrics")
 	expectPage(t, e, "/", "!Error writing persistent state")
-	if !strings.Contains(logged.String(), `level=info msg="Writing persistent state recovered"`) {
+	if !strings.Contains(logged.String(), `level=info msg="Persistent state recovered"`) {
 		t.Errorf("got log\n%s", logged)
 	}
 }

@@ -27,12 +27,13 @@ type Data struct {
 	Advice     advice.Advice
 
 	BalanceInterval time.Duration // 0 if the balance is not requested
+	Replica         *Replica      // nil without shared storage
 
 	Version string
 	Metrics string // path of the metrics, without the leading slash
 
 	ReloadError  string // of the last reload; empty if it succeeded
-	StorageError string // of the last write; empty if it succeeded
+	StorageError string // of the last access to the persistent state; empty if it succeeded
 	TokenError   string // of the last attempt to read the token; empty if it succeeded
 	Closing      bool   // whether the exporter is shutting down
 }
@@ -62,7 +63,8 @@ type templateData struct {
 	Problems []problem
 	Health   []healthLink
 	Budget   budget
-	Balance  *balance // nil if it is not requested
+	Balance  *balance     // nil if it is not requested
+	Replica  *replicaCard // nil without shared storage
 	Scrapes  string
 	Table    table
 	Style    template.CSS
@@ -83,6 +85,7 @@ func Render(w io.Writer, data Data, values url.Values) error {
 		Health:   newHealthLinks(counts, q),
 		Budget:   newBudget(data),
 		Balance:  newBalance(data),
+		Replica:  newReplicaCard(data),
 		Scrapes:  describeScrapes(data),
 		Table:    newTable(data, entries, q),
 		Style:    template.CSS(style), //nolint:gosec // our own file

@@ -213,6 +213,32 @@ func TestSummary(t *testing.T) {
 		{"disk full", func(d *Data) { d.StorageError = "no space left" }, []string{
 			"Working, with warnings Error writing persistent state: no space left Check the disk",
 		}},
+		{"database down", func(d *Data) {
+			d.StorageError, d.Replica = "connection refused", &Replica{Name: "a/1", Active: true, Since: minutesAgo(5)}
+		}, []string{
+			"Partly working: the database cannot be used Error using the database: connection refused " +
+				"Requests are sent again once the database can be used.",
+		}},
+		{"active replica", func(d *Data) {
+			d.Replica = &Replica{Name: "a/1", Active: true, Holder: "a/1", Held: true, Since: minutesAgo(61)}
+		}, []string{
+			"Working Users", "Replicas This replica, a/1, has been active for 1 h 1 min. The others are on standby",
+		}},
+		{"standby", func(d *Data) { d.Replica = &Replica{Name: "a/1", Holder: "b/1", Held: true, Since: minutesAgo(5)} },
+			[]string{
+				"Working, on standby Users",
+				"Replicas This replica, a/1, is on standby. b/1 has been active for 5 min. This replica becomes active at a scrape",
+			}},
+		{"standby with another clock", func(d *Data) {
+			d.Replica = &Replica{Name: "a/1", Holder: "b/1", Held: true, Since: minutesAgo(5), Refused: "the clock differs"}
+		}, []string{
+			"Working, with warnings This replica cannot become active: the clock differs Synchronize the clocks",
+		}},
+		{"no active replica", func(d *Data) { d.Replica = &Replica{Name: "a/1", Holder: "b/1", Refused: "the clock differs"} },
+			[]string{
+				"Partly working: no replica is active This replica cannot become active: the clock differs",
+				"Replicas No replica is active. This replica, a/1, becomes active at its next scrape if it can.",
+			}},
 		{"token file removed", func(d *Data) { d.TokenError = "no such file" }, []string{
 			"Working, with warnings Error reading the token, using the last valid one: no such file Restore the file",
 		}},

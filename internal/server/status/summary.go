@@ -47,6 +47,8 @@ func newHeadline(data Data, counts healthCounts, problems []problem) headline {
 		return headline{"partly", "Starting: " + share(waiting)}
 	case len(problems) > 0:
 		return headline{"partly", "Working, with warnings"}
+	case data.Replica != nil && !data.Replica.Active:
+		return headline{"good", "Working, on standby"}
 	default:
 		return headline{"good", "Working"}
 	}
@@ -92,9 +94,20 @@ func findProblems(data Data) []problem {
 		add("", "Error reloading configuration, keeping the previous one: "+data.ReloadError,
 			"Fix it and reload again.")
 	}
-	if data.StorageError != "" {
+	switch {
+	case data.StorageError != "" && data.Replica != nil:
+		add("the database cannot be used", "Error using the database: "+data.StorageError,
+			"Requests are sent again once the database can be used.")
+	case data.StorageError != "":
 		add("", "Error writing persistent state: "+data.StorageError,
 			"Check the disk: a restart would request users again, which may be billed.")
+	}
+	if r := data.Replica; r != nil && r.Refused != "" {
+		headline := ""
+		if !r.Held {
+			headline = "no replica is active"
+		}
+		add(headline, "This replica cannot become active: "+r.Refused, "Synchronize the clocks, for instance by NTP.")
 	}
 	if data.TokenError != "" {
 		add("", "Error reading the token, using the last valid one: "+data.TokenError,

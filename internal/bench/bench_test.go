@@ -18,6 +18,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/internal/pgtest"
 )
 
 var (
@@ -38,7 +40,10 @@ func TestMain(m *testing.M) {
 // TestBench prints a table of the measurements. It fails if something does not work, but not if it is slow, because
 // machines differ and are shared.
 func TestBench(t *testing.T) {
-	bench := &bench{t: t, rounds: *rounds, api: startAPI(t)}
+	bench := &bench{
+		t: t, rounds: *rounds, api: startAPI(t), database: pgtest.Start(t), previous: make(map[string]float64),
+	}
+	t.Setenv("PGPASSWORD", pgtest.Password)
 	for field := range strings.SplitSeq(*userCounts, ",") {
 		users, err := strconv.Atoi(field)
 		if err != nil {
@@ -48,6 +53,7 @@ func TestBench(t *testing.T) {
 		bench.measureScrapes(users)
 		bench.measureState(users)
 		bench.measureRefreshes(users)
+		bench.measureStandby(users)
 		bench.measureHangs(users)
 		bench.measureProcesses(users)
 	}
@@ -61,7 +67,8 @@ type bench struct {
 	rounds   int
 	api      instantAPI
 	table    table
-	previous struct{ duration, heap float64 } // of the previous, smaller number of users
+	database *pgtest.Server
+	previous map[string]float64 // measurements with the previous, smaller number of users
 }
 
 // table has one column per number of users.
@@ -125,7 +132,7 @@ func (b *bench) measureBinary() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.table.set("stripped binary", "≤ 20 MB", b.table.users[0], "%.1f MB", float64(info.Size())/1e6)
+	b.table.set("stripped binary", "≤ 22 MB", b.table.users[0], "%.1f MB", float64(info.Size())/1e6)
 }
 
 // get sends a scraper's request and returns the body without decompressing it.

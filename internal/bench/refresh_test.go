@@ -5,6 +5,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"time"
@@ -24,16 +25,23 @@ type exporter struct {
 	server *httptest.Server
 }
 
-func (b *bench) newExporter(text, storage string) *exporter {
+// storage is where an exporter keeps its state: in a directory, in a namespace of the bench's database, or nowhere.
+type storage struct{ dir, namespace string }
+
+func (b *bench) newExporter(text string, storage storage) *exporter {
 	b.t.Helper()
 	cfg, err := config.Parse("b.yml", strings.NewReader(text))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	e, err := server.New(cfg, server.Options{
+	options := server.Options{
 		Logger: log.NewNopLogger(), TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond, MaxRequests: 40,
-		StoragePath: storage,
-	})
+		StoragePath: storage.dir, StorageNamespace: storage.namespace,
+	}
+	if storage.namespace != "" {
+		options.StorageURL = b.database.URL("postgres")
+	}
+	e, err := server.New(cfg, options)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -60,20 +68,38 @@ func (b *bench) scrape(s *exporter, users int, timeout time.Duration) time.Durat
 	return duration
 }
 
-// measureRefreshes measures the requests per second when all users are due, without a store and with one.
+// measureRefreshes measures the requests per second when all users are due, without a store and with each engine.
 func (b *bench) measureRefreshes(users int) {
-	var rates [2][]float64
-	for range b.slowRounds() {
-		for i, storage := range []string{"", b.t.TempDir()} {
+	engines := []string{"without a store", "SQLite", "PostgreSQL"}
+	rates := make(map[string][]float64)
+	for round := range b.slowRounds() {
+		for i, storage := range []storage{{}, {dir: b.t.TempDir()}, {namespace: fmt.Sprint("refresh/", users, "/", round)}} {
 			s := b.newExporter(b.api.config(users, time.Hour), storage)
-			rates[i] = append(rates[i], float64(users)/b.scrape(s, users, longTimeout).Seconds())
+			rates[engines[i]] = append(rates[engines[i]], float64(users)/b.scrape(s, users, longTimeout).Seconds())
 			s.close()
 		}
 	}
-	without, with := median(rates[0]), median(rates[1])
-	b.table.set("refresh of all users, without a store", "", users, "%.0f requests/s", without)
-	b.table.set("refresh of all users, with a store", "≥ 5000 requests/s", users, "%.0f requests/s", with)
-	b.table.set("refresh of all users: with ÷ without", "≥ 0.7", users, "%.2f", with/without)
+	without := median(rates[engines[0]])
+	for _, engine := range engines {
+		rate := median(rates[engine])
+		b.table.set("refresh of all users, "+engine, "", users, "%.0f requests/s, × %.2f", rate, rate/without)
+	}
+	b.measureGrowth("refresh, SQLite", users, float64(users)/median(rates["SQLite"]))
+}
+
+// measureStandby measures scrapes of a replica on standby, which loads all records each time.
+func (b *bench) measureStandby(users int) {
+	text, storage := b.api.config(users, time.Hour), storage{namespace: fmt.Sprint("standby/", users)}
+	active := b.newExporter(text, storage)
+	defer active.close()
+	b.scrape(active, users, longTimeout)
+	standby := b.newExporter(text, storage)
+	defer standby.close()
+	var durations []time.Duration
+	for range b.rounds {
+		durations = append(durations, b.scrape(standby, users, longTimeout))
+	}
+	b.table.set("scrape on standby", "≤ 360 ms", users, "%.1f ms", milliseconds(median(durations)))
 }
 
 // measureHangs measures two scrapes while the API hangs. The second one does not wait, because the first one has.
@@ -92,7 +118,7 @@ func (b *bench) measureHangs(users int) {
 // hang returns by how much a scrape exceeds its deadline, and how long the next one takes.
 func (b *bench) hang(users int) (past, next time.Duration) {
 	const interval, timeout, deadline = time.Second, 2 * time.Second, 1500 * time.Millisecond
-	s := b.newExporter(b.api.config(users, interval), "")
+	s := b.newExporter(b.api.config(users, interval), storage{})
 	defer s.close()
 	b.scrape(s, users, longTimeout)
 	b.setHang(true)

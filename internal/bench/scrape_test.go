@@ -18,7 +18,7 @@ import (
 // the same series, and raw, which is the same body from memory.
 func (b *bench) measureScrapes(users int) {
 	before := liveHeap()
-	s := b.newExporter(b.api.config(users, time.Hour), b.t.TempDir())
+	s := b.newExporter(b.api.config(users, time.Hour), storage{dir: b.t.TempDir()})
 	defer s.close()
 	b.scrape(s, users, longTimeout)
 	b.scrape(s, users, longTimeout)
@@ -33,7 +33,8 @@ func (b *bench) measureScrapes(users int) {
 	}
 	identity := b.measureWarm(s, users, floor, "identity", "≤ 0.25")
 	b.measureWarm(s, users, floor, "gzip", "≤ 0.35")
-	b.measureGrowth(users, identity.Seconds(), heap)
+	b.measureGrowth("warm scrape, identity", users, identity.Seconds())
+	b.measureGrowth("live heap", users, heap)
 	b.table.set("live heap per user", "≤ 1024 B", users, "%.0f B", heap/float64(users))
 }
 
@@ -85,17 +86,12 @@ func (b *bench) measureWarm(s *exporter, users int, floor http.Handler, encoding
 	return duration
 }
 
-// measureGrowth compares time and memory with those of the previous, smaller number of users.
-func (b *bench) measureGrowth(users int, duration, heap float64) {
-	const timeRow, heapRow = "growth of the duration, identity", "growth of the live heap"
-	if b.previous.duration == 0 {
-		b.table.set(timeRow, "≤ 11", users, "")
-		b.table.set(heapRow, "≤ 10.5", users, "")
-	} else {
-		b.table.set(timeRow, "", users, "× %.1f", duration/b.previous.duration)
-		b.table.set(heapRow, "", users, "× %.1f", heap/b.previous.heap)
+// measureGrowth compares a measurement with that of the previous number of users, which is a tenth.
+func (b *bench) measureGrowth(name string, users int, value float64) {
+	if previous, ok := b.previous[name]; ok {
+		b.table.set(name+": growth", "≤ 11", users, "× %.1f", value/previous)
 	}
-	b.previous.duration, b.previous.heap = duration, heap
+	b.previous[name] = value
 }
 
 func liveHeap() uint64 {

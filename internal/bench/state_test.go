@@ -14,8 +14,8 @@ import (
 
 // measureState measures how long a startup takes to read the state of all users, in the store and in the guard.
 func (b *bench) measureState(users int) {
-	text, storage := b.api.config(users, time.Hour), b.t.TempDir()
-	s := b.newExporter(text, storage)
+	text, dir := b.api.config(users, time.Hour), b.t.TempDir()
+	s := b.newExporter(text, storage{dir: dir})
 	b.scrape(s, users, longTimeout)
 	s.close()
 	limits := b.limits(text)
@@ -25,7 +25,7 @@ func (b *bench) measureState(users int) {
 		var contents store.Contents
 		opened = append(opened, measure(func() {
 			var err error
-			if state, contents, err = store.Open(store.Config{Dir: storage}); err != nil {
+			if state, contents, err = store.Open(store.Config{Dir: dir}); err != nil {
 				b.t.Fatal(err)
 			}
 		}))

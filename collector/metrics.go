@@ -28,7 +28,7 @@ type userGauge struct {
 	value func(s *quota.UserState, exposed bool) (value float64, ok bool)
 }
 
-var userGauges = []userGauge{
+var userGauges = [...]userGauge{
 	{"bilibili_followers", "Number of followers, cached by the exporter between requests.",
 		func(s *quota.UserState, exposed bool) (float64, bool) { return float64(s.Value.Followers), exposed }},
 	{"bilibili_following", "Number of users that the user follows, cached by the exporter between requests.",
@@ -77,16 +77,36 @@ func (m *userMetrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-func (m *userMetrics) emit(ch chan<- prometheus.Metric, state *quota.UserState, exposed bool) {
-	wmid := formatWMID(state.WMID)
-	for i, g := range userGauges {
-		if value, ok := g.value(state, exposed); ok {
-			m.gauges[i].emit(ch, value, wmid)
+func (m *userMetrics) emit(ch chan<- prometheus.Metric, user userSample) {
+	wmid := formatWMID(user.wmid)
+	for i, g := range m.gauges {
+		if user.known[i] {
+			g.emit(ch, user.values[i], wmid)
 		}
 	}
-	if failed(state) {
-		m.lastError.emit(ch, 1, wmid, state.Last.Code)
+	if user.failed {
+		m.lastError.emit(ch, 1, wmid, user.code)
 	}
+}
+
+// userSample is what the metrics expose of a user. It is small, because a scrape creates one for each user.
+type userSample struct {
+	wmid   int64
+	values [len(userGauges)]float64
+	known  [len(userGauges)]bool // whether there is a value
+	failed bool                  // whether the last completed request failed
+	code   string                // with what
+}
+
+func newUserSample(state *quota.UserState, exposed bool) userSample {
+	sample := userSample{wmid: state.WMID, failed: failed(state)}
+	for i, g := range userGauges {
+		sample.values[i], sample.known[i] = g.value(state, exposed)
+	}
+	if sample.failed {
+		sample.code = state.Last.Code
+	}
+	return sample
 }
 
 // infoMetric is bilibili_user_info. It is a [prometheus.Collector].

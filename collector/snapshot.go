@@ -58,16 +58,14 @@ func (s *Snapshot) Users() []UserSnapshot {
 	return users
 }
 
-// each calls f for every user, with its index.
+// each calls f for every user, with its index. f must not keep the state.
 func (s *Snapshot) each(f func(i int, state *quota.UserState, exposed bool)) {
 	now := time.Now()
-	states := s.guard.Users()
-	for i := range states {
-		state := &states[i]
+	s.guard.Each(func(state *quota.UserState) {
 		if index, ok := s.index[state.WMID]; ok { // else a reload is in progress
 			f(index, state, s.exposes(state, now))
 		}
-	}
+	})
 }
 
 // exposes reports whether a user has a value that has not expired. An early retry, which makes the interval shorter,
@@ -88,7 +86,9 @@ func (s *Snapshot) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (s *Snapshot) Collect(ch chan<- prometheus.Metric) {
-	s.each(func(_ int, state *quota.UserState, exposed bool) { s.users.emit(ch, state, exposed) })
+	for _, sample := range s.samples() {
+		s.users.emit(ch, sample)
+	}
 	s.info.Collect(ch)
 	s.Common().Collect(ch)
 }
@@ -114,10 +114,14 @@ func (c common) Collect(ch chan<- prometheus.Metric) {
 // if they had been gathered together. The families are those of [Snapshot.Common] and others, sorted by name. The error
 // is the first one that out returned.
 func (s *Snapshot) WriteText(out io.Writer, families []*dto.MetricFamily) error {
-	ranked := make([]exposedState, len(s.configured))
+	return s.text.write(out, s.samples(), families)
+}
+
+// samples returns the samples of all users in the order of the text format.
+func (s *Snapshot) samples() []userSample {
+	samples := make([]userSample, len(s.configured))
 	s.each(func(i int, state *quota.UserState, exposed bool) {
-		ranked[s.text.rank[i]] = exposedState{state, exposed}
+		samples[s.text.rank[i]] = newUserSample(state, exposed)
 	})
-	known := slices.DeleteFunc(ranked, func(u exposedState) bool { return u.UserState == nil }) // a reload is in progress
-	return s.text.write(out, known, families)
+	return slices.DeleteFunc(samples, func(u userSample) bool { return u.wmid == 0 }) // a reload is in progress
 }

@@ -13,8 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
-
-	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
 // textWriter writes the metrics of users in the text format, byte for byte what a registry would write. A registry
@@ -28,25 +26,19 @@ type textWriter struct {
 // textFamily is a metric. Its function writes the series of the users, which are sorted by rank.
 type textFamily struct {
 	name  string
-	write func(w *bufio.Writer, users []exposedState)
-}
-
-// exposedState is what is known about a user, and whether its value is exposed.
-type exposedState struct {
-	*quota.UserState
-	exposed bool
+	write func(w *bufio.Writer, users []userSample)
 }
 
 func newTextWriter(users []User, info *infoMetric) *textWriter {
 	t := &textWriter{rank: make([]int, len(users))}
-	for _, g := range userGauges {
-		write := func(w *bufio.Writer, users []exposedState) { writeGauge(w, &g, users) }
+	for i, g := range userGauges {
+		write := func(w *bufio.Writer, users []userSample) { writeGauge(w, i, users) }
 		t.families = append(t.families, textFamily{g.name, write})
 	}
 	constant := render(info)
 	t.families = append(t.families,
 		textFamily{lastErrorName, writeLastErrors},
-		textFamily{infoName, func(w *bufio.Writer, _ []exposedState) { w.Write(constant) }}) //nolint:errcheck // kept by w
+		textFamily{infoName, func(w *bufio.Writer, _ []userSample) { w.Write(constant) }}) //nolint:errcheck // kept by w
 	slices.SortFunc(t.families, func(a, b textFamily) int { return strings.Compare(a.name, b.name) })
 
 	order, wmids := make([]int, len(users)), make([]string, len(users))
@@ -77,7 +69,7 @@ func render(c prometheus.Collector) []byte {
 
 // write writes the metrics of the users, which are sorted by rank, and between them the families, which are sorted by
 // name. The error is the first one that out returned.
-func (t *textWriter) write(out io.Writer, users []exposedState, families []*dto.MetricFamily) error {
+func (t *textWriter) write(out io.Writer, users []userSample, families []*dto.MetricFamily) error {
 	w := bufio.NewWriterSize(out, 64<<10)
 	own := t.families
 	for _, family := range families {
@@ -98,24 +90,24 @@ func writeHead(w *bufio.Writer, name, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 }
 
-func writeGauge(w *bufio.Writer, g *userGauge, users []exposedState) {
-	head := false
+// writeGauge writes the gauge of userGauges with the given index.
+func writeGauge(w *bufio.Writer, index int, users []userSample) {
+	g, head := &userGauges[index], false
 	last, number := math.NaN(), []byte(nil) // users share many values
-	for _, user := range users {
-		value, ok := g.value(user.UserState, user.exposed)
-		if !ok {
+	for i := range users {
+		if !users[i].known[index] {
 			continue
 		}
 		if !head {
 			writeHead(w, g.name, g.help)
 			head = true
 		}
-		if value != last {
+		if value := users[i].values[index]; value != last {
 			last, number = value, strconv.AppendFloat(number[:0], value, 'g', -1, 64)
 		}
 		line := append(w.AvailableBuffer(), g.name...)
 		line = append(line, `{wmid="`...)
-		line = strconv.AppendInt(line, user.WMID, 10)
+		line = strconv.AppendInt(line, users[i].wmid, 10)
 		line = append(line, `"} `...)
 		line = append(line, number...)
 		w.Write(append(line, '\n')) //nolint:errcheck // kept by w
@@ -126,22 +118,22 @@ func writeGauge(w *bufio.Writer, g *userGauge, users []exposedState) {
 var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
 // writeLastErrors writes bilibili_last_error_info, sorted by code and then by rank.
-func writeLastErrors(w *bufio.Writer, users []exposedState) {
-	var failures []*quota.UserState
-	for _, user := range users {
-		if failed(user.UserState) {
-			failures = append(failures, user.UserState)
+func writeLastErrors(w *bufio.Writer, users []userSample) {
+	var failures []*userSample
+	for i := range users {
+		if users[i].failed {
+			failures = append(failures, &users[i])
 		}
 	}
-	slices.SortStableFunc(failures, func(a, b *quota.UserState) int { return strings.Compare(a.Last.Code, b.Last.Code) })
-	for i, state := range failures {
+	slices.SortStableFunc(failures, func(a, b *userSample) int { return strings.Compare(a.code, b.code) })
+	for i, user := range failures {
 		if i == 0 {
 			writeHead(w, lastErrorName, lastErrorHelp)
 		}
 		line := append(w.AvailableBuffer(), lastErrorName+`{code="`...)
-		line = append(line, escaper.Replace(state.Last.Code)...)
+		line = append(line, escaper.Replace(user.code)...)
 		line = append(line, `",wmid="`...)
-		line = strconv.AppendInt(line, state.WMID, 10)
+		line = strconv.AppendInt(line, user.wmid, 10)
 		w.Write(append(line, "\"} 1\n"...)) //nolint:errcheck // kept by w
 	}
 }

@@ -357,13 +357,19 @@ func (g *Guard) Paused() bool {
 
 // Users returns the state of every configured user.
 func (g *Guard) Users() []UserState {
+	var states []UserState
+	g.Each(func(state *UserState) { states = append(states, *state) })
+	return states
+}
+
+// Each calls f with the state of every configured user. f must not keep the pointer, nor call the guard.
+func (g *Guard) Each(f func(state *UserState)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	states := make([]UserState, len(g.users))
-	for i, u := range g.users {
-		states[i] = g.stateLocked(u)
+	for _, u := range g.users {
+		state := g.stateLocked(u)
+		f(&state)
 	}
-	return states
 }
 
 // Interrupted returns how many requests another process had left in flight when the records were last loaded. They may

@@ -19,7 +19,8 @@ func (r *requester) requestBalance(s started) {
 	defer cancel()
 	balance, err := s.settings.API.Balance(ctx, s.token)
 	failure := asFailure(err)
-	r.guard.FinishBalance(s.number, balance.Amount, balance.Currency, failure == nil)(r.base) //nolint:errcheck // the store
+	wait := r.guard.FinishBalance(s.number, balance.Amount, balance.Currency, failure == nil)
+	wait(r.base) //nolint:errcheck // the store reports errors
 	if failure != nil && r.base.Err() != nil {
 		return // canceled by shutdown
 	}

@@ -234,11 +234,12 @@ func TestSummary(t *testing.T) {
 		}, []string{
 			"Working, with warnings This replica cannot become active: the clock differs Synchronize the clocks",
 		}},
-		{"no active replica", func(d *Data) { d.Replica = &Replica{Name: "a/1", Holder: "b/1", Refused: "the clock differs"} },
-			[]string{
-				"Partly working: no replica is active This replica cannot become active: the clock differs",
-				"Replicas No replica is active. This replica, a/1, becomes active at its next scrape if it can.",
-			}},
+		{"no active replica", func(d *Data) {
+			d.Replica = &Replica{Name: "a/1", Holder: "b/1", Refused: "the clock differs"}
+		}, []string{
+			"Partly working: no replica is active This replica cannot become active: the clock differs",
+			"Replicas No replica is active. This replica, a/1, becomes active at its next scrape if it can.",
+		}},
 		{"token file removed", func(d *Data) { d.TokenError = "no such file" }, []string{
 			"Working, with warnings Error reading the token, using the last valid one: no such file Restore the file",
 		}},

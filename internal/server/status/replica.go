@@ -26,12 +26,19 @@ func newReplicaCard(data Data) *replicaCard {
 	since := formatDuration(data.Now.Sub(r.Since))
 	switch {
 	case r.Active:
-		return &replicaCard{fmt.Sprintf("This replica, %s, has been active for %s.", r.Name, since),
-			"The others are on standby: they expose the same values and send no requests."}
+		return &replicaCard{
+			fmt.Sprintf("This replica, %s, has been active for %s.", r.Name, since),
+			"The others are on standby: they expose the same values and send no requests.",
+		}
 	case r.Held:
-		return &replicaCard{fmt.Sprintf("This replica, %s, is on standby. %s has been active for %s.", r.Name, r.Holder, since),
-			"This replica becomes active at a scrape when the other one stops or has not been scraped for 150 s."}
+		return &replicaCard{
+			fmt.Sprintf("This replica, %s, is on standby. %s has been active for %s.", r.Name, r.Holder, since),
+			"This replica becomes active at a scrape when the other one stops or has not been scraped for 150 s.",
+		}
 	default:
-		return &replicaCard{"No replica is active.", "This replica, " + r.Name + ", becomes active at its next scrape if it can."}
+		return &replicaCard{
+			"No replica is active.",
+			fmt.Sprintf("This replica, %s, becomes active at its next scrape if it can.", r.Name),
+		}
 	}
 }

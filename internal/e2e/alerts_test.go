@@ -196,7 +196,8 @@ func TestInhibition(t *testing.T) {
 var mayBeEmpty = []string{
 	"offset 24h", "offset 1d", "offset 7d", "1d -", "delta1d /", "delta7d /", "BilibiliFollowersDropped",
 	"_account_balance", "_code", "_error_info", "_paused", "_resume_", "_storage_errors_total[1h])) > 0",
-	"_successful == 0", `up{job="bilibili"} == 0`, "stretch_ratio) > 2", "(bilibili_up) == 0", "> 3 *", "> 0)",
+	"_successful == 0", `(up{job="bilibili"}) == 0`, "exporter_active) == 0", ") > 2", "(bilibili_up)\n) == 0", "> 3 *",
+	"> 0)",
 }
 
 // TestAlerts tests the way of an alert from the API to a webhook: a creator loses followers, Prometheus fires the alert

@@ -44,9 +44,9 @@ func load(t *testing.T) compose {
 func TestCompose(t *testing.T) {
 	c := load(t)
 	exporter, demo := c.Services["exporter"], c.Services["demo"]
-	exportertest.ExpectArgs(t, exporter.Command, "/data")
+	exportertest.ExpectArgs(t, exporter.Command, "--storage.path=/data")
 	exportertest.ExpectConfig(t, "examples/compose/bilibili_exporter.yml", "/run/secrets/token")
-	exportertest.ExpectTokenIgnored(t, filepath.Join("examples", c.Secrets["token"].File))
+	exportertest.ExpectIgnored(t, filepath.Join("examples", c.Secrets["token"].File))
 	image := "\n" + exportertest.ReadFile(t, "Dockerfile")
 	port := exportertest.DefaultPort(t)
 	published := []string{"127.0.0.1:" + port + ":" + port}

@@ -15,7 +15,10 @@ import (
 
 // The module in the directory check tests what does not depend on the exporter.
 
-const directory = "examples/kubernetes/"
+const (
+	directory = "examples/kubernetes/"
+	replicas  = "examples/kubernetes-replicas/"
+)
 
 var update = flag.Bool("update", false, "write prometheusrule.yaml from the rules of examples/prometheus")
 
@@ -75,6 +78,13 @@ type generator struct {
 	Files []string
 }
 
+// overlay is the part of the kustomization.yaml for replicas that the other files depend on.
+type overlay struct {
+	Resources []string
+	Secrets   []struct{ Envs []string } `yaml:"secretGenerator"`
+	Patches   []struct{ Path string }
+}
+
 // load decodes deployment.yaml and kustomization.yaml.
 func load(t *testing.T) (deployment, kustomization) {
 	t.Helper()
@@ -96,7 +106,7 @@ func TestKustomization(t *testing.T) {
 		t.Errorf("kustomization.yaml names %s, want %s", got, want)
 	}
 	for _, file := range k.Secrets[0].Files {
-		exportertest.ExpectTokenIgnored(t, directory+file)
+		exportertest.ExpectIgnored(t, directory+file)
 	}
 }
 
@@ -107,7 +117,7 @@ func TestDeployment(t *testing.T) {
 		t.Errorf("got %d replicas and strategy %s, want 1 and Recreate", d.Spec.Replicas, d.Spec.Strategy.Type)
 	}
 	pod := d.Spec.Template.Spec
-	exportertest.ExpectArgs(t, pod.Containers[0].Args, "/data")
+	exportertest.ExpectArgs(t, pod.Containers[0].Args, "--storage.path=/data")
 	exportertest.ExpectStopTimeout(t, time.Duration(pod.StopTimeout)*time.Second)
 	port := exportertest.DefaultPort(t)
 	if got := pod.Containers[0].Ports[0].ContainerPort; got != port {
@@ -129,6 +139,36 @@ func TestDeployment(t *testing.T) {
 	if want := "ghcr.io" + repository; image != want {
 		t.Errorf("got image %s, want %s", image, want)
 	}
+}
+
+// TestReplicas checks that the kustomization.yaml for replicas names all files of its directory, and compares the
+// arguments with the exporter.
+func TestReplicas(t *testing.T) {
+	k := exportertest.Decode[overlay](t, replicas+"kustomization.yaml")
+	got := []string{"kustomization.yaml"}
+	for _, resource := range k.Resources {
+		if resource != "../kubernetes" {
+			got = append(got, resource)
+		}
+	}
+	for _, patch := range k.Patches {
+		if patch.Path != "" {
+			got = append(got, patch.Path)
+		}
+	}
+	slices.Sort(got)
+	var want []string
+	for _, path := range exportertest.Glob(t, replicas+"*.y*ml") {
+		want = append(want, filepath.Base(path))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("kustomization.yaml names %s, want %s", got, want)
+	}
+	for _, file := range k.Secrets[0].Envs {
+		exportertest.ExpectIgnored(t, replicas+file)
+	}
+	d := exportertest.Decode[deployment](t, replicas+"deployment-patch.yaml")
+	exportertest.ExpectArgs(t, d.Spec.Template.Spec.Containers[0].Args, "--storage.url=$(DATABASE_URL)")
 }
 
 // TestVolumes compares the paths that the exporter uses with the volumes that are mounted there.

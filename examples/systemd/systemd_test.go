@@ -15,7 +15,7 @@ func TestUnit(t *testing.T) {
 	const path = "examples/systemd/bilibili_exporter.service"
 	find := func(pattern string) string { return exportertest.Find(t, path, pattern) }
 	command := strings.Fields(strings.ReplaceAll(find(`ExecStart=((?:.*\\\n)*.*)`), "\\\n", ""))
-	exportertest.ExpectArgs(t, command[1:], "/var/lib/"+find(`StateDirectory=(.*)`))
+	exportertest.ExpectArgs(t, command[1:], "--storage.path=/var/lib/"+find(`StateDirectory=(.*)`))
 	if want := "--config.file=" + find(`# .* (/etc/\S+\.yml)`); !slices.Contains(command, want) {
 		t.Errorf("got %q, want %s among them", command, want)
 	}

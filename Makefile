@@ -84,6 +84,7 @@ fuzz: ## fuzz the parsers of external input; new failures are stored in testdata
 examples: ## check the examples with the types of Grafana, Kubernetes and Compose, and with systemd
 	set -e; for dir in examples/*/check; do (cd $$dir && $(GO) test -count=1 ./...); done
 	set -e; for p in live demo; do COMPOSE_PROFILES=$$p $(COMPOSE) examples/docker-compose.yml >/dev/null; done
+	cd examples && $(COMPOSE) -no-interpolation docker-compose.yml compose/postgres.yml >/dev/null
 	! command -v systemd-analyze >/dev/null || \
 		systemd-analyze security --offline=true --threshold=12 examples/systemd/*.service >/dev/null
 

@@ -33,6 +33,7 @@ type service struct {
 	ReadOnly    bool          `yaml:"read_only"`
 	CapDrop     []string      `yaml:"cap_drop"`
 	Networks    map[string]struct{ Aliases []string }
+	Extends     struct{ File, Service string }
 }
 
 func load(t *testing.T) compose {
@@ -66,6 +67,41 @@ func TestCompose(t *testing.T) {
 	exportertest.Find(t, "examples/demo/main.go", `(flag\.String\("`+regexp.QuoteMeta(strings.TrimPrefix(flag, "-"))+`")`)
 	if want := "0.0.0.0:" + port; address != want {
 		t.Errorf("the demo listens on %s, want %s", address, want)
+	}
+}
+
+// TestComposePostgres checks what compose/postgres.yml changes: two exporters share a database, and Prometheus scrapes
+// both.
+func TestComposePostgres(t *testing.T) {
+	c := exportertest.Decode[compose](t, "examples/compose/postgres.yml")
+	port := exportertest.DefaultPort(t)
+	var listening []string
+	for _, name := range []string{"exporter", "exporter2"} {
+		s := c.Services[name]
+		exportertest.ExpectArgs(t, s.Command, "--storage.url="+
+			"postgres://"+c.Services["postgres"].Environment["POSTGRES_USER"]+"@postgres/bilibili_exporter?sslmode=disable")
+		password := s.Environment["PGPASSWORD"]
+		if password == "" || password != c.Services["postgres"].Environment["POSTGRES_PASSWORD"] {
+			t.Errorf("%s has the password %q", name, password)
+		}
+		listening = append(listening, name+":"+port)
+	}
+	exportertest.ExpectIgnored(t, "examples/.env")
+	if extended := c.Services["exporter2"].Extends; extended.Service != "exporter" ||
+		!exportertest.Exists("examples/"+extended.File) {
+		t.Errorf("the second exporter extends %+v", extended)
+	}
+	if got := c.Services["exporter2"].Ports; len(got) != 1 || !strings.HasSuffix(got[0], ":"+port) ||
+		slices.Contains(load(t).Services["exporter"].Ports, got[0]) {
+		t.Errorf("the second exporter publishes %s", got)
+	}
+	source, target, _ := strings.Cut(c.Services["prometheus"].Volumes[0], ":")
+	var targets []string
+	for _, group := range exportertest.Decode[[]struct{ Targets []string }](t, filepath.Join("examples", source)) {
+		targets = append(targets, group.Targets...)
+	}
+	if !slices.Equal(targets, listening) || target != "/etc/prometheus/targets/exporter.yml:ro" {
+		t.Errorf("%s contains %s, want %s", target, targets, listening)
 	}
 }
 

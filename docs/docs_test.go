@@ -153,7 +153,7 @@ func TestTranslations(t *testing.T) {
 			pairs[filepath.Join(l.dir, name)] = filepath.Join(english.dir, name)
 		}
 		for path, original := range pairs {
-			for _, lang := range []string{"sh", "promql", "yaml"} {
+			for _, lang := range []string{"sh", "promql", "sql", "yaml"} {
 				got, want := withoutComments(read(t, path).blocks(lang)), withoutComments(read(t, original).blocks(lang))
 				if !slices.Equal(got, want) {
 					t.Errorf("%s: the blocks of %s are\n%s\nwant as in %s\n%s", path, lang, got, original, want)
@@ -253,6 +253,28 @@ func TestDocumentedFlags(t *testing.T) {
 			}
 		}
 		expectSame(t, d.path, documented, actual)
+	})
+}
+
+// sqlConstant matches a constant of the package store that is an SQL statement.
+var sqlConstant = regexp.MustCompile("(?m)^const (\\w+) = `((?:CREATE|GRANT)[^`]*)`")
+
+// TestDocumentedTables looks for the statements with which an operator prepares a database.
+func TestDocumentedTables(t *testing.T) {
+	inEachLanguage(t, "replicas.md", func(_ language, d document) {
+		statements := strings.Join(d.blocks("sql"), "")
+		found := 0
+		for _, path := range exportertest.Glob(t, "collector/store/*.go") {
+			for _, constant := range sqlConstant.FindAllStringSubmatch(exportertest.ReadFile(t, path), -1) {
+				found++
+				if want := strings.Replace(constant[2], "…", "bilibili_exporter", 1); !strings.Contains(statements, want+";\n") {
+					t.Errorf("%s: %s is missing: %s", d.path, constant[1], want)
+				}
+			}
+		}
+		if found != 3 {
+			t.Errorf("found %d statements, want 3", found)
+		}
 	})
 }
 

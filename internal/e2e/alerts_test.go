@@ -155,8 +155,8 @@ func startAlertmanager(t *testing.T, d *configDir, hook *webhook) string {
 	return address
 }
 
-// TestInhibition checks that BilibiliExporterDown and BilibiliUpstreamOutage inhibit alerts of the same job and no
-// others.
+// TestInhibition checks that BilibiliExporterDown, BilibiliUpstreamOutage and BilibiliNoActiveExporter inhibit alerts of
+// the same job and no others.
 func TestInhibition(t *testing.T) {
 	hook := newWebhook(t)
 	alerts := "http://" + startAlertmanager(t, newConfigDir(t), hook) + "/api/v2/alerts"
@@ -166,6 +166,8 @@ func TestInhibition(t *testing.T) {
 		{"labels": {"alertname": "BilibiliUpstreamOutage", "job": "outage", "severity": "warning"}},
 		{"labels": {"alertname": "BilibiliUserFailing", "job": "outage", "wmid": "2", "severity": "warning"}},
 		{"labels": {"alertname": "BilibiliUserStale", "job": "outage", "wmid": "2", "severity": "warning"}},
+		{"labels": {"alertname": "BilibiliNoActiveExporter", "job": "standby", "severity": "critical"}},
+		{"labels": {"alertname": "BilibiliUserStale", "job": "standby", "wmid": "2", "severity": "warning"}},
 		{"labels": {"alertname": "BilibiliUserFailing", "job": "other", "wmid": "3", "severity": "warning"}}]`))
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +183,7 @@ func TestInhibition(t *testing.T) {
 		Status struct{ State string }
 	}
 	body := exportertest.Get(t, http.DefaultClient, alerts)
-	if err := json.Unmarshal([]byte(body), &known); err != nil || len(known) != 6 {
+	if err := json.Unmarshal([]byte(body), &known); err != nil || len(known) != 8 {
 		t.Fatalf("got %v, %v", known, err)
 	}
 	for _, alert := range known {

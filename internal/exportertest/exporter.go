@@ -104,7 +104,7 @@ func StartExporter(t *testing.T, args ...string) (*Process, string) {
 }
 
 // helpFlag matches a flag in the output of --help. Its groups are the name and the default.
-var helpFlag = regexp.MustCompile(`(?m)^ .*?--(?:\[no-\])?([a-z][\w.-]*)(?:="?([^"\s]*)"?)?`)
+var helpFlag = regexp.MustCompile(`(?m)^ {1,6}(?:-\w, )?--(?:\[no-\])?([a-z][\w.-]*)(?:="?([^"\s]*)"?)?`)
 
 // Flags returns the exporter's flags with their defaults, read from --help.
 func Flags(t *testing.T) map[string]string {
@@ -113,7 +113,7 @@ func Flags(t *testing.T) map[string]string {
 	flags := make(map[string]string)
 	for _, match := range helpFlag.FindAllStringSubmatch(help, -1) {
 		if match[1] != "help-man" && match[1] != "help-long" {
-			flags["--"+match[1]] = strings.TrimPrefix(match[2], "WMID")
+			flags["--"+match[1]] = strings.TrimPrefix(match[2], strings.ToUpper(match[1])) // a placeholder is no default
 		}
 	}
 	return flags

@@ -155,8 +155,8 @@ func startAlertmanager(t *testing.T, d *configDir, hook *webhook) string {
 	return address
 }
 
-// TestInhibition checks that BilibiliExporterDown, BilibiliUpstreamOutage and BilibiliNoActiveExporter inhibit alerts of
-// the same job and no others.
+// TestInhibition checks that BilibiliExporterDown, BilibiliUpstreamOutage and BilibiliNoActiveExporter inhibit alerts
+// of the same job and no others.
 func TestInhibition(t *testing.T) {
 	hook := newWebhook(t)
 	alerts := "http://" + startAlertmanager(t, newConfigDir(t), hook) + "/api/v2/alerts"

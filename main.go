@@ -93,7 +93,7 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		Default("data/").IsSetByUser(&f.storagePathSet).StringVar(&f.storagePath)
 	app.Flag("storage.url", "PostgreSQL database for persistent state that several replicas share, in place of "+
 		"--storage.path: postgres://user@host/database. The password can be in $PGPASSWORD or a file named by $PGPASSFILE.").
-		StringVar(&f.storageURL)
+		PlaceHolder("URL").StringVar(&f.storageURL)
 	app.Flag("storage.namespace", "Name that keeps the state of one token apart from that of others in the database of "+
 		"--storage.url.").Default("default").StringVar(&f.storageNamespace)
 	app.Flag("timeout-offset", "Offset to subtract from the scrape timeout, in seconds.").

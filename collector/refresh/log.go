@@ -45,10 +45,10 @@ type finishedRequest struct {
 	failure   *justoneapi.Error // nil for a success
 }
 
-// logInterrupted logs how many requests another replica, or the process before this one, left in flight.
+// logInterrupted logs how many requests the replica that was active before left in flight.
 func (l *requestLog) logInterrupted(requests int) {
 	if requests > 0 {
-		level.Warn(l.logger).Log("msg", "Requests were interrupted when the exporter last stopped", "requests", requests,
+		level.Warn(l.logger).Log("msg", "Requests were interrupted when the active replica stopped", "requests", requests,
 			"advice", "No action is needed: they may have been billed, so their users wait for their interval.")
 	}
 }

@@ -453,6 +453,17 @@ func (a *seasonAPI) Balance(context.Context, justoneapi.Token) (justoneapi.Balan
 	return justoneapi.Balance{Amount: 100, Currency: "CNY"}, nil
 }
 
+// sleepUntilSeason sleeps until a season starts, at a midnight in a zone that changes to and from daylight saving time.
+func sleepUntilSeason(t *testing.T) (start time.Time) {
+	zone, err := time.LoadLocation("Africa/Casablanca") // 25 hours on 15 February 2026, 23 on 22 March
+	if err != nil {
+		t.Fatal(err)
+	}
+	start = time.Date(2026, 2, 1, 0, 0, 0, 0, zone)
+	time.Sleep(time.Until(start))
+	return start
+}
+
 // TestSeason simulates 60 days with both changes to and from daylight saving time, two Prometheus servers, kills,
 // outages, failures, and a budget that is too small. It checks that every request was allowed.
 func TestSeason(t *testing.T) {
@@ -475,15 +486,10 @@ func TestSeason(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				zone, err := time.LoadLocation("Africa/Casablanca") // 25 hours on 15 February 2026, 23 on 22 March
-				if err != nil {
-					t.Fatal(err)
-				}
-				start := time.Date(2026, 2, 1, 0, 0, 0, 0, zone)
-				time.Sleep(time.Until(start))
+				start := sleepUntilSeason(t)
 				_, requestsPerDay := seasonUsers()
 				api := &seasonAPI{
-					t: t, start: start, zone: zone, limit: int(requestsPerDay * test.share), hanging: test.hanging,
+					t: t, start: start, zone: start.Location(), limit: int(requestsPerDay * test.share), hanging: test.hanging,
 					schedule: scheduleOutages(start, test.days),
 					users:    make(map[int64]*userHistory), inFlight: make(map[int64]time.Time),
 				}

@@ -118,10 +118,7 @@ func newBatch() *batch { return &batch{changes: make(map[string][]byte), done: m
 
 // Open opens a store, or creates one. On failure it has changed nothing.
 func Open(config Config) (*Store, Contents, error) {
-	s := &Store{
-		shared: config.URL != "", onError: config.OnError, recovered: config.OnRecovery,
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}), next: newBatch(),
-	}
+	s := newStore(config)
 	var contents Contents
 	var err error
 	if s.shared {
@@ -135,6 +132,14 @@ func Open(config Config) (*Store, Contents, error) {
 	s.term = contents.Term
 	go s.run()
 	return s, contents, nil
+}
+
+// newStore returns a store without a database.
+func newStore(config Config) *Store {
+	return &Store{
+		shared: config.URL != "", onError: config.OnError, recovered: config.OnRecovery,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}), next: newBatch(),
+	}
 }
 
 // Put queues changes of records that were made under a term; a nil value deletes. Queued changes are committed in

@@ -1,0 +1,588 @@
+package collector_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/store"
+)
+
+var sharedSeed = flag.Uint64("seed", 0, "seed of TestSharedSeason; 0 = a random one")
+
+const (
+	sharedUsers    = 12
+	sharedInterval = 6 * time.Minute
+	sharedLimit    = sharedUsers * 24 * 60 / 6 / 2 // half of what the intervals make in a day
+	sharedLease    = 150 * time.Second
+)
+
+var (
+	errKilled      = errors.New("the process was killed")
+	errUnreachable = errors.New("the database is unreachable")
+)
+
+// sharedSeason is a season of several exporters that share a store and a token.
+type sharedSeason struct {
+	t     *testing.T
+	seed  uint64
+	start time.Time
+	end   time.Time
+	store sharedStore
+	wire  sharedWire
+}
+
+// draw returns random numbers for a decision, which depend on the seed, its name and the time only. So goroutines that
+// draw at the same time need no order.
+func (s *sharedSeason) draw(name string) *rand.Rand {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return rand.New(rand.NewPCG(s.seed^h.Sum64(), uint64(time.Now().UnixNano())))
+}
+
+// between returns a random duration.
+func between(r *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(r.Int64N(int64(most-least)))
+}
+
+func (s *sharedSeason) errorf(format string, args ...any) {
+	s.t.Helper()
+	s.t.Errorf("%v: %s", time.Now().In(s.start.Location()), fmt.Sprintf(format, args...))
+}
+
+// replica is a process of an exporter.
+type replica struct {
+	season    *sharedSeason
+	name      string
+	killed    chan struct{} // closed when the process ends
+	store     *store.Store
+	collector *collector.Collector
+
+	mu     sync.Mutex // protects the following field
+	frozen time.Time  // until when the process is frozen
+}
+
+// newReplica starts a process. It fails if the process cannot read the store.
+func newReplica(s *sharedSeason, name string) (*replica, error) {
+	p := &replica{season: s, name: name, killed: make(chan struct{})}
+	var contents store.Contents
+	err := p.transact(func() error {
+		contents = s.store.load(p, false)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.store = store.OpenEngine(store.Engine{Write: p.write, Acquire: p.acquire, Release: p.release}, store.Config{
+		OnError: func(string, error) {},
+	})
+	limits := quota.Limits{RetryInterval: time.Minute, DailyLimit: sharedLimit, Zone: s.start.Location()}
+	for _, user := range users(sharedUsers) {
+		limits.Users = append(limits.Users, quota.User{WMID: user.WMID, MinInterval: sharedInterval})
+	}
+	settings := settingsFor(replicaAPI{replica: p}, users(sharedUsers))
+	token := settings.Token
+	settings.Token = func() justoneapi.Token {
+		p.step("token") //nolint:errcheck // the process may be frozen here
+		return token()
+	}
+	p.collector = collector.New(collector.Config{
+		Settings: settings, Leader: p, CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
+		Guard:  quota.New(quota.Config{Limits: limits, Store: p, Records: contents.Records, Term: contents.Term}),
+		Advice: func(justoneapi.Kind) string { return "do this" },
+	})
+	return p, nil
+}
+
+// Put implements [quota.Store].
+func (p *replica) Put(term int64, changes map[string][]byte) func(context.Context) error {
+	wait := p.store.Put(term, changes)
+	return func(ctx context.Context) error {
+		err := wait(ctx)
+		return errors.Join(err, p.step("put"))
+	}
+}
+
+// Lead implements [refresh.Leader].
+func (p *replica) Lead(ctx context.Context) (map[string][]byte, int64, error) {
+	if err := p.step("lead"); err != nil {
+		return nil, 0, err
+	}
+	records, term, err := p.store.Lead(ctx)
+	return records, term, errors.Join(err, p.step("led"))
+}
+
+func (p *replica) dead() bool {
+	select {
+	case <-p.killed:
+		return true
+	default:
+		return false
+	}
+}
+
+// sleep sleeps, and fails if the process is killed.
+func (p *replica) sleep(d time.Duration) error {
+	select {
+	case <-p.killed:
+		return errKilled
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// freeze freezes the process: its goroutines stop at their next step.
+func (p *replica) freeze(r *rand.Rand) {
+	d := between(r, time.Second, []time.Duration{10 * time.Second, 20 * time.Second, 5 * time.Minute}[r.IntN(3)])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frozen = time.Now().Add(d)
+}
+
+// step is a moment at which the process may be frozen. It fails if the process is killed.
+func (p *replica) step(name string) error {
+	if r := p.season.draw(name + p.name); r.IntN(1500) == 0 {
+		p.freeze(r)
+	}
+	for !p.dead() {
+		p.mu.Lock()
+		wait := time.Until(p.frozen)
+		p.mu.Unlock()
+		if wait <= 0 {
+			return nil
+		}
+		p.sleep(wait) //nolint:errcheck // as above
+	}
+	return errKilled
+}
+
+// transact runs a transaction of the store. It may fail with or without having been committed.
+func (p *replica) transact(commit func() error) error {
+	r := p.season.draw("transact" + p.name)
+	if p.sleep(between(r, time.Millisecond, 5*time.Millisecond)) != nil || p.step("commit") != nil {
+		return errKilled
+	}
+	fault := r.IntN(300)
+	if p.season.store.unreachable() || fault == 0 {
+		return errors.Join(errUnreachable, p.sleep(between(r, 0, 7*time.Second)))
+	}
+	err := commit()
+	if p.sleep(between(r, 0, time.Millisecond)) != nil || p.step("committed") != nil {
+		return errKilled
+	}
+	if fault == 1 {
+		return errors.Join(errUnreachable, p.sleep(between(r, 0, 7*time.Second)))
+	}
+	return err
+}
+
+func (p *replica) write(term int64, changes map[string][]byte) error {
+	return p.transact(func() error { return p.season.store.write(p, term, changes) })
+}
+
+func (p *replica) acquire() (contents store.Contents, lease store.Lease, err error) {
+	err = p.transact(func() error {
+		contents = p.season.store.load(p, true)
+		return nil
+	})
+	return contents, lease, err
+}
+
+func (p *replica) release(term int64) error {
+	return p.transact(func() error {
+		p.season.store.release(term)
+		return nil
+	})
+}
+
+// kill ends the process at once: its requests in flight are cut off.
+func (p *replica) kill() {
+	close(p.killed)
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	p.collector.Close(canceled)
+	p.store.Close(context.Background())
+}
+
+// stop ends the process as SIGTERM does.
+func (p *replica) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p.collector.Close(ctx)
+	p.store.Close(ctx)
+	close(p.killed)
+}
+
+// sharedStore models the database: the records, and the lease of the active replica.
+type sharedStore struct {
+	season *sharedSeason
+
+	mu        sync.Mutex // protects the following fields
+	records   map[string][]byte
+	term      int64
+	holder    *replica
+	until     time.Time // when the lease expires
+	down      time.Time // until when the database is unreachable
+	recorded  map[int64]*recordedRequest
+	lost      map[string]int // requests that are charged, but were not sent or not counted, by date
+	takeovers int
+	cutOff    int
+}
+
+// recordedRequest is a request that is in flight according to the records.
+type recordedRequest struct {
+	by       *replica
+	term     int64
+	started  time.Time
+	sent     bool
+	unbilled bool
+}
+
+func (s *sharedStore) unreachable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.down)
+}
+
+func (s *sharedStore) write(p *replica, term int64, changes map[string][]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if term != s.term {
+		return store.ErrSuperseded
+	}
+	s.until = time.Now().Add(sharedLease)
+	for key, value := range changes {
+		if value == nil {
+			delete(s.records, key)
+			continue
+		}
+		s.records[key] = value
+		if id, ok := strings.CutPrefix(key, "user/"); ok {
+			wmid, _ := strconv.ParseInt(id, 10, 64)
+			s.note(p, wmid, value)
+		}
+	}
+	return nil
+}
+
+// note notes which requests are in flight according to the records.
+func (s *sharedStore) note(p *replica, wmid int64, value []byte) {
+	before := s.recorded[wmid]
+	if bytes.Contains(value, []byte(`"in_flight":true`)) {
+		var record struct{ Started time.Time }
+		if err := json.Unmarshal(value, &record); err != nil {
+			s.season.errorf("%v", err)
+		}
+		if before == nil || before.by != p || !before.started.Equal(record.Started) {
+			s.recorded[wmid] = &recordedRequest{by: p, term: s.term, started: record.Started}
+		}
+		return
+	}
+	if before != nil && before.term != s.term {
+		s.cutOff++
+		if !before.sent || before.unbilled {
+			s.lost[s.season.wire.date(before.started)]++
+		}
+	}
+	delete(s.recorded, wmid)
+}
+
+func (s *sharedStore) load(p *replica, take bool) store.Contents {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	contents := store.Contents{Records: maps.Clone(s.records)}
+	if now := time.Now(); take && !now.Before(s.until) {
+		s.term++
+		s.takeovers++
+		s.holder, s.until = p, now.Add(sharedLease)
+		contents.Term = s.term
+	}
+	return contents
+}
+
+func (s *sharedStore) release(term int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if term == s.term {
+		s.until = time.Now()
+	}
+}
+
+// send checks that a request was recorded, at most 10 s ago, by the active replica.
+func (s *sharedStore) send(p *replica, wmid int64) *recordedRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.recorded[wmid]
+	switch {
+	case r == nil || r.by != p || r.sent:
+		s.season.errorf("%s has not recorded its request for user %d", p.name, wmid)
+		return &recordedRequest{}
+	case time.Since(r.started) > 10*time.Second:
+		s.season.errorf("%s sent a request for user %d %v after its record", p.name, wmid, time.Since(r.started))
+	case s.holder != p || s.term != r.term:
+		s.season.errorf("%s sent a request for user %d, but %s is active", p.name, wmid, s.holder.name)
+	}
+	r.sent = true
+	return r
+}
+
+// sharedWire is the API. It checks each request, and knows nothing but the requests and its own responses.
+type sharedWire struct {
+	season *sharedSeason
+
+	mu       sync.Mutex // protects the following fields
+	requests int
+	received []bool // by the number of the request: whether its value was received
+	users    map[int64]*userHistory
+	inFlight map[int64]time.Time
+	days     []*dayTally
+	leastGap time.Duration
+}
+
+func (w *sharedWire) date(t time.Time) string { return t.In(w.season.start.Location()).Format(time.DateOnly) }
+
+// today returns the tally of the day. Requests in flight are charged to a new one, too.
+func (w *sharedWire) today() *dayTally {
+	date := w.date(time.Now())
+	if n := len(w.days); n > 0 && w.days[n-1].date == date {
+		return w.days[n-1]
+	}
+	today := &dayTally{date: date, charged: len(w.inFlight), perUser: make(map[int64]int)}
+	w.days = append(w.days, today)
+	return today
+}
+
+// allow checks that a request may start now, and returns its number.
+func (w *sharedWire) allow(wmid int64) (number int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, today := time.Now(), w.today()
+	today.charged++
+	today.perUser[wmid]++
+	if today.charged > sharedLimit {
+		w.season.errorf("%d requests of %d are charged", today.charged, sharedLimit)
+	}
+	u := w.users[wmid]
+	if u == nil {
+		u = &userHistory{}
+		w.users[wmid] = u
+	}
+	if gap := now.Sub(u.lastStart); !u.lastStart.IsZero() {
+		if gap < u.minGap {
+			w.season.errorf("user %d was requested after %v, want at least %v", wmid, gap, u.minGap)
+		}
+		if u.minGap == sharedInterval && (w.leastGap == 0 || gap < w.leastGap) {
+			w.leastGap = gap
+		}
+	}
+	u.lastStart, u.minGap = now, sharedInterval
+	w.inFlight[wmid] = now
+	w.received = append(w.received, false)
+	w.requests++
+	return w.requests - 1
+}
+
+// finish records that a request has ended, and how.
+func (w *sharedWire) finish(wmid int64, number int, value, unbilled bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	today, started := w.today(), w.inFlight[wmid]
+	delete(w.inFlight, wmid)
+	w.received[number] = value
+	if !unbilled {
+		return
+	}
+	w.users[wmid].minGap = time.Minute
+	today.charged--
+	if date := w.date(started); date != today.date {
+		today = w.days[len(w.days)-2]
+		today.charged--
+	}
+	today.perUser[wmid]--
+}
+
+// replicaAPI is the API as a process sees it.
+type replicaAPI struct {
+	fixedBalance
+	*replica
+}
+
+// RelationStat implements [refresh.API]. A user's number of followers is the number of the request.
+func (p replicaAPI) RelationStat(
+	ctx context.Context, _ justoneapi.Token, wmid int64,
+) (justoneapi.Stat, error) {
+	fail := func(code string) (justoneapi.Stat, error) {
+		return justoneapi.Stat{}, &justoneapi.Error{Kind: justoneapi.Explain(code, false)}
+	}
+	if p.dead() {
+		return fail(justoneapi.CodeNetwork)
+	}
+	recorded := p.season.store.send(p.replica, wmid)
+	number := p.season.wire.allow(wmid)
+	r := p.season.draw("response" + strconv.FormatInt(wmid, 10))
+	latency, fault := between(r, 10*time.Millisecond, 3*time.Second), r.IntN(200)
+	if fault == 0 { // the response is lost
+		latency = time.Hour
+	}
+	select {
+	case <-time.After(latency):
+	case <-ctx.Done():
+		p.season.wire.finish(wmid, number, false, false)
+		return fail(justoneapi.CodeTimeout)
+	}
+	unbilled := fault < 4
+	recorded.unbilled = unbilled
+	p.season.wire.finish(wmid, number, !unbilled, unbilled)
+	if err := p.step("response"); err != nil {
+		return fail(justoneapi.CodeNetwork)
+	}
+	if unbilled {
+		return fail("301")
+	}
+	return justoneapi.Stat{Followers: int64(number), Following: wmid}, nil
+}
+
+// slot is where one of the replicas runs.
+type slot struct {
+	season *sharedSeason
+	name   string
+
+	mu      sync.Mutex // protects the following field
+	process *replica   // nil while none runs
+}
+
+func (l *slot) current() *replica {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.process
+}
+
+func (l *slot) set(p *replica) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.process = p
+}
+
+// run starts processes, one after another, freezes and ends them.
+func (l *slot) run() {
+	s := l.season
+	for n := 0; time.Now().Before(s.end); n++ {
+		p, err := newReplica(s, fmt.Sprintf("%s%d", l.name, n))
+		r := s.draw("run" + l.name)
+		if err == nil {
+			l.set(p)
+			for range r.IntN(4) {
+				time.Sleep(between(r, time.Minute, 2*time.Hour))
+				p.freeze(r)
+			}
+			time.Sleep(between(r, 0, 10*time.Minute))
+			l.set(nil)
+			if r.IntN(3) == 0 {
+				p.stop()
+			} else {
+				p.kill()
+			}
+		}
+		time.Sleep(between(r, 0, 2*time.Minute))
+	}
+}
+
+// scrape scrapes the process every minute.
+func (l *slot) scrape(offset time.Duration) {
+	s := l.season
+	for at := s.start.Add(offset); at.Before(s.end); at = at.Add(time.Minute) {
+		time.Sleep(time.Until(at) + between(s.draw("scrape"+l.name), 0, 10*time.Millisecond))
+		if p := l.current(); p != nil && p.step("scrape") == nil {
+			scrape(p.collector, 9500*time.Millisecond)
+			s.wire.checkValues(p)
+		}
+	}
+}
+
+// checkValues checks that a process exposes no value that was not received.
+func (w *sharedWire) checkValues(p *replica) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, user := range p.collector.Snapshot().Users() {
+		if value := user.State.Value; user.Exposed && (value.Following != user.User.WMID || !w.received[value.Followers]) {
+			w.season.errorf("%s exposes %+v for user %d, which was not received", p.name, value, user.User.WMID)
+		}
+	}
+}
+
+// breakStore makes the store unreachable now and then.
+func (s *sharedSeason) breakStore() {
+	for time.Now().Before(s.end) {
+		r := s.draw("outage")
+		time.Sleep(between(r, time.Hour, 18*time.Hour))
+		s.store.mu.Lock()
+		s.store.down = time.Now().Add(between(r, 5*time.Second, 10*time.Minute))
+		s.store.mu.Unlock()
+	}
+}
+
+// run runs the season.
+func (s *sharedSeason) run(replicas int, days int) {
+	s.start = sleepUntilSeason(s.t)
+	s.end = s.start.AddDate(0, 0, days)
+	s.store = sharedStore{
+		season: s, records: make(map[string][]byte), recorded: make(map[int64]*recordedRequest), lost: make(map[string]int),
+	}
+	s.wire = sharedWire{season: s, users: make(map[int64]*userHistory), inFlight: make(map[int64]time.Time)}
+	var running sync.WaitGroup
+	running.Go(s.breakStore)
+	for i := range replicas {
+		l := &slot{season: s, name: string(rune('A' + i))}
+		running.Go(l.run)
+		running.Go(func() { l.scrape(time.Duration(i+1) * 17 * time.Second) })
+	}
+	running.Wait()
+}
+
+func (s *sharedSeason) report() {
+	var sum, lost int
+	for _, day := range s.wire.days[:len(s.wire.days)-1] {
+		fewest, most := 1<<30, 0
+		for wmid := int64(1); wmid <= sharedUsers; wmid++ {
+			fewest, most = min(fewest, day.perUser[wmid]), max(most, day.perUser[wmid])
+		}
+		sum += day.charged
+		lost += s.store.lost[day.date]
+		s.t.Logf("%s: charged %d of %d, lost %d, left %d, users %d..%d", day.date, day.charged, sharedLimit,
+			s.store.lost[day.date], sharedLimit-day.charged-s.store.lost[day.date], fewest, most)
+	}
+	s.t.Logf("%d requests, %d takeovers, %d cut off, %d lost, least gap %v, share %.3f %%", s.wire.requests,
+		s.store.takeovers, s.store.cutOff, lost, s.wire.leastGap, 100*float64(sum)/float64(sharedLimit*(len(s.wire.days)-1)))
+}
+
+// TestSharedSeason simulates exporters that share a store and a token.
+func TestSharedSeason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sharedSeason{t: t, seed: *sharedSeed}
+		if s.seed == 0 {
+			s.seed = rand.Uint64()
+		}
+		s.run(2, 10)
+		s.report()
+		if t.Failed() {
+			t.Logf("to repeat it: go test -run %s ./collector -seed %d", t.Name(), s.seed)
+		}
+	})
+}

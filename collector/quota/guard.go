@@ -173,12 +173,14 @@ func (g *Guard) Due(ahead, scrapes int) []DueUser {
 			g.suppressed[g.suppression(u, now)] += uint64(scrapes)
 		}
 	}
-	slices.SortStableFunc(users, func(a, b DueUser) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(users, func(a, b DueUser) int { return g.turn(a).Compare(g.turn(b)) })
 	users = g.affordableLocked(users, now, scrapes)
-	if later := slices.IndexFunc(users, func(u DueUser) bool { return u.At.After(now) }); later >= 0 {
-		users = users[:min(len(users), later+ahead)]
-	}
-	return users
+	return slices.DeleteFunc(users, func(u DueUser) bool {
+		if u.At.After(now) {
+			ahead--
+		}
+		return u.At.After(now) && ahead < 0
+	})
 }
 
 // updateLocked brings what depends on the time up to date.
@@ -421,5 +423,9 @@ func (g *Guard) due(u *user) time.Time {
 	if u.Started.IsZero() {
 		return time.Time{}
 	}
-	return u.Started.Add(g.budget.stretched(u.interval(g.retryInterval)))
+	return u.sent().Add(g.budget.stretched(u.interval(g.retryInterval)))
 }
+
+// turn returns when the user would be due if its last request had been sent without delay. Users take turns in that
+// order: requests that are recorded together are sent in any order, and equal users must not overtake each other.
+func (g *Guard) turn(u DueUser) time.Time { return u.At.Add(-g.index[u.WMID].Delay) }

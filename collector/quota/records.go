@@ -34,7 +34,9 @@ type userRecord struct {
 	MinInterval   time.Duration `json:"min_interval"`
 	Removed       time.Time     `json:"removed,omitzero"`        // since when it is no longer configured
 	Started       time.Time     `json:"started,omitzero"`        // start of the last request that was not refused
+	Delay         time.Duration `json:"delay,omitzero"`          // from Started until it was sent
 	StartedBefore time.Time     `json:"started_before,omitzero"` // Started before the request in flight
+	DelayBefore   time.Duration `json:"delay_before,omitzero"`   // Delay before the request in flight
 	InFlight      bool          `json:"in_flight,omitempty"`
 	Verdict       Verdict       `json:"verdict,omitempty"` // of the last completed request that was not refused
 	Streak        int           `json:"streak,omitempty"`  // how many in a row had it

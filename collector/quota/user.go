@@ -42,18 +42,20 @@ func (u *user) failures() int {
 
 // start records that a request starts.
 func (u *user) start(request uint64, now time.Time) {
-	u.StartedBefore, u.Started, u.InFlight, u.request = u.Started, now, true, request
+	u.StartedBefore, u.DelayBefore = u.Started, u.Delay
+	u.Started, u.Delay, u.InFlight, u.request = now, 0, true, request
 }
 
-// undo restores Started to its value before the request in flight.
-func (u *user) undo() { u.Started, u.InFlight = u.StartedBefore, false }
+// sent returns when the last request was sent, or the latest moment at which it can have been.
+func (u *user) sent() time.Time { return u.Started.Add(u.Delay) }
+
+// undo restores Started and Delay to their values before the request in flight.
+func (u *user) undo() { u.Started, u.Delay, u.InFlight = u.StartedBefore, u.DelayBefore, false }
 
 // finish records how the request in flight ended. A refusal of the account does not use up the user's interval.
 func (u *user) finish(result Result, now time.Time) {
 	u.Last, u.Completed = result, true
-	if result.Sent.After(u.Started) {
-		u.Started = result.Sent
-	}
+	u.Delay = max(0, result.Sent.Sub(u.Started))
 	if result.Verdict == VerdictRefused {
 		u.undo()
 		return
@@ -71,7 +73,7 @@ func (u *user) finish(result Result, now time.Time) {
 // interrupt records that the process ended while a request was in flight. The request may have been billed, so it is
 // not retried early, and may have been sent some time after its start was recorded.
 func (u *user) interrupt() {
-	u.InFlight, u.Started = false, u.Started.Add(MaxSendDelay)
+	u.InFlight, u.Delay = false, MaxSendDelay
 	if u.Verdict == VerdictRetry {
 		u.Verdict, u.Streak = VerdictWait, 1
 	}
@@ -80,7 +82,11 @@ func (u *user) interrupt() {
 // clampToNow moves times in the future to now, because the clock was set back. The user must not wait for longer than
 // one interval, and a value must not stay fresh for longer. It reports whether there were any.
 func (u *user) clampToNow(now time.Time) (changed bool) {
-	return clampTimes(now, &u.Started, &u.StartedBefore, &u.Value.At, &u.Previous.At)
+	changed = clampTimes(now, &u.Started, &u.StartedBefore, &u.Value.At, &u.Previous.At)
+	if u.sent().After(now) {
+		u.Delay, changed = now.Sub(u.Started), true
+	}
+	return changed
 }
 
 // clampTimes moves times in the future to now, and reports whether there were any.

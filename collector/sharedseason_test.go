@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,9 +30,10 @@ import (
 var sharedSeed = flag.Uint64("seed", 0, "seed of TestSharedSeason; 0 = a random one")
 
 const (
-	sharedUsers    = 12
-	sharedInterval = 6 * time.Minute
-	sharedLimit    = sharedUsers * 24 * 60 / 6 / 2 // half of what the intervals make in a day
+	sharedUsers    = 8
+	sharedInterval = 10 * time.Minute
+	sharedLimit    = 570             // about half of what the intervals make in a day
+	sharedScrape   = 2 * time.Minute // between two scrapes
 	sharedLease    = 150 * time.Second
 )
 
@@ -75,8 +78,9 @@ type replica struct {
 	store     *store.Store
 	collector *collector.Collector
 
-	mu     sync.Mutex // protects the following field
+	mu     sync.Mutex // protects the following fields
 	frozen time.Time  // until when the process is frozen
+	read   time.Time  // the last reading of the clock
 }
 
 // newReplica starts a process. It fails if the process cannot read the store.
@@ -105,19 +109,31 @@ func newReplica(s *sharedSeason, name string) (*replica, error) {
 	}
 	p.collector = collector.New(collector.Config{
 		Settings: settings, Leader: p, CollectTimeout: 9500 * time.Millisecond, Logger: log.NewNopLogger(),
-		Guard:  quota.New(quota.Config{Limits: limits, Store: p, Records: contents.Records, Term: contents.Term}),
+		Guard:  quota.New(quota.Config{Limits: limits, Now: p.now, Store: p, Records: contents.Records}),
 		Advice: func(justoneapi.Kind) string { return "do this" },
 	})
 	return p, nil
 }
 
-// Put implements [quota.Store].
+// Put implements [quota.Store]. Those that wait for the same commit continue in any order.
 func (p *replica) Put(term int64, changes map[string][]byte) func(context.Context) error {
-	wait := p.store.Put(term, changes)
+	wait, keys := p.store.Put(term, changes), slices.Sorted(maps.Keys(changes))
 	return func(ctx context.Context) error {
 		err := wait(ctx)
-		return errors.Join(err, p.step("put"))
+		jitter := between(p.season.draw(strings.Join(keys, " ")), 0, time.Millisecond)
+		return errors.Join(err, p.sleep(jitter), p.step("put"))
 	}
+}
+
+// now returns the time. As on a real clock, no two readings are equal.
+func (p *replica) now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.read = p.read.Add(1)
+	if now := time.Now(); now.After(p.read) {
+		p.read = now
+	}
+	return p.read
 }
 
 // Lead implements [refresh.Leader].
@@ -240,8 +256,11 @@ type sharedStore struct {
 	holder    *replica
 	until     time.Time // when the lease expires
 	down      time.Time // until when the database is unreachable
+	active    time.Time // when the lease was taken or renewed for the last time
 	recorded  map[int64]*recordedRequest
-	lost      map[string]int // requests that are charged, but were not sent or not counted, by date
+	lost      map[string]int  // requests that are charged, but were not sent or not counted, by date
+	disturbed map[string]bool // dates on which a request was cut off or sent late
+	idle      map[string]bool // dates at the end of which no replica was active
 	takeovers int
 	cutOff    int
 }
@@ -267,7 +286,7 @@ func (s *sharedStore) write(p *replica, term int64, changes map[string][]byte) e
 	if term != s.term {
 		return store.ErrSuperseded
 	}
-	s.until = time.Now().Add(sharedLease)
+	s.renew()
 	for key, value := range changes {
 		if value == nil {
 			delete(s.records, key)
@@ -280,6 +299,17 @@ func (s *sharedStore) write(p *replica, term int64, changes map[string][]byte) e
 		}
 	}
 	return nil
+}
+
+// renew renews the lease. Without a replica that is active, at least one scrape passes.
+func (s *sharedStore) renew() {
+	now, zone := time.Now(), s.season.start.Location()
+	year, month, day := s.active.In(zone).Date()
+	midnight := time.Date(year, month, day+1, 0, 0, 0, 0, zone)
+	if now.Sub(s.active) > sharedScrape+time.Second && now.After(midnight.Add(-10*time.Minute)) {
+		s.idle[s.season.wire.date(s.active)] = true
+	}
+	s.active, s.until = now, now.Add(sharedLease)
 }
 
 // note notes which requests are in flight according to the records.
@@ -297,6 +327,7 @@ func (s *sharedStore) note(p *replica, wmid int64, value []byte) {
 	}
 	if before != nil && before.term != s.term {
 		s.cutOff++
+		s.disturbed[s.season.wire.date(before.started)] = true
 		if !before.sent || before.unbilled {
 			s.lost[s.season.wire.date(before.started)]++
 		}
@@ -311,7 +342,8 @@ func (s *sharedStore) load(p *replica, take bool) store.Contents {
 	if now := time.Now(); take && !now.Before(s.until) {
 		s.term++
 		s.takeovers++
-		s.holder, s.until = p, now.Add(sharedLease)
+		s.holder = p
+		s.renew()
 		contents.Term = s.term
 	}
 	return contents
@@ -339,6 +371,9 @@ func (s *sharedStore) send(p *replica, wmid int64) *recordedRequest {
 	case s.holder != p || s.term != r.term:
 		s.season.errorf("%s sent a request for user %d, but %s is active", p.name, wmid, s.holder.name)
 	}
+	if time.Since(r.started) > time.Second {
+		s.disturbed[s.season.wire.date(r.started)] = true
+	}
 	r.sent = true
 	return r
 }
@@ -356,7 +391,9 @@ type sharedWire struct {
 	leastGap time.Duration
 }
 
-func (w *sharedWire) date(t time.Time) string { return t.In(w.season.start.Location()).Format(time.DateOnly) }
+func (w *sharedWire) date(t time.Time) string {
+	return t.In(w.season.start.Location()).Format(time.DateOnly)
+}
 
 // today returns the tally of the day. Requests in flight are charged to a new one, too.
 func (w *sharedWire) today() *dayTally {
@@ -365,8 +402,18 @@ func (w *sharedWire) today() *dayTally {
 		return w.days[n-1]
 	}
 	today := &dayTally{date: date, charged: len(w.inFlight), perUser: make(map[int64]int)}
+	if today.weather = weatherCalm; len(w.days)%3 == 2 {
+		today.weather = weatherFailing
+	}
 	w.days = append(w.days, today)
 	return today
+}
+
+// failing reports whether requests fail today: on every third day.
+func (w *sharedWire) failing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.today().weather == weatherFailing
 }
 
 // allow checks that a request may start now, and returns its number.
@@ -437,7 +484,10 @@ func (p replicaAPI) RelationStat(
 	recorded := p.season.store.send(p.replica, wmid)
 	number := p.season.wire.allow(wmid)
 	r := p.season.draw("response" + strconv.FormatInt(wmid, 10))
-	latency, fault := between(r, 10*time.Millisecond, 3*time.Second), r.IntN(200)
+	latency, fault := between(r, 10*time.Millisecond, 3*time.Second), 100
+	if p.season.wire.failing() {
+		fault = r.IntN(100)
+	}
 	if fault == 0 { // the response is lost
 		latency = time.Hour
 	}
@@ -504,10 +554,10 @@ func (l *slot) run() {
 	}
 }
 
-// scrape scrapes the process every minute.
-func (l *slot) scrape(offset time.Duration) {
+// scrape scrapes the process every two minutes.
+func (l *slot) scrape(from time.Time) {
 	s := l.season
-	for at := s.start.Add(offset); at.Before(s.end); at = at.Add(time.Minute) {
+	for at := from; at.Before(s.end); at = at.Add(sharedScrape) {
 		time.Sleep(time.Until(at) + between(s.draw("scrape"+l.name), 0, 10*time.Millisecond))
 		if p := l.current(); p != nil && p.step("scrape") == nil {
 			scrape(p.collector, 9500*time.Millisecond)
@@ -538,51 +588,102 @@ func (s *sharedSeason) breakStore() {
 	}
 }
 
-// run runs the season.
-func (s *sharedSeason) run(replicas int, days int) {
+// run runs the season. A third replica joins when two thirds of it have passed.
+func (s *sharedSeason) run(days int) {
 	s.start = sleepUntilSeason(s.t)
 	s.end = s.start.AddDate(0, 0, days)
 	s.store = sharedStore{
 		season: s, records: make(map[string][]byte), recorded: make(map[int64]*recordedRequest), lost: make(map[string]int),
+		disturbed: make(map[string]bool), idle: make(map[string]bool),
 	}
 	s.wire = sharedWire{season: s, users: make(map[int64]*userHistory), inFlight: make(map[int64]time.Time)}
 	var running sync.WaitGroup
 	running.Go(s.breakStore)
-	for i := range replicas {
+	for i, joins := range []time.Time{s.start, s.start, s.start.AddDate(0, 0, days*2/3)} {
 		l := &slot{season: s, name: string(rune('A' + i))}
-		running.Go(l.run)
-		running.Go(func() { l.scrape(time.Duration(i+1) * 17 * time.Second) })
+		running.Go(func() {
+			time.Sleep(time.Until(joins))
+			l.run()
+		})
+		running.Go(func() { l.scrape(joins.Add(time.Duration(i+1) * 17 * time.Second)) })
 	}
 	running.Wait()
 }
 
-func (s *sharedSeason) report() {
-	var sum, lost int
-	for _, day := range s.wire.days[:len(s.wire.days)-1] {
-		fewest, most := 1<<30, 0
-		for wmid := int64(1); wmid <= sharedUsers; wmid++ {
-			fewest, most = min(fewest, day.perUser[wmid]), max(most, day.perUser[wmid])
-		}
-		sum += day.charged
+// report logs how much of the budget was used and how evenly, and checks it.
+func (s *sharedSeason) report(wantUsed float64) {
+	s.t.Helper()
+	var charged, lost, undisturbed, difference int
+	days := s.wire.days[:len(s.wire.days)-1] // the last one is incomplete
+	for _, day := range days {
+		charged += day.charged
 		lost += s.store.lost[day.date]
-		s.t.Logf("%s: charged %d of %d, lost %d, left %d, users %d..%d", day.date, day.charged, sharedLimit,
-			s.store.lost[day.date], sharedLimit-day.charged-s.store.lost[day.date], fewest, most)
+		d := s.checkDay(day)
+		if day.weather == weatherCalm && !s.store.disturbed[day.date] {
+			undisturbed++
+			difference = max(difference, d)
+		}
 	}
-	s.t.Logf("%d requests, %d takeovers, %d cut off, %d lost, least gap %v, share %.3f %%", s.wire.requests,
-		s.store.takeovers, s.store.cutOff, lost, s.wire.leastGap, 100*float64(sum)/float64(sharedLimit*(len(s.wire.days)-1)))
+	used := float64(charged) / float64(sharedLimit*len(days))
+	s.t.Logf("%d requests; %d takeovers cut off %d requests. %.2f %% of the budget was used; %d requests were charged "+
+		"without being sent or counted. Equal users' requests differed by %d at most on %d undisturbed days, and the least "+
+		"gap between two was %v", s.wire.requests, s.store.takeovers, s.store.cutOff, 100*used, lost, difference,
+		undisturbed, s.wire.leastGap)
+	if used < wantUsed {
+		s.t.Errorf("used %.4f of the budget, want at least %.4f", used, wantUsed)
+	}
+	if s.store.takeovers < 10*len(days) {
+		s.t.Errorf("got %d takeovers in %d days, want at least 10 a day", s.store.takeovers, len(days))
+	}
 }
 
-// TestSharedSeason simulates exporters that share a store and a token.
+// checkDay checks how much of a day's budget was used, and returns by how much equal users' requests differ. All of it
+// is used unless no replica was active at the end of the day, or a refund came too late. They differ by one unless
+// requests failed, were cut off or were sent late.
+func (s *sharedSeason) checkDay(day *dayTally) (difference int) {
+	s.t.Helper()
+	mostLeft, mostDifference := 0, 1
+	if day.weather == weatherFailing {
+		mostLeft, mostDifference = 2, 4
+	}
+	if s.store.idle[day.date] {
+		mostLeft = 6
+	}
+	if s.store.disturbed[day.date] {
+		mostDifference = 4
+	}
+	left := sharedLimit - day.charged - s.store.lost[day.date]
+	if left < 0 || left > mostLeft {
+		s.t.Errorf("%s: %d requests are left, want 0 to %d", day.date, left, mostLeft)
+	}
+	fewest, most := math.MaxInt, 0
+	for wmid := int64(1); wmid <= sharedUsers; wmid++ {
+		fewest, most = min(fewest, day.perUser[wmid]), max(most, day.perUser[wmid])
+	}
+	if most-fewest > mostDifference {
+		s.t.Errorf("%s: equal users' requests differ by %d, want at most %d", day.date, most-fewest, mostDifference)
+	}
+	return most - fewest
+}
+
+// TestSharedSeason simulates 60 days of two or three exporters that share a store and a token. They are killed, stopped
+// and frozen between any two steps, and commits fail, with or without an effect. It checks that every request was
+// allowed, was recorded by the active exporter, and was sent soon after that.
 func TestSharedSeason(t *testing.T) {
+	t.Parallel()
+	days, wantUsed := 60, 0.999
+	if testing.Short() {
+		days, wantUsed = 9, 0.995
+	}
 	synctest.Test(t, func(t *testing.T) {
 		s := &sharedSeason{t: t, seed: *sharedSeed}
 		if s.seed == 0 {
 			s.seed = rand.Uint64()
 		}
-		s.run(2, 10)
-		s.report()
+		s.run(days)
+		s.report(wantUsed)
 		if t.Failed() {
-			t.Logf("to repeat it: go test -run %s ./collector -seed %d", t.Name(), s.seed)
+			t.Logf("repeat it with -run TestSharedSeason -seed %d", s.seed)
 		}
 	})
 }

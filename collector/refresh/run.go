@@ -27,6 +27,7 @@ type run struct {
 	// Only the goroutine of the refresh uses the following fields.
 	settings      *Settings
 	token         justoneapi.Token
+	leads         bool // whether this replica could send requests at the last scrape
 	queue         queue
 	queueEnd      time.Time         // when the queue is dropped
 	finished      chan finishedSlot // of each request that has ended
@@ -99,19 +100,22 @@ func (r *run) loop() {
 // update takes over new settings, and for a new scrape queues the users that are due.
 func (r *run) update() {
 	scrapes, settings := r.take()
-	leads := scrapes > 0 && r.lead()
+	if scrapes > 0 {
+		r.leads = r.lead()
+	}
 	if scrapes > 0 || settings != r.settings {
 		r.settings, r.token = settings, settings.Token() // may do I/O
 		r.setToken(settings, r.token)
 		r.queue.resize(settings.MaxConcurrency)
 	}
 	switch {
-	case leads:
+	case scrapes == 0:
+	case r.leads:
 		r.queueEnd = time.Now().Add(queueTimeout)
 		r.queue.fill(r.guard.Due(settings.MaxConcurrency, scrapes))
 		r.budget.update(r.logger, r.guard.Account())
 		r.startBalance()
-	case scrapes > 0:
+	default:
 		r.queue.clear()
 	}
 }
@@ -209,10 +213,13 @@ func (r *run) reserve() time.Duration {
 	return wait
 }
 
-// end records everything and ends the refresh, unless another scrape has arrived.
+// end records everything and ends the refresh, unless another scrape has arrived. It does not wait for a shared store
+// that keeps this replica from sending requests, because it may hang.
 func (r *run) end() bool {
 	r.pendingWrites.Wait()
-	r.guard.Flush(r.requester.base)
+	if r.leads {
+		r.guard.Flush(r.requester.base)
+	}
 	r.requester.logSuppressed()
 	return r.finish()
 }

@@ -52,12 +52,12 @@ type sharedSeason struct {
 	wire  sharedWire
 }
 
-// draw returns random numbers for a decision, which depend on the seed, its name and the time only. So goroutines that
-// draw at the same time need no order.
+// draw returns random numbers for a decision, which depend on the seed, its name and the second only. So a season can
+// be repeated, although goroutines run in any order.
 func (s *sharedSeason) draw(name string) *rand.Rand {
 	h := fnv.New64a()
 	h.Write([]byte(name))
-	return rand.New(rand.NewPCG(s.seed^h.Sum64(), uint64(time.Now().UnixNano())))
+	return rand.New(rand.NewPCG(s.seed^h.Sum64(), uint64(time.Now().Unix())))
 }
 
 // between returns a random duration.

@@ -92,6 +92,27 @@ func TestLoad(t *testing.T) {
 	if got := due(g, 0); got != "2" {
 		t.Errorf("got %q due, want 2 for the probe", got)
 	}
+	g.Load(nil, 4)
+	if got := g.Account(); got.Used != 0 || got.Pause.Reason != "" || due(g, 0) != "1 2 3 4" {
+		t.Errorf("got %+v and %q due, want nothing known without records", got, due(g, 0))
+	}
+}
+
+// TestTokenOnStandby changes the token on standby during a pause: the pause stays until the replica becomes active.
+func TestTokenOnStandby(t *testing.T) {
+	c := newClock()
+	active, records := newReplica(c, 1, 1)
+	active.SetToken(func([]byte) []byte { return []byte("old") })
+	start(active, 1)
+	finish(active, 1, refused(quota.ReasonToken))
+	g, _ := newReplica(c, 0, 1)
+	for term := range int64(2) {
+		g.Load(records.memory, term)
+		lifted := g.SetToken(func([]byte) []byte { return []byte("new") })
+		if want := term > 0; lifted != want || g.Paused() == want {
+			t.Errorf("term %d: got lifted = %t and paused = %t, want %t and %t", term, lifted, g.Paused(), want, !want)
+		}
+	}
 }
 
 // TestCutOff ends requests that loading records has cut off, while others for the same users are in flight: the old

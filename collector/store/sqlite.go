@@ -2,9 +2,11 @@ package store
 
 import (
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,13 +20,12 @@ import (
 const (
 	fileName      = "state.db"
 	journalSuffix = "-journal" // SQLite's
-	draftPrefix   = fileName + ".new-"
-	// asideSuffix and the time are appended to the name of a damaged file.
-	asideSuffix = ".corrupt-"
+	lockSuffix    = ".lock"    // of a file that is locked during startup
+	draftSuffix   = ".new"     // of a database that is being created
+	asideSuffix   = ".corrupt-"
 
-	// minFileSize is the size of one of SQLite's pages. To SQLite, an empty file is an empty database.
-	minFileSize = 4096
-	// lockTimeout is how long to wait for another process to release the file.
+	pageSize = 4096
+	// lockTimeout is how long to wait for another process.
 	lockTimeout = 500 * time.Millisecond
 
 	// embeddedTerm is the only term of an embedded store. The lock of its file takes the place of a lease.
@@ -38,50 +39,64 @@ type sqliteDB struct {
 	db    *sql.DB
 	path  string
 	files map[string]os.FileInfo // by path: the database and its journal, as they were when it was opened
+
+	sums  map[string]int64 // checksums of the records by key
+	total int64            // of sums
 }
+
+var errInUse = errors.New("in use by another process")
 
 // openSQLite opens the database in a directory. It creates one if there is none, or the one that there is is damaged.
 func openSQLite(config Config) (*sqliteDB, Contents, error) {
 	d := &sqliteDB{path: filepath.Join(config.Dir, fileName)}
 	contents := Contents{Term: embeddedTerm}
-	err := os.MkdirAll(config.Dir, 0o700)
-	if err == nil {
-		contents.Records, err = d.open()
-	}
-	if errors.Is(err, errDamaged) { // an I/O error can look like damage, but not twice while the file can be read
-		contents.Records, err = d.open()
-	}
-	if errors.Is(err, errDamaged) {
-		config.OnError(OperationRead, err)
-		contents.Damage = err
-		if contents.RenamedTo, err = d.moveAside(); err == nil {
-			err = os.ErrNotExist
+	if err := d.start(config, &contents); err != nil {
+		advice := ""
+		switch {
+		case errors.Is(err, os.ErrPermission):
+			advice = describeOwner(config.Dir)
+		case errors.Is(err, errInUse):
+			advice = ": run one exporter for each token, each with a directory of its own"
 		}
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		if err = create(d.path, config.IfLost); err == nil {
-			contents.Records, err = d.open()
-		}
-	}
-	if err != nil {
-		return nil, Contents{}, fmt.Errorf("opening the store in %s: %w%s", config.Dir, err, advice(config.Dir, err))
+		return nil, Contents{}, fmt.Errorf("opening the store in %s: %w%s", config.Dir, err, advice)
 	}
 	return d, contents, nil
 }
 
-// advice returns what the operator can do about an error, if that is known.
-func advice(dir string, err error) string {
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		return describeOwner(dir)
-	case errors.Is(err, errInUse):
-		return ": run one exporter for each token, each with a directory of its own"
-	default:
-		return ""
+// start opens or creates the database. Processes do that one at a time, because the lock of a database that is moved
+// aside or created protects nothing.
+func (d *sqliteDB) start(config Config, contents *Contents) (err error) {
+	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
+		return err
 	}
+	lock := &sqliteDB{path: d.path + lockSuffix, files: make(map[string]os.FileInfo)}
+	if _, _, err := lock.inspectFile(lock.path, os.O_RDWR|os.O_CREATE|os.O_TRUNC); err != nil {
+		return err
+	}
+	if lock.db, err = connect(lock.path); err != nil {
+		return err
+	}
+	defer lock.db.Close() //nolint:errcheck // nothing was written
+	return lock.inTransaction(func(*sql.Tx) error {
+		contents.Records, err = d.open()
+		if errors.Is(err, errDamaged) { // an I/O error can look like damage, but not twice while the file can be read
+			contents.Records, err = d.open()
+		}
+		if errors.Is(err, errDamaged) {
+			config.OnError(OperationRead, err)
+			contents.Damage = err
+			if contents.RenamedTo, err = d.moveAside(); err == nil {
+				err = os.ErrNotExist
+			}
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			if err = create(d.path, config.IfLost); err == nil {
+				contents.Records, err = d.open()
+			}
+		}
+		return err
+	})
 }
-
-var errInUse = errors.New("in use by another process")
 
 // open locks and checks the database, and reads all records. It writes, too, so that a file that cannot be written is
 // an error now and not later.
@@ -103,14 +118,23 @@ func (d *sqliteDB) open() (records map[string][]byte, err error) {
 		if records, err = readRecords(tx, embeddedNamespace); err != nil {
 			return err
 		}
-		if _, ok := records[formatKey]; !ok {
-			return fmt.Errorf("%w: the record of the format is missing", errDamaged)
-		}
+		format := string(records[formatKey])
 		if err := checkFormat(records); err != nil {
 			return err
 		}
-		return writeFormat(tx)
+		d.sums, d.total = make(map[string]int64), 0
+		d.add(records)
+		if format != d.format() { // a part of a transaction is missing
+			return fmt.Errorf("%w: the sum of the checksums is wrong", errDamaged)
+		}
+		if err := writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: nil}); err != nil {
+			return err // SQLite does not write what does not change
+		}
+		return writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: []byte(format)})
 	})
+	if err == nil { // SQLite replaces the journal of a killed process
+		d.files[d.path+journalSuffix], err = os.Stat(d.path + journalSuffix)
+	}
 	if err != nil {
 		d.db.Close() //nolint:errcheck // the first error counts
 		return nil, err
@@ -118,54 +142,50 @@ func (d *sqliteDB) open() (records map[string][]byte, err error) {
 	return records, nil
 }
 
-// inspect opens the database's files without SQLite, whose errors do not name the cause, and reads the database to its
-// end, because SQLite can report an I/O error as damage. It also finds what SQLite overlooks.
+// inspect opens the database's files without SQLite, whose errors do not name the cause, and reads them to their ends,
+// because SQLite can report an I/O error as damage. It also finds what SQLite overlooks.
 func (d *sqliteDB) inspect() error {
 	d.files = make(map[string]os.FileInfo)
 	journal := d.path + journalSuffix
-	size, err := d.inspectFile(d.path, os.O_RDWR)
+	size, _, err := d.inspectFile(d.path, os.O_RDWR)
 	if errors.Is(err, os.ErrNotExist) {
-		if info, journalErr := os.Stat(journal); journalErr == nil && info.Size() > 0 {
+		if info, err := os.Stat(journal); err == nil && info.Size() > 0 {
 			return fmt.Errorf("%w: there is a journal, but no database", errDamaged)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	if size < minFileSize {
+	_, header, err := d.inspectFile(journal, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return err
+	}
+	// To SQLite, an empty file is an empty database. It would enlarge a file to the size in its journal, which is the one
+	// before the transaction.
+	if before := int64(binary.BigEndian.Uint32(header[16:20])) * pageSize; size < max(pageSize, before) {
 		return fmt.Errorf("%w: the file has only %d bytes", errDamaged, size)
 	}
-	_, err = d.inspectFile(journal, os.O_RDWR|os.O_CREATE)
-	return err
+	return nil
 }
 
-// inspectFile opens a file, reads it to its end and keeps its identity.
-func (d *sqliteDB) inspectFile(path string, flag int) (size int64, err error) {
+// inspectFile opens a file, reads it to its end and keeps its identity. It returns its size and its first bytes.
+func (d *sqliteDB) inspectFile(path string, flag int) (size int64, header [20]byte, err error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return 0, fmt.Errorf("%s is not a regular file", path)
+		return 0, header, fmt.Errorf("%s is not a regular file", path)
 	}
 	file, err := os.OpenFile(path, flag, 0o600)
 	if err != nil {
-		return 0, err
+		return 0, header, err
 	}
 	defer file.Close()
-	header := make([]byte, 20)
-	n, err := io.ReadFull(file, header)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return 0, err
-	}
-	rest, err := io.Copy(io.Discard, file)
-	if err != nil {
-		return 0, err
-	}
 	if d.files[path], err = file.Stat(); err != nil {
-		return 0, err
+		return 0, header, err
 	}
-	if path == d.path && n == len(header) && (header[18] != header[19] || header[18] != 1 && header[18] != 2) {
-		// SQLite would refuse to write to it, because it expects that of a newer version.
-		return 0, fmt.Errorf("%w: the version in the file's header is wrong", errDamaged)
+	if _, err := file.ReadAt(header[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return 0, header, err
 	}
-	return int64(n) + rest, nil
+	size, err = io.Copy(io.Discard, file)
+	return size, header, err
 }
 
 // connect returns the database at path, which must exist. Nothing is opened yet.
@@ -188,88 +208,112 @@ func connect(path string) (*sql.DB, error) {
 
 // create creates a database. It contains ifLost if a damaged one has been moved aside, perhaps by a process that was
 // killed before it had created a new one. The file gets its name when it is complete, because an empty file counts as
-// damaged, and only if no other process has created one.
+// damaged.
 func create(path string, ifLost map[string][]byte) error {
-	draft, err := os.CreateTemp(filepath.Dir(path), draftPrefix+"*") // with mode 0600
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	draft.Close()
-	defer os.Remove(draft.Name())                 //nolint:errcheck // it does no harm
-	defer os.Remove(draft.Name() + journalSuffix) //nolint:errcheck // likewise
-	d := &sqliteDB{}
-	if d.db, err = connect(draft.Name()); err != nil {
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	initial := make(map[string][]byte)
+	for _, name := range names {
+		if strings.HasPrefix(name, fileName+asideSuffix) {
+			maps.Copy(initial, ifLost)
+		}
+	}
+	d := &sqliteDB{sums: make(map[string]int64)}
+	d.add(initial)
+	initial[formatKey] = []byte(d.format())
+	draft := path + draftSuffix
+	os.Remove(draft + journalSuffix) //nolint:errcheck // then SQLite fails
+	file, err := os.OpenFile(draft, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	file.Close()
+	defer os.Remove(draft)                 //nolint:errcheck // it does no harm
+	defer os.Remove(draft + journalSuffix) //nolint:errcheck // likewise
+	if d.db, err = connect(draft); err != nil {
 		return err
 	}
 	err = d.inTransaction(func(tx *sql.Tx) error {
 		if _, err := tx.Exec(recordsTable + " WITHOUT ROWID"); err != nil {
 			return err
 		}
-		if aside, err := filepath.Glob(path + asideSuffix + "*"); err == nil && len(aside) > 0 {
-			if err := writeRecords(tx, embeddedNamespace, ifLost); err != nil {
-				return err
-			}
-		}
-		return writeFormat(tx)
+		return writeRecords(tx, embeddedNamespace, initial)
 	})
 	if err := errors.Join(err, d.db.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(draft.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
-		if err := os.Rename(draft.Name(), path); err != nil { // a file system without links
-			return err
-		}
-	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil {
-		dir.Sync() //nolint:errcheck // Windows cannot
-		dir.Close()
-	}
-	return nil
-}
-
-// writeFormat writes the record of the format. It is deleted first, because SQLite does not write what does not change.
-func writeFormat(tx *sql.Tx) error {
-	if err := writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: nil}); err != nil {
+	if err := os.Rename(draft, path); err != nil {
 		return err
 	}
-	return writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: []byte(formatVersion)})
+	dir.Sync() //nolint:errcheck // Windows cannot
+	return nil
 }
 
 // moveAside renames a damaged database, with its journal, and returns its new path.
 func (d *sqliteDB) moveAside() (string, error) {
 	aside := d.path + asideSuffix + time.Now().UTC().Format("20060102T150405.000Z")
-	if damaged, ok := d.files[d.path]; ok {
-		if err := os.Rename(d.path, aside); err != nil {
+	for _, suffix := range []string{"", journalSuffix} {
+		if err := os.Rename(d.path+suffix, aside+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", err
 		}
-		if renamed, err := os.Stat(aside); err != nil || !os.SameFile(damaged, renamed) {
-			// Another process has already replaced the damaged file.
-			return "", errors.Join(errInUse, os.Link(aside, d.path), os.Remove(aside))
-		}
 	}
-	err := os.Rename(d.path+journalSuffix, aside+journalSuffix)
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
-	}
-	return aside, err
+	return aside, nil
 }
 
+// add adds the checksums of changes to those of the records.
+func (d *sqliteDB) add(changes map[string][]byte) {
+	for key, value := range changes {
+		d.total -= d.sums[key]
+		delete(d.sums, key)
+		if value != nil {
+			d.sums[key] = checksum(embeddedNamespace, key, string(value))
+			d.total += d.sums[key]
+		}
+	}
+}
+
+// format returns the value of the record of the format. It changes with every transaction, so that records of different
+// transactions, which a damaged journal can leave behind, do not match.
+func (d *sqliteDB) format() string { return fmt.Sprintf("%s %d", formatVersion, d.total) }
+
+// write implements [database]. After a failure, the next changes must include the ones that have failed.
 func (d *sqliteDB) write(_ int64, changes map[string][]byte) error {
 	for path, file := range d.files {
 		if now, err := os.Stat(path); err != nil || !os.SameFile(now, file) {
 			return fmt.Errorf("%s was removed or replaced: nothing is stored until a restart", path)
 		}
 	}
-	return d.inTransaction(func(tx *sql.Tx) error { return writeRecords(tx, embeddedNamespace, changes) })
+	d.add(changes)
+	return d.inTransaction(func(tx *sql.Tx) error {
+		err := writeRecords(tx, embeddedNamespace, changes)
+		if err == nil {
+			err = writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: []byte(d.format())})
+		}
+		return err
+	})
 }
 
+// acquire implements [database].
 func (d *sqliteDB) acquire() (Contents, Lease, error) { panic("store: an embedded store has no lease") }
 
+// close implements [database].
 func (d *sqliteDB) close(int64) error { return d.db.Close() }
 
-func (d *sqliteDB) inTransaction(f func(*sql.Tx) error) error {
-	err := inTransaction(d.db, f)
-	if err != nil {
+// inTransaction runs f in a transaction. SQLite can panic when a file is damaged.
+func (d *sqliteDB) inTransaction(f func(*sql.Tx) error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: SQLite: %v", errDamaged, cause)
+		}
+	}()
+	if err = inTransaction(d.db, f); err != nil {
 		d.db.Exec("ROLLBACK") //nolint:errcheck,noctx // of a failed commit; else of no effect
 	}
 	return classify(err)
@@ -284,10 +328,10 @@ func classify(err error) error {
 	switch failure.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return errInUse
-	case sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH,
-		sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOLFS:
+	case sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM,
+		sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOLFS:
 		return err
-	default: // SQLite does not understand the file
+	default: // SQLite does not understand the file, or believes that a newer version has written it
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 }

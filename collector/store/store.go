@@ -6,7 +6,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -367,12 +366,13 @@ func (s *Store) Close(ctx context.Context) {
 // checkFormat checks the format of records, and removes its record from them. An older program neither reads nor
 // changes what a newer one has written.
 func checkFormat(records map[string][]byte) error {
-	format, ok := records[formatKey]
+	record, ok := records[formatKey]
+	format, _, _ := strings.Cut(string(record), " ")
 	delete(records, formatKey)
 	switch {
 	case !ok && len(records) > 0:
 		return fmt.Errorf("%w: the record of the format is missing", errDamaged)
-	case ok && cmp.Compare(string(format), formatVersion) != 0:
+	case ok && format != formatVersion:
 		return fmt.Errorf("the records have format %s, which this program does not know: use a newer version", format)
 	}
 	return nil

@@ -1,0 +1,5 @@
+//go:build damage
+
+package store
+
+func init() { damageStride = 1 }

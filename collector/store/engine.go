@@ -21,8 +21,6 @@ func (e Engine) close(term int64) error { return e.Release(term) }
 
 // OpenEngine opens a shared store on an engine, on standby.
 func OpenEngine(engine Engine, config Config) *Store {
-	s := newStore(config)
-	s.db, s.shared = engine, true
-	go s.run()
-	return s
+	config.URL = "engine:"
+	return newStore(config, engine, 0, Lease{})
 }

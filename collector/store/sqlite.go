@@ -69,33 +69,38 @@ func (d *sqliteDB) start(config Config, contents *Contents) (err error) {
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		return err
 	}
-	lock := &sqliteDB{path: d.path + lockSuffix, files: make(map[string]os.FileInfo)}
-	if _, _, err := lock.inspectFile(lock.path, os.O_RDWR|os.O_CREATE|os.O_TRUNC); err != nil {
+	lockPath := d.path + lockSuffix
+	if _, _, err := inspectFile(lockPath, os.O_RDWR|os.O_CREATE|os.O_TRUNC); err != nil {
 		return err
 	}
-	if lock.db, err = connect(lock.path); err != nil {
+	lock, err := connect(lockPath, "MEMORY")
+	if err != nil {
 		return err
 	}
-	defer lock.db.Close() //nolint:errcheck // nothing was written
-	return lock.inTransaction(func(*sql.Tx) error {
+	defer lock.Close() //nolint:errcheck // nothing is written
+	tx, err := lock.Begin()
+	if err != nil {
+		return classify(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // likewise
+
+	contents.Records, err = d.open()
+	if errors.Is(err, errDamaged) { // an I/O error can look like damage, but not twice while the file can be read
 		contents.Records, err = d.open()
-		if errors.Is(err, errDamaged) { // an I/O error can look like damage, but not twice while the file can be read
+	}
+	if errors.Is(err, errDamaged) {
+		config.OnError(OperationRead, err)
+		contents.Damage = err
+		if contents.RenamedTo, err = d.moveAside(); err == nil {
+			err = os.ErrNotExist
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		if err = create(d.path, config.IfLost); err == nil {
 			contents.Records, err = d.open()
 		}
-		if errors.Is(err, errDamaged) {
-			config.OnError(OperationRead, err)
-			contents.Damage = err
-			if contents.RenamedTo, err = d.moveAside(); err == nil {
-				err = os.ErrNotExist
-			}
-		}
-		if errors.Is(err, os.ErrNotExist) {
-			if err = create(d.path, config.IfLost); err == nil {
-				contents.Records, err = d.open()
-			}
-		}
-		return err
-	})
+	}
+	return err
 }
 
 // open locks and checks the database, and reads all records. It writes, too, so that a file that cannot be written is
@@ -104,7 +109,7 @@ func (d *sqliteDB) open() (records map[string][]byte, err error) {
 	if err := d.inspect(); err != nil {
 		return nil, err
 	}
-	if d.db, err = connect(d.path); err != nil {
+	if d.db, err = connect(d.path, "TRUNCATE"); err != nil {
 		return nil, err
 	}
 	err = d.inTransaction(func(tx *sql.Tx) error {
@@ -144,10 +149,10 @@ func (d *sqliteDB) open() (records map[string][]byte, err error) {
 
 // inspect opens the database's files without SQLite, whose errors do not name the cause, and reads them to their ends,
 // because SQLite can report an I/O error as damage. It also finds what SQLite overlooks.
-func (d *sqliteDB) inspect() error {
-	d.files = make(map[string]os.FileInfo)
+func (d *sqliteDB) inspect() (err error) {
 	journal := d.path + journalSuffix
-	size, _, err := d.inspectFile(d.path, os.O_RDWR)
+	d.files = make(map[string]os.FileInfo)
+	d.files[d.path], _, err = inspectFile(d.path, os.O_RDWR)
 	if errors.Is(err, os.ErrNotExist) {
 		if info, err := os.Stat(journal); err == nil && info.Size() > 0 {
 			return fmt.Errorf("%w: there is a journal, but no database", errDamaged)
@@ -156,45 +161,45 @@ func (d *sqliteDB) inspect() error {
 	if err != nil {
 		return err
 	}
-	_, header, err := d.inspectFile(journal, os.O_RDWR|os.O_CREATE)
+	_, header, err := inspectFile(journal, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return err
 	}
 	// To SQLite, an empty file is an empty database. It would enlarge a file to the size in its journal, which is the one
 	// before the transaction.
-	if before := int64(binary.BigEndian.Uint32(header[16:20])) * pageSize; size < max(pageSize, before) {
+	before := int64(binary.BigEndian.Uint32(header[16:])) * pageSize
+	if size := d.files[d.path].Size(); size < max(pageSize, before) {
 		return fmt.Errorf("%w: the file has only %d bytes", errDamaged, size)
 	}
 	return nil
 }
 
-// inspectFile opens a file, reads it to its end and keeps its identity. It returns its size and its first bytes.
-func (d *sqliteDB) inspectFile(path string, flag int) (size int64, header [20]byte, err error) {
+// inspectFile opens a file and reads it to its end. It returns its identity and its first bytes.
+func inspectFile(path string, flag int) (info os.FileInfo, header [20]byte, err error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return 0, header, fmt.Errorf("%s is not a regular file", path)
+		return nil, header, fmt.Errorf("%s is not a regular file", path)
 	}
 	file, err := os.OpenFile(path, flag, 0o600)
 	if err != nil {
-		return 0, header, err
+		return nil, header, err
 	}
 	defer file.Close()
-	if d.files[path], err = file.Stat(); err != nil {
-		return 0, header, err
-	}
 	if _, err := file.ReadAt(header[:], 0); err != nil && !errors.Is(err, io.EOF) {
-		return 0, header, err
+		return nil, header, err
 	}
-	size, err = io.Copy(io.Discard, file)
-	return size, header, err
+	if _, err := io.Copy(io.Discard, file); err != nil {
+		return nil, header, err
+	}
+	info, err = file.Stat()
+	return info, header, err
 }
 
-// connect returns the database at path, which must exist. Nothing is opened yet.
-//
-// The journal is a rollback journal, because SQLite ignores what follows a damaged part of a write-ahead log.
-func connect(path string) (*sql.DB, error) {
+// connect returns the database at path, which must exist. Nothing is opened yet. The mode of the journal is never WAL,
+// because SQLite ignores what follows a damaged part of a write-ahead log.
+func connect(path, journalMode string) (*sql.DB, error) {
 	query := url.Values{"mode": {"rw"}, "_txlock": {"exclusive"}, "_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", lockTimeout.Milliseconds()),
-		"locking_mode(EXCLUSIVE)", "journal_mode(TRUNCATE)", "synchronous(FULL)",
+		"locking_mode(EXCLUSIVE)", "journal_mode(" + journalMode + ")", "synchronous(FULL)",
 	}}
 	target := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()}
 	target.RawQuery = query.Encode()
@@ -229,15 +234,13 @@ func create(path string, ifLost map[string][]byte) error {
 	d.add(initial)
 	initial[formatKey] = []byte(d.format())
 	draft := path + draftSuffix
-	os.Remove(draft + journalSuffix) //nolint:errcheck // then SQLite fails
 	file, err := os.OpenFile(draft, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	file.Close()
-	defer os.Remove(draft)                 //nolint:errcheck // it does no harm
-	defer os.Remove(draft + journalSuffix) //nolint:errcheck // likewise
-	if d.db, err = connect(draft); err != nil {
+	defer os.Remove(draft) //nolint:errcheck // it does no harm
+	if d.db, err = connect(draft, "MEMORY"); err != nil {
 		return err
 	}
 	err = d.inTransaction(func(tx *sql.Tx) error {

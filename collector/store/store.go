@@ -6,6 +6,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ var (
 	errDamaged = errors.New("damaged")
 	// errSuperseded is the error of changes that are not written, because the term under which they were made is over.
 	errSuperseded = errors.New("this replica is not active")
+	errClosed     = errors.New("the store is closed")
 )
 
 // Config is what a [Store] needs.
@@ -97,48 +99,42 @@ type Store struct {
 	loaded  map[string][]byte // records that [Store.Lead] has yet to return
 	next    *batch            // gathers changes
 	current *batch            // is being committed; nil if none is
-	attempt *attempt          // to lead, that the worker has yet to make; nil for none
 }
 
 // batch is the changes of one transaction.
 type batch struct {
 	changes map[string][]byte // by key; nil deletes
+	lead    bool              // whether a caller wants this process to be the active replica
 	done    chan struct{}     // closed when they have been committed or have failed
 	err     error             // set before done is closed
-}
-
-// attempt is one attempt to be the active replica.
-type attempt struct {
-	done chan struct{} // closed at its end
-	err  error         // set before done is closed
 }
 
 func newBatch() *batch { return &batch{changes: make(map[string][]byte), done: make(chan struct{})} }
 
 // Open opens a store, or creates one. On failure it has changed nothing.
 func Open(config Config) (*Store, Contents, error) {
-	s := newStore(config)
+	var db database
 	var contents Contents
+	var lease Lease
 	var err error
-	if s.shared {
-		s.db, contents, s.lease, err = openPostgres(config)
+	if config.URL != "" {
+		db, contents, lease, err = openPostgres(config)
 	} else {
-		s.db, contents, err = openSQLite(config)
+		db, contents, err = openSQLite(config)
 	}
 	if err != nil {
 		return nil, Contents{}, err
 	}
-	s.term = contents.Term
-	go s.run()
-	return s, contents, nil
+	return newStore(config, db, contents.Term, lease), contents, nil
 }
 
-// newStore returns a store without a database.
-func newStore(config Config) *Store {
-	return &Store{
-		shared: config.URL != "", onError: config.OnError, recovered: config.OnRecovery,
+func newStore(config Config, db database, term int64, lease Lease) *Store {
+	s := &Store{
+		db: db, shared: config.URL != "", onError: config.OnError, recovered: config.OnRecovery, term: term, lease: lease,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}), next: newBatch(),
 	}
+	go s.run()
+	return s
 }
 
 // Put queues changes of records that were made under a term; a nil value deletes. Queued changes are committed in
@@ -167,21 +163,15 @@ func (s *Store) await(ctx context.Context, b *batch) error {
 	if b == nil {
 		return nil
 	}
-	s.notify()
-	select {
-	case <-b.done:
-		return b.err
-	case <-s.stopped:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s *Store) notify() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -194,22 +184,15 @@ func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64
 		return nil, embeddedTerm, nil
 	}
 	s.mu.Lock()
-	if s.attempt == nil {
-		s.attempt = &attempt{done: make(chan struct{})}
-	}
-	a := s.attempt
+	b := s.next
+	b.lead = true
 	s.mu.Unlock()
-	s.notify()
-	select {
-	case <-a.done:
-		err = a.err
-	case <-s.stopped:
-		err = errors.New("the store is closed")
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
+	err = s.await(ctx, b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(err, errSuperseded) && s.loaded != nil {
+		err = nil // this replica is on standby now, or active under a new term
+	}
 	records, s.loaded = s.loaded, nil
 	return records, s.term, err
 }
@@ -224,44 +207,76 @@ func (s *Store) Lease() (active bool, lease Lease) {
 // run works whenever a caller waits for something. Callers that start to wait during a commit share the next one.
 func (s *Store) run() {
 	defer close(s.stopped)
-	for {
+	for closing := false; !closing; {
 		select {
 		case <-s.wake:
-			s.work()
 		case <-s.closing:
-			s.work()
-			if err := s.db.close(s.term); err != nil {
-				s.onError(OperationWrite, err)
-			}
-			return
+			closing = true
 		}
+		s.commit()
 	}
+	if err := s.db.close(s.term); err != nil {
+		s.onError(OperationWrite, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shared {
+		s.next.err = errClosed
+	}
+	close(s.next.done)
 }
 
-// work commits the next batch, and makes an attempt to lead if one is wanted. A commit renews the lease, so the active
-// replica commits a batch without changes.
-func (s *Store) work() {
+// commit commits the next batch, which renews the lease even without changes. If this process is not the active replica
+// and is to be, commit takes the lease if it is free, and reads all records.
+func (s *Store) commit() {
 	s.mu.Lock()
-	a, term := s.attempt, s.term
-	s.attempt = nil
-	s.mu.Unlock()
-	err := errSuperseded
-	if term != 0 {
-		err = s.commit(a != nil)
-	}
-	if a == nil {
+	b, term := s.next, s.term
+	if len(b.changes) == 0 && !b.lead {
+		s.mu.Unlock()
 		return
 	}
-	if errors.Is(err, errSuperseded) {
-		err = s.acquire()
+	s.next, s.current = newBatch(), b
+	s.mu.Unlock()
+
+	start, err := time.Now(), errSuperseded
+	if term != 0 {
+		err = s.write(term, b.changes)
 	}
-	a.err = err
-	close(a.done)
+	s.mu.Lock()
+	s.current = nil
+	late := s.next
+	switch {
+	case err == nil:
+		s.renewed = start
+	case errors.Is(err, errSuperseded):
+		s.term, s.next = 0, newBatch()
+	default:
+		maps.Copy(b.changes, late.changes) // newer changes win
+		late.changes = b.changes
+	}
+	s.mu.Unlock()
+
+	if errors.Is(err, errSuperseded) {
+		late.err = err
+		close(late.done)
+		maps.Copy(b.changes, late.changes)
+		if keys := slices.Sorted(maps.Keys(b.changes)); len(keys) > 0 {
+			s.report(OperationWrite, fmt.Errorf("another replica has become active; %d records were not written: %s",
+				len(keys), strings.Join(keys[:min(10, len(keys))], ", ")), false)
+		}
+		if b.lead {
+			err = cmp.Or(s.acquire(), err)
+		}
+	}
+	if s.shared {
+		b.err = err
+	}
+	close(b.done)
 }
 
 // acquire takes the lease if it is free, and reads all records.
 func (s *Store) acquire() error {
-	before := time.Now()
+	start := time.Now()
 	contents, lease, err := s.db.acquire()
 	s.report(OperationRead, err, false)
 	s.mu.Lock()
@@ -270,55 +285,9 @@ func (s *Store) acquire() error {
 		s.lease = lease
 	}
 	if err == nil {
-		s.term, s.renewed, s.loaded = contents.Term, before, contents.Records
+		s.term, s.renewed, s.loaded = contents.Term, start, contents.Records
 	}
 	return err
-}
-
-// commit commits the next batch. It does nothing without changes, unless it is forced to.
-func (s *Store) commit(force bool) error {
-	s.mu.Lock()
-	b, term := s.next, s.term
-	if len(b.changes) == 0 && !force {
-		s.mu.Unlock()
-		return nil
-	}
-	s.next, s.current = newBatch(), b
-	s.mu.Unlock()
-	before := time.Now()
-	err := s.write(term, b.changes)
-	s.mu.Lock()
-	s.current = nil
-	switch {
-	case err == nil:
-		s.renewed = before
-	case errors.Is(err, errSuperseded):
-		s.supersedeLocked(b, err)
-	default:
-		maps.Copy(b.changes, s.next.changes) // newer changes win
-		s.next.changes = b.changes
-	}
-	s.mu.Unlock()
-	if s.shared {
-		b.err = err
-	}
-	close(b.done)
-	return err
-}
-
-// supersedeLocked gives up the term, and with it the changes of a batch and those that have been queued since.
-func (s *Store) supersedeLocked(b *batch, err error) {
-	s.term = 0
-	late := s.next
-	s.next = newBatch()
-	late.err = err
-	close(late.done)
-	maps.Copy(b.changes, late.changes)
-	if keys := slices.Sorted(maps.Keys(b.changes)); len(keys) > 0 {
-		list := strings.Join(keys[:min(10, len(keys))], ", ")
-		go s.onError(OperationWrite, fmt.Errorf("another replica has become active; %d records were not written: %s",
-			len(keys), list))
-	}
 }
 
 // write writes changes, and reports failures, slow writes and recoveries.
@@ -334,7 +303,7 @@ func (s *Store) write(term int64, changes map[string][]byte) error {
 	if slowly {
 		<-reported
 	}
-	if errors.Is(err, errSuperseded) {
+	if errors.Is(err, errSuperseded) { // the database works
 		s.report(OperationWrite, nil, slowly)
 	} else {
 		s.report(OperationWrite, err, slowly)

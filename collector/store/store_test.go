@@ -3,12 +3,20 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -86,3 +94,386 @@ func records(pairs ...string) map[string][]byte {
 func equal(a, b map[string][]byte) bool { return maps.EqualFunc(a, b, bytes.Equal) }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// engine is one of the two databases.
+type engine struct {
+	name string
+	// config returns the configuration of a new store.
+	config func(t *testing.T) Config
+}
+
+// engines are those that the suite runs on. The build tag replicas adds PostgreSQL.
+var engines = []engine{{"SQLite", func(t *testing.T) Config {
+	t.Helper()
+	return Config{Dir: t.TempDir()}
+}}}
+
+// onEngines runs a test on each engine.
+func onEngines(t *testing.T, test func(t *testing.T, config Config)) {
+	t.Helper()
+	for _, engine := range engines {
+		t.Run(engine.name, func(t *testing.T) { test(t, engine.config(t)) })
+	}
+}
+
+// hooked is a database whose writes a test intercepts.
+type hooked struct {
+	database
+	intercept func(write func() error) error
+}
+
+func (h *hooked) write(term int64, changes map[string][]byte) error {
+	return h.intercept(func() error { return h.database.write(term, changes) })
+}
+
+// hook makes a store call f instead of writing. It must not be in use yet.
+func hook(s *Store, f func(write func() error) error) { s.db = &hooked{s.db, f} }
+
+// mustHave opens a store again and checks its records.
+func mustHave(t *testing.T, config Config, want map[string][]byte) {
+	t.Helper()
+	s, contents, reported := mustOpen(t, config)
+	s.Close(t.Context())
+	if list, _ := reported.get(); !equal(contents.Records, want) || len(list) > 0 {
+		t.Errorf("got %q and reports %q, want %q", contents.Records, list, want)
+	}
+}
+
+func TestRecords(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, contents, _ := mustOpen(t, config)
+		if len(contents.Records) > 0 || contents.RenamedTo != "" || contents.Damage != nil {
+			t.Errorf("a new store contains %+v", contents)
+		}
+		want := records("a", "3", "empty", "", `quotes'"\`, `"'\`, "碧诗", `{"name":"碧诗"}`, "d", "only queued")
+		mustPut(t, s, records("a", "1", "b", "2"))
+		mustPut(t, s, want)
+		mustPut(t, s, map[string][]byte{"a": []byte("3"), "b": nil, "none": nil})
+		_, term, err := s.Lead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Put(term, records("d", "only queued", "e", "x"))
+		s.Put(term, map[string][]byte{"e": nil})
+		s.Close(t.Context()) // commits them
+		s.Close(t.Context())
+		mustHave(t, config, want)
+	})
+}
+
+// TestManyRecords changes more records at once than one statement can.
+func TestManyRecords(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, _, _ := mustOpen(t, config)
+		want, gone := make(map[string][]byte), make(map[string][]byte)
+		for i := range maxRows + 1 {
+			want[fmt.Sprint("user/", i)] = userRecord(i, 0)
+			gone[fmt.Sprint("gone/", i)] = nil
+			want[fmt.Sprint("gone/", i)] = []byte("x")
+		}
+		mustPut(t, s, want)
+		mustPut(t, s, gone)
+		s.Close(t.Context())
+		maps.DeleteFunc(want, func(key string, _ []byte) bool { return strings.HasPrefix(key, "gone/") })
+		mustHave(t, config, want)
+	})
+}
+
+// TestOrder puts in one order and waits in another. The last put wins.
+func TestOrder(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, _, _ := mustOpen(t, config)
+		putAll(t, s, func(i int) map[string][]byte { return records("key", fmt.Sprint(i)) })
+		s.Close(t.Context())
+		mustHave(t, config, records("key", "999"))
+	})
+}
+
+// TestGroupCommit waits for many changes at once. They share one transaction.
+func TestGroupCommit(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, _, _ := mustOpen(t, config)
+		var writes atomic.Int32
+		hook(s, func(write func() error) error { writes.Add(1); return write() })
+		if _, _, err := s.Lead(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		writes.Store(0)
+		putAll(t, s, func(i int) map[string][]byte { return records(fmt.Sprint(i), "x") })
+		s.Close(t.Context())
+		if got := writes.Load(); got != 1 {
+			t.Errorf("1000 changes that were queued together took %d transactions, want 1", got)
+		}
+	})
+}
+
+// putAll puts 1000 changes in order and then waits for all of them at once.
+func putAll(t *testing.T, s *Store, changes func(i int) map[string][]byte) {
+	t.Helper()
+	_, term, err := s.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waits []func(context.Context) error
+	for i := range 1000 {
+		waits = append(waits, s.Put(term, changes(i)))
+	}
+	var all sync.WaitGroup
+	for _, wait := range waits {
+		all.Go(func() {
+			if err := wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestWaitWithoutChanges waits for the changes of others.
+func TestWaitWithoutChanges(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, _, _ := mustOpen(t, config)
+		mustPut(t, s, nil) // nothing to wait for
+		_, term, err := s.Lead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var written atomic.Bool
+		s.Close(t.Context())
+		s, _, _ = mustOpen(t, config)
+		defer s.Close(t.Context())
+		hook(s, func(write func() error) error { defer written.Store(true); return write() })
+		if _, term, err = s.Lead(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Put(term, records("a", "1"))
+		if err := s.Put(term, nil)(t.Context()); err != nil || !written.Load() {
+			t.Errorf("got %v, and written %v", err, written.Load())
+		}
+	})
+}
+
+// TestFailedWrites has writes fail for a while. Only the shared store returns the errors, both report them, and changes
+// are written when writing works again.
+func TestFailedWrites(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, _, reported := mustOpen(t, config)
+		var failing atomic.Bool
+		broken := errors.New("broken")
+		hook(s, func(write func() error) error {
+			if failing.Load() {
+				return broken
+			}
+			return write()
+		})
+		mustPut(t, s, records("a", "1", "b", "1"))
+		_, term, err := s.Lead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		failing.Store(true)
+		var want error
+		if s.shared {
+			want = broken
+		}
+		for _, changes := range []map[string][]byte{records("a", "2", "c", "2"), {"c": []byte("3"), "b": nil}} {
+			if err := s.Put(term, changes)(t.Context()); !errors.Is(err, want) {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		}
+		if _, leadTerm, err := s.Lead(t.Context()); !errors.Is(err, want) || leadTerm != term {
+			t.Errorf("Lead: got term %d, %v, want %d, %v", leadTerm, err, term, want)
+		}
+		if list, recoveries := reported.get(); len(list) < 2 || list[0] != "write: broken" || recoveries != 0 {
+			t.Errorf("got reports %q and %d recoveries", list, recoveries)
+		}
+		failing.Store(false)
+		if err := s.Put(term, records("d", "4"))(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.Close(t.Context())
+		if _, recoveries := reported.get(); recoveries != 1 {
+			t.Errorf("got %d recoveries, want 1", recoveries)
+		}
+		mustHave(t, config, records("a", "2", "c", "3", "d", "4"))
+	})
+}
+
+// TestPutDuringFailingWrite puts while a write is failing. Newer changes win, and waiting without changes waits for the
+// write in progress.
+func TestPutDuringFailingWrite(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, _, _ := mustOpen(t, config)
+		writing, proceed := make(chan struct{}), make(chan struct{})
+		var term int64
+		var fail atomic.Bool
+		hook(s, func(write func() error) error {
+			if !fail.CompareAndSwap(true, false) {
+				return write()
+			}
+			close(writing)
+			<-proceed
+			return errors.New("broken")
+		})
+		_, term, err := s.Lead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fail.Store(true)
+		wait := s.Put(term, records("a", "old", "b", "old"))
+		var all sync.WaitGroup
+		all.Go(func() { wait(t.Context()) }) //nolint:errcheck // TestFailedWrites checks it
+		<-writing
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, errors.New("end"))
+		defer cancel()
+		if err := s.Put(term, nil)(ctx); err == nil || err.Error() != "end" {
+			t.Errorf("during a write, the wait returns %v before the context ends", err)
+		}
+		s.Put(term, records("a", "new"))
+		close(proceed)
+		all.Wait()
+		s.Close(t.Context())
+		mustHave(t, config, records("a", "new", "b", "old"))
+	})
+}
+
+// TestBlockedEngine has an engine that does not respond. Callers return when their contexts end.
+func TestBlockedEngine(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, _, _ := mustOpen(t, config)
+		block, proceed := new(atomic.Bool), make(chan struct{})
+		hook(s, func(write func() error) error {
+			if block.Load() {
+				<-proceed
+			}
+			return write()
+		})
+		_, term, err := s.Lead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		block.Store(true)
+		cause := errors.New("end")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, cause)
+		defer cancel()
+		if err := s.Put(term, records("a", "1"))(ctx); !errors.Is(err, cause) {
+			t.Errorf("Put: got %v", err)
+		}
+		if _, _, err := s.Lead(ctx); s.shared && !errors.Is(err, cause) {
+			t.Errorf("Lead: got %v", err)
+		}
+		s.Close(ctx) // returns early
+		close(proceed)
+		s.Close(t.Context())
+		if err := s.Put(term, records("b", "1"))(t.Context()); s.shared != errors.Is(err, errClosed) {
+			t.Errorf("Put after Close: got %v", err)
+		}
+		mustHave(t, config, records("a", "1"))
+	})
+}
+
+// TestNewerFormat opens records of a newer program. That fails, and changes nothing.
+func TestNewerFormat(t *testing.T) {
+	onEngines(t, func(t *testing.T, config Config) {
+		s, _, _ := mustOpen(t, config)
+		mustPut(t, s, records("a", "1"))
+		changeFormat(t, s, "2 something")
+		s.Close(t.Context())
+		before := dump(t, config)
+		_, _, err := Open(config)
+		if want := "the records have format 2, which this program does not know: use a newer version"; err == nil ||
+			!strings.HasSuffix(err.Error(), want) || errors.Is(err, errDamaged) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if after := dump(t, config); before != after {
+			t.Errorf("the store was changed:\n%s\nwant\n%s", after, before)
+		}
+	})
+}
+
+// changeFormat changes the record of the format under an open store.
+func changeFormat(t *testing.T, s *Store, format string) {
+	t.Helper()
+	change := map[string][]byte{formatKey: []byte(format)}
+	var err error
+	switch db := s.db.(type) {
+	case *sqliteDB:
+		err = db.inTransaction(func(tx *sql.Tx) error { return writeRecords(tx, embeddedNamespace, change) })
+	case *postgresDB:
+		err = db.inTransaction(func(tx *sql.Tx) error { return writeRecords(tx, db.namespace, change) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dumpDatabase returns the contents of the tables of a shared store.
+var dumpDatabase func(t *testing.T) string
+
+// dump returns all that a store consists of.
+func dump(t *testing.T, config Config) string {
+	t.Helper()
+	if config.URL != "" {
+		return dumpDatabase(t)
+	}
+	var all strings.Builder
+	entries, err := os.ReadDir(config.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() {
+			fmt.Fprintf(&all, "%s %v\n", entry.Name(), entry.Type())
+			continue
+		}
+		content := mustRead(t, filepath.Join(config.Dir, entry.Name()))
+		fmt.Fprintf(&all, "%s %d %x\n", entry.Name(), len(content), sha256.Sum256(content))
+	}
+	return all.String()
+}
+
+// TestSlowWrite reports a write that takes long, and the recovery after it.
+func TestSlowWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reported := &problems{}
+		s := newStore(Config{OnError: reported.add, OnRecovery: reported.recovered}, slowDB{}, embeddedTerm, Lease{})
+		if err := s.Put(embeddedTerm, records("a", "1"))(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.Close(t.Context())
+		want := []string{"write: writing has taken 5s so far; no API request is sent until it finishes"}
+		if list, recoveries := reported.get(); !slices.Equal(list, want) || recoveries != 1 {
+			t.Errorf("got %q and %d recoveries, want %q and 1", list, recoveries, want)
+		}
+	})
+}
+
+// slowDB is a database whose writes take 6 s.
+type slowDB struct{ database }
+
+func (slowDB) write(int64, map[string][]byte) error {
+	time.Sleep(6 * time.Second)
+	return nil
+}
+
+func (slowDB) close(int64) error { return nil }
+
+// TestLeaseExpires does not renew a lease. A replica then no longer reports to be active.
+func TestLeaseExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(Config{URL: "x", OnError: new(problems).add}, slowDB{}, 1, Lease{})
+		defer s.Close(t.Context())
+		if _, _, err := s.Lead(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, step := range []struct {
+			wait time.Duration
+			want bool
+		}{{0, true}, {leaseTime - 7*time.Second, true}, {2 * time.Second, false}} {
+			time.Sleep(step.wait)
+			if active, _ := s.Lease(); active != step.want {
+				t.Errorf("after %v more: active is %v, want %v", step.wait, active, step.want)
+			}
+		}
+	})
+}

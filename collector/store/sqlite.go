@@ -26,7 +26,7 @@ const (
 
 	pageSize = 4096
 	// lockTimeout is how long to wait for another process.
-	lockTimeout = 500 * time.Millisecond
+	lockTimeout = 250 * time.Millisecond
 
 	// embeddedTerm is the only term of an embedded store. The lock of its file takes the place of a lease.
 	embeddedTerm = 1
@@ -154,7 +154,7 @@ func (d *sqliteDB) inspect() (err error) {
 	d.files = make(map[string]os.FileInfo)
 	d.files[d.path], _, err = inspectFile(d.path, os.O_RDWR)
 	if errors.Is(err, os.ErrNotExist) {
-		if info, err := os.Stat(journal); err == nil && info.Size() > 0 {
+		if info, err := os.Lstat(journal); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
 			return fmt.Errorf("%w: there is a journal, but no database", errDamaged)
 		}
 	}
@@ -176,7 +176,7 @@ func (d *sqliteDB) inspect() (err error) {
 
 // inspectFile opens a file and reads it to its end. It returns its identity and its first bytes.
 func inspectFile(path string, flag int) (info os.FileInfo, header [20]byte, err error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, header, fmt.Errorf("%s is not a regular file", path)
 	}
 	file, err := os.OpenFile(path, flag, 0o600)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/lib/pq"
@@ -60,7 +61,9 @@ func openPostgres(config Config) (*postgresDB, Contents, Lease, error) {
 
 // newConnector returns a connector for a URL. Its errors do not contain the URL, which may contain a password.
 func newConnector(address string) (*pq.Connector, error) {
-	if u, err := url.Parse(address); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Query().Has("password") ||
+		strings.Contains(u.EscapedPath()+u.RawQuery+u.Fragment, "@") { // the password contains one of / ? #
 		return nil, errors.New("want a URL such as postgres://user@host/database; escape special characters as %XX")
 	}
 	config, err := pq.NewConfig(address)

@@ -100,24 +100,38 @@ func equal(a, b map[string][]byte) bool { return maps.EqualFunc(a, b, bytes.Equa
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// engine is one of the two databases.
-type engine struct {
-	name string
-	// config returns the configuration of a new store.
-	config func(t *testing.T) Config
+// suite are the tests that run on each engine, each with a new store.
+var suite = map[string]func(t *testing.T, config Config){
+	"Records":               testRecords,
+	"ManyRecords":           testManyRecords,
+	"Order":                 testOrder,
+	"GroupCommit":           testGroupCommit,
+	"WaitWithoutChanges":    testWaitWithoutChanges,
+	"FailedWrites":          testFailedWrites,
+	"PutDuringFailingWrite": testPutDuringFailingWrite,
+	"BlockedEngine":         testBlockedEngine,
+	"NewerFormat":           testNewerFormat,
 }
 
-// engines are those that the suite runs on. The build tag replicas adds PostgreSQL.
-var engines = []engine{{"SQLite", func(t *testing.T) Config {
-	t.Helper()
-	return Config{Dir: t.TempDir()}
-}}}
+// engines are the databases that the suite runs on. Each function prepares one, and returns a function that returns the
+// configuration of a new store. The build tag replicas adds PostgreSQL.
+var engines = map[string]func(t *testing.T) (newConfig func(t *testing.T) Config){
+	"SQLite": func(*testing.T) func(t *testing.T) Config {
+		return func(t *testing.T) Config {
+			t.Helper()
+			return Config{Dir: t.TempDir()}
+		}
+	},
+}
 
-// onEngines runs a test on each engine.
-func onEngines(t *testing.T, test func(t *testing.T, config Config)) {
-	t.Helper()
-	for _, engine := range engines {
-		t.Run(engine.name, func(t *testing.T) { test(t, engine.config(t)) })
+func TestEngines(t *testing.T) {
+	for engine, prepare := range engines {
+		t.Run(engine, func(t *testing.T) {
+			newConfig := prepare(t)
+			for name, test := range suite {
+				t.Run(name, func(t *testing.T) { test(t, newConfig(t)) })
+			}
+		})
 	}
 }
 
@@ -144,81 +158,74 @@ func mustHave(t *testing.T, config Config, want map[string][]byte) {
 	}
 }
 
-func TestRecords(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, contents, _ := mustOpen(t, config)
-		if len(contents.Records) > 0 || contents.RenamedTo != "" || contents.Damage != nil {
-			t.Errorf("a new store contains %+v", contents)
-		}
-		want := records("a", "3", "empty", "", `quotes'"\`, `"'\`, "碧诗", `{"name":"碧诗"}`, "d", "only queued")
-		mustPut(t, s, records("a", "1", "b", "2"))
-		mustPut(t, s, want)
-		mustPut(t, s, map[string][]byte{"a": []byte("3"), "b": nil, "none": nil})
-		_, term, err := s.Lead(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Put(term, records("d", "only queued", "e", "x"))
-		s.Put(term, map[string][]byte{"e": nil})
-		s.Close(t.Context()) // commits them
-		s.Close(t.Context())
-		mustHave(t, config, want)
-	})
-}
-
-// TestManyRecords changes more records at once than one statement can.
-func TestManyRecords(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, _, _ := mustOpen(t, config)
-		want, gone := make(map[string][]byte), make(map[string][]byte)
-		for i := range maxRows + 1 {
-			want[fmt.Sprint("user/", i)] = userRecord(i, 0)
-			gone[fmt.Sprint("gone/", i)] = nil
-			want[fmt.Sprint("gone/", i)] = []byte("x")
-		}
-		mustPut(t, s, want)
-		mustPut(t, s, gone)
-		s.Close(t.Context())
-		maps.DeleteFunc(want, func(key string, _ []byte) bool { return strings.HasPrefix(key, "gone/") })
-		mustHave(t, config, want)
-	})
-}
-
-// TestOrder puts in one order and waits in another. The last put wins.
-func TestOrder(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, _, _ := mustOpen(t, config)
-		putAll(t, s, func(i int) map[string][]byte { return records("key", fmt.Sprint(i)) })
-		s.Close(t.Context())
-		mustHave(t, config, records("key", "999"))
-	})
-}
-
-// TestGroupCommit waits for many changes at once. They share one transaction.
-func TestGroupCommit(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, _, _ := mustOpen(t, config)
-		var writes atomic.Int32
-		hook(s, func(write func() error) error { writes.Add(1); return write() })
-		if _, _, err := s.Lead(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		writes.Store(0)
-		putAll(t, s, func(i int) map[string][]byte { return records(fmt.Sprint(i), "x") })
-		s.Close(t.Context())
-		if got := writes.Load(); got != 1 {
-			t.Errorf("1000 changes that were queued together took %d transactions, want 1", got)
-		}
-	})
-}
-
-// putAll puts 1000 changes in order and then waits for all of them at once.
-func putAll(t *testing.T, s *Store, changes func(i int) map[string][]byte) {
-	t.Helper()
+func testRecords(t *testing.T, config Config) {
+	s, contents, _ := mustOpen(t, config)
+	if len(contents.Records) > 0 || contents.RenamedTo != "" || contents.Damage != nil {
+		t.Errorf("a new store contains %+v", contents)
+	}
+	want := records("a", "3", "empty", "", `quotes'"\`, `"'\`, "碧诗", `{"name":"碧诗"}`, "d", "only queued")
+	mustPut(t, s, records("a", "1", "b", "2"))
+	mustPut(t, s, want)
+	mustPut(t, s, map[string][]byte{"a": []byte("3"), "b": nil, "none": nil})
 	_, term, err := s.Lead(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Put(term, records("d", "only queued", "e", "x"))
+	s.Put(term, map[string][]byte{"e": nil})
+	s.Close(t.Context()) // commits them
+	s.Close(t.Context())
+	mustHave(t, config, want)
+}
+
+// testManyRecords changes more records at once than one statement can.
+func testManyRecords(t *testing.T, config Config) {
+	s, _, _ := mustOpen(t, config)
+	want, gone := make(map[string][]byte), make(map[string][]byte)
+	for i := range maxRows + 1 {
+		want[fmt.Sprint("user/", i)] = userRecord(i, 0)
+		gone[fmt.Sprint("gone/", i)] = nil
+		want[fmt.Sprint("gone/", i)] = []byte("x")
+	}
+	mustPut(t, s, want)
+	mustPut(t, s, gone)
+	s.Close(t.Context())
+	maps.DeleteFunc(want, func(key string, _ []byte) bool { return strings.HasPrefix(key, "gone/") })
+	mustHave(t, config, want)
+}
+
+// testOrder puts in one order and waits in another. The last put wins.
+func testOrder(t *testing.T, config Config) {
+	s, _, _ := mustOpen(t, config)
+	_, term, err := s.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	putAll(t, s, term, func(i int) map[string][]byte { return records("key", fmt.Sprint(i)) })
+	s.Close(t.Context())
+	mustHave(t, config, records("key", "999"))
+}
+
+// testGroupCommit waits for many changes at once. They share one transaction.
+func testGroupCommit(t *testing.T, config Config) {
+	s, _, _ := mustOpen(t, config)
+	var writes atomic.Int32
+	hook(s, func(write func() error) error { writes.Add(1); return write() })
+	_, term, err := s.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	writes.Store(0)
+	putAll(t, s, term, func(i int) map[string][]byte { return records(fmt.Sprint(i), "x") })
+	s.Close(t.Context())
+	if got := writes.Load(); got != 1 {
+		t.Errorf("1000 changes that were queued together took %d transactions, want 1", got)
+	}
+}
+
+// putAll puts 1000 changes in order and then waits for all of them at once.
+func putAll(t *testing.T, s *Store, term int64, changes func(i int) map[string][]byte) {
+	t.Helper()
 	var waits []func(context.Context) error
 	for i := range 1000 {
 		waits = append(waits, s.Put(term, changes(i)))
@@ -234,166 +241,156 @@ func putAll(t *testing.T, s *Store, changes func(i int) map[string][]byte) {
 	all.Wait()
 }
 
-// TestWaitWithoutChanges waits for the changes of others.
-func TestWaitWithoutChanges(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, _, _ := mustOpen(t, config)
-		mustPut(t, s, nil) // nothing to wait for
-		_, term, err := s.Lead(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var written atomic.Bool
-		s.Close(t.Context())
-		s, _, _ = mustOpen(t, config)
-		defer s.Close(t.Context())
-		hook(s, func(write func() error) error { defer written.Store(true); return write() })
-		if _, term, err = s.Lead(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		s.Put(term, records("a", "1"))
-		if err := s.Put(term, nil)(t.Context()); err != nil || !written.Load() {
-			t.Errorf("got %v, and written %v", err, written.Load())
-		}
-	})
+// testWaitWithoutChanges waits for the changes of others.
+func testWaitWithoutChanges(t *testing.T, config Config) {
+	s, _, _ := mustOpen(t, config)
+	mustPut(t, s, nil) // nothing to wait for
+	_, term, err := s.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written atomic.Bool
+	s.Close(t.Context())
+	s, _, _ = mustOpen(t, config)
+	defer s.Close(t.Context())
+	hook(s, func(write func() error) error { defer written.Store(true); return write() })
+	if _, term, err = s.Lead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Put(term, records("a", "1"))
+	if err := s.Put(term, nil)(t.Context()); err != nil || !written.Load() {
+		t.Errorf("got %v, and written %v", err, written.Load())
+	}
 }
 
-// TestFailedWrites has writes fail for a while. Only the shared store returns the errors, both report them, and changes
+// testFailedWrites has writes fail for a while. Only the shared store returns the errors, both report them, and changes
 // are written when writing works again.
-func TestFailedWrites(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, _, reported := mustOpen(t, config)
-		var failing atomic.Bool
-		broken := errors.New("broken")
-		hook(s, func(write func() error) error {
-			if failing.Load() {
-				return broken
-			}
-			return write()
-		})
-		mustPut(t, s, records("a", "1", "b", "1"))
-		_, term, err := s.Lead(t.Context())
-		if err != nil {
-			t.Fatal(err)
+func testFailedWrites(t *testing.T, config Config) {
+	s, _, reported := mustOpen(t, config)
+	var failing atomic.Bool
+	broken := errors.New("broken")
+	hook(s, func(write func() error) error {
+		if failing.Load() {
+			return broken
 		}
-		failing.Store(true)
-		var want error
-		if s.shared {
-			want = broken
-		}
-		for _, changes := range []map[string][]byte{records("a", "2", "c", "2"), {"c": []byte("3"), "b": nil}} {
-			if err := s.Put(term, changes)(t.Context()); !errors.Is(err, want) {
-				t.Errorf("got %v, want %v", err, want)
-			}
-		}
-		if _, leadTerm, err := s.Lead(t.Context()); !errors.Is(err, want) || leadTerm != term {
-			t.Errorf("Lead: got term %d, %v, want %d, %v", leadTerm, err, term, want)
-		}
-		if list, recoveries := reported.get(); len(list) < 2 || list[0] != "write: broken" || recoveries != 0 {
-			t.Errorf("got reports %q and %d recoveries", list, recoveries)
-		}
-		failing.Store(false)
-		if err := s.Put(term, records("d", "4"))(t.Context()); err != nil {
-			t.Error(err)
-		}
-		s.Close(t.Context())
-		if _, recoveries := reported.get(); recoveries != 1 {
-			t.Errorf("got %d recoveries, want 1", recoveries)
-		}
-		mustHave(t, config, records("a", "2", "c", "3", "d", "4"))
+		return write()
 	})
+	mustPut(t, s, records("a", "1", "b", "1"))
+	_, term, err := s.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	failing.Store(true)
+	var want error
+	if s.shared {
+		want = broken
+	}
+	for _, changes := range []map[string][]byte{records("a", "2", "c", "2"), {"c": []byte("3"), "b": nil}} {
+		if err := s.Put(term, changes)(t.Context()); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	if _, leadTerm, err := s.Lead(t.Context()); !errors.Is(err, want) || leadTerm != term {
+		t.Errorf("Lead: got term %d, %v, want %d, %v", leadTerm, err, term, want)
+	}
+	if list, recoveries := reported.get(); len(list) < 2 || list[0] != "write: broken" || recoveries != 0 {
+		t.Errorf("got reports %q and %d recoveries", list, recoveries)
+	}
+	failing.Store(false)
+	if err := s.Put(term, records("d", "4"))(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.Close(t.Context())
+	if _, recoveries := reported.get(); recoveries != 1 {
+		t.Errorf("got %d recoveries, want 1", recoveries)
+	}
+	mustHave(t, config, records("a", "2", "c", "3", "d", "4"))
 }
 
-// TestPutDuringFailingWrite puts while a write is failing. Newer changes win, and waiting without changes waits for the
+// testPutDuringFailingWrite puts while a write is failing. Newer changes win, and waiting without changes waits for the
 // write in progress.
-func TestPutDuringFailingWrite(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, _, _ := mustOpen(t, config)
-		writing, proceed := make(chan struct{}), make(chan struct{})
-		var term int64
-		var fail atomic.Bool
-		hook(s, func(write func() error) error {
-			if !fail.CompareAndSwap(true, false) {
-				return write()
-			}
-			close(writing)
-			<-proceed
-			return errors.New("broken")
-		})
-		_, term, err := s.Lead(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		fail.Store(true)
-		wait := s.Put(term, records("a", "old", "b", "old"))
-		var all sync.WaitGroup
-		all.Go(func() { wait(t.Context()) }) //nolint:errcheck // TestFailedWrites checks it
-		<-writing
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, errors.New("end"))
-		defer cancel()
-		if err := s.Put(term, nil)(ctx); err == nil || err.Error() != "end" {
-			t.Errorf("during a write, the wait returns %v before the context ends", err)
-		}
-		s.Put(term, records("a", "new"))
-		close(proceed)
-		all.Wait()
-		s.Close(t.Context())
-		mustHave(t, config, records("a", "new", "b", "old"))
-	})
-}
-
-// TestBlockedEngine has an engine that does not respond. Callers return when their contexts end.
-func TestBlockedEngine(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, _, _ := mustOpen(t, config)
-		block, proceed := new(atomic.Bool), make(chan struct{})
-		hook(s, func(write func() error) error {
-			if block.Load() {
-				<-proceed
-			}
+func testPutDuringFailingWrite(t *testing.T, config Config) {
+	s, _, _ := mustOpen(t, config)
+	writing, proceed := make(chan struct{}), make(chan struct{})
+	var term int64
+	var fail atomic.Bool
+	hook(s, func(write func() error) error {
+		if !fail.CompareAndSwap(true, false) {
 			return write()
-		})
-		_, term, err := s.Lead(t.Context())
-		if err != nil {
-			t.Fatal(err)
 		}
-		block.Store(true)
-		cause := errors.New("end")
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, cause)
-		defer cancel()
-		if err := s.Put(term, records("a", "1"))(ctx); !errors.Is(err, cause) {
-			t.Errorf("Put: got %v", err)
-		}
-		if _, _, err := s.Lead(ctx); s.shared && !errors.Is(err, cause) {
-			t.Errorf("Lead: got %v", err)
-		}
-		s.Close(ctx) // returns early
-		close(proceed)
-		s.Close(t.Context())
-		if err := s.Put(term, records("b", "1"))(t.Context()); s.shared != errors.Is(err, errClosed) {
-			t.Errorf("Put after Close: got %v", err)
-		}
-		mustHave(t, config, records("a", "1"))
+		close(writing)
+		<-proceed
+		return errors.New("broken")
 	})
+	_, term, err := s.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fail.Store(true)
+	wait := s.Put(term, records("a", "old", "b", "old"))
+	var all sync.WaitGroup
+	all.Go(func() { wait(t.Context()) }) //nolint:errcheck // testFailedWrites checks it
+	<-writing
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, errors.New("end"))
+	defer cancel()
+	if err := s.Put(term, nil)(ctx); err == nil || err.Error() != "end" {
+		t.Errorf("during a write, the wait returns %v before the context ends", err)
+	}
+	s.Put(term, records("a", "new"))
+	close(proceed)
+	all.Wait()
+	s.Close(t.Context())
+	mustHave(t, config, records("a", "new", "b", "old"))
 }
 
-// TestNewerFormat opens records of a newer program. That fails, and changes nothing.
-func TestNewerFormat(t *testing.T) {
-	onEngines(t, func(t *testing.T, config Config) {
-		s, _, _ := mustOpen(t, config)
-		mustPut(t, s, records("a", "1"))
-		changeFormat(t, s, "2 something")
-		s.Close(t.Context())
-		before := dump(t, config)
-		_, _, err := Open(config)
-		if want := "the records have format 2, which this program does not know: use a newer version"; err == nil ||
-			!strings.HasSuffix(err.Error(), want) || errors.Is(err, errDamaged) {
-			t.Errorf("got %v, want %s", err, want)
+// testBlockedEngine has an engine that does not respond. Callers return when their contexts end.
+func testBlockedEngine(t *testing.T, config Config) {
+	s, _, _ := mustOpen(t, config)
+	block, proceed := new(atomic.Bool), make(chan struct{})
+	hook(s, func(write func() error) error {
+		if block.Load() {
+			<-proceed
 		}
-		if after := dump(t, config); before != after {
-			t.Errorf("the store was changed:\n%s\nwant\n%s", after, before)
-		}
+		return write()
 	})
+	_, term, err := s.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	block.Store(true)
+	cause := errors.New("end")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, cause)
+	defer cancel()
+	if err := s.Put(term, records("a", "1"))(ctx); !errors.Is(err, cause) {
+		t.Errorf("Put: got %v", err)
+	}
+	if _, _, err := s.Lead(ctx); s.shared && !errors.Is(err, cause) {
+		t.Errorf("Lead: got %v", err)
+	}
+	s.Close(ctx) // returns early
+	close(proceed)
+	s.Close(t.Context())
+	if err := s.Put(term, records("b", "1"))(t.Context()); s.shared != errors.Is(err, errClosed) {
+		t.Errorf("Put after Close: got %v", err)
+	}
+	mustHave(t, config, records("a", "1"))
+}
+
+// testNewerFormat opens records of a newer program. That fails, and changes nothing.
+func testNewerFormat(t *testing.T, config Config) {
+	s, _, _ := mustOpen(t, config)
+	mustPut(t, s, records("a", "1"))
+	changeFormat(t, s, "2 something")
+	s.Close(t.Context())
+	before := dump(t, config)
+	_, _, err := Open(config)
+	if want := "the records have format 2, which this program does not know: use a newer version"; err == nil ||
+		!strings.HasSuffix(err.Error(), want) || errors.Is(err, errDamaged) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if after := dump(t, config); before != after {
+		t.Errorf("the store was changed:\n%s\nwant\n%s", after, before)
+	}
 }
 
 // changeFormat changes the record of the format under an open store.

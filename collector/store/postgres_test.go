@@ -1,0 +1,535 @@
+//go:build replicas
+
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/internal/pgtest"
+)
+
+func init() {
+	engines["PostgreSQL"] = func(t *testing.T) func(t *testing.T) Config {
+		server := startServer(t)
+		dumpDatabase = server.dump
+		return server.config
+	}
+}
+
+// pgServer is a PostgreSQL server with a password in the environment.
+type pgServer struct{ *pgtest.Server }
+
+func startServer(t *testing.T) pgServer {
+	t.Helper()
+	t.Setenv("PGPASSWORD", pgtest.Password)
+	return pgServer{pgtest.Start(t)}
+}
+
+// config returns the configuration of a store in a namespace that no other test uses.
+func (s pgServer) config(t *testing.T) Config {
+	t.Helper()
+	return Config{URL: s.URL("postgres"), Namespace: t.Name(), Holder: "test"}
+}
+
+func (s pgServer) dump(t *testing.T) string {
+	t.Helper()
+	return s.Exec("postgres", "SELECT * FROM bilibili_exporter_records ORDER BY namespace, key") + "\n" +
+		s.Exec("postgres", "SELECT * FROM bilibili_exporter_lease ORDER BY namespace")
+}
+
+// expire ends all leases.
+func (s pgServer) expire() {
+	s.Exec("postgres", "UPDATE bilibili_exporter_lease SET until = clock_timestamp() - interval '1 second'")
+}
+
+// mustLead leads and checks the term that the store then has.
+func mustLead(t *testing.T, s *Store, want int64) (records map[string][]byte) {
+	t.Helper()
+	records, term, err := s.Lead(t.Context())
+	if err != nil || term != want {
+		t.Fatalf("Lead: got term %d, %v, want %d", term, err, want)
+	}
+	if active, _ := s.Lease(); active != (want != 0) {
+		t.Errorf("Lease: got active %v in term %d", active, want)
+	}
+	return records
+}
+
+// TestPostgres tests what only the shared store does.
+func TestPostgres(t *testing.T) {
+	server := startServer(t)
+	for name, test := range map[string]func(*testing.T, pgServer){
+		"FirstStart": testFirstStart, "Privileges": testPrivileges, "Tampered": testTampered, "Lease": testLease,
+		"Clocks": testClocks, "Password": testPassword, "Frozen": testFrozen, "Restart": testRestart,
+		"PasswordFile": testPasswordFile, "Locked": testLocked,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, server) })
+	}
+}
+
+// testFirstStart starts several replicas at once on an empty database. One of them becomes active.
+func testFirstStart(t *testing.T, server pgServer) {
+	for round := range 5 {
+		database := fmt.Sprint("first", round)
+		server.Exec("postgres", "CREATE DATABASE "+database)
+		var all sync.WaitGroup
+		var active, standby atomic.Int32
+		var stores [5]*Store
+		for i := range stores {
+			all.Go(func() {
+				s, _, err := Open(Config{URL: server.URL(database), Namespace: "x", Holder: fmt.Sprint(i),
+					OnError: func(operation string, err error) { t.Errorf("%s: %v", operation, err) }})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				stores[i] = s
+				switch _, term, err := s.Lead(t.Context()); {
+				case err != nil:
+					t.Error(err)
+				case term == 0:
+					standby.Add(1)
+				default:
+					active.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if active.Load() != 1 || standby.Load() != 4 {
+			t.Errorf("got %d active and %d on standby, want 1 and 4", active.Load(), standby.Load())
+		}
+		for _, s := range stores {
+			if s != nil {
+				s.Close(t.Context())
+			}
+		}
+	}
+}
+
+// testPrivileges opens the store with roles that lack privileges. The errors say which, and following them helps.
+func testPrivileges(t *testing.T, server pgServer) {
+	server.Exec("postgres", "CREATE DATABASE privileges")
+	server.Exec("postgres", "CREATE ROLE exporter LOGIN PASSWORD 'secret'")
+	t.Setenv("PGPASSWORD", "secret")
+	config := Config{URL: pgtest.URL("exporter", server.Port, "privileges"), Namespace: "default"}
+	fail := func(text string) (statements string) {
+		t.Helper()
+		_, _, err := Open(config)
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Fatalf("got %v, want %s", err, text)
+		}
+		_, statements, _ = strings.Cut(err.Error(), ":\n")
+		return strings.ReplaceAll(statements, "…", "exporter")
+	}
+	create := fail("creating the tables: pq: permission denied for schema public")
+	_, grant, _ := strings.Cut(create, "GRANT")
+	server.Exec("privileges", strings.TrimSuffix(create, "GRANT"+grant))
+	for _, granted := range []string{"", "GRANT SELECT ON bilibili_exporter_records, bilibili_exporter_lease TO exporter"} {
+		server.Exec("privileges", granted)
+		if got := fail("permission denied for table bilibili_exporter_"); got != "GRANT"+grant {
+			t.Errorf("got %q, want %q", got, "GRANT"+grant)
+		}
+	}
+	server.Exec("privileges", "GRANT"+grant)
+	s, _, _ := mustOpen(t, config)
+	mustPut(t, s, records("a", "1"))
+	mustPut(t, s, map[string][]byte{"a": nil, "b": []byte("1")})
+	s.Close(t.Context())
+	mustHave(t, config, records("b", "1"))
+}
+
+// testTampered changes a record. It ends a start with an error. A standby keeps its records, and does not become active.
+func testTampered(t *testing.T, server pgServer) {
+	config := server.config(t)
+	first, _, _ := mustOpen(t, config)
+	defer first.Close(t.Context())
+	mustPut(t, first, records("a", "1", "b", "1"))
+	standby, _, reported := mustOpen(t, config)
+	defer standby.Close(t.Context())
+	mustLead(t, standby, 0)
+	update := "UPDATE bilibili_exporter_records SET value = '%d' WHERE key = 'b' AND namespace = '" + config.Namespace + "'"
+	server.Exec("postgres", fmt.Sprintf(update, 2))
+	before := server.dump(t)
+	want := `damaged: the checksum of record "b" is wrong`
+	if _, _, err := Open(config); err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("Open: got %v, want %s", err, want)
+	}
+	if after := server.dump(t); after != before {
+		t.Errorf("got\n%s, want\n%s", after, before)
+	}
+	server.expire()
+	for range 2 {
+		if got, term, err := standby.Lead(t.Context()); got != nil || term != 0 || err == nil || err.Error() != want {
+			t.Errorf("Lead: got %q, %d, %v, want %s", got, term, err, want)
+		}
+		if active, _ := standby.Lease(); active {
+			t.Error("the standby is active")
+		}
+	}
+	if list, _ := reported.get(); len(list) != 2 || list[0] != "read: "+want {
+		t.Errorf("got %q, want 2 times %s", list, want)
+	}
+	server.Exec("postgres", fmt.Sprintf(update, 1))
+	if got := mustLead(t, standby, 2); !equal(got, records("a", "1", "b", "1")) {
+		t.Errorf("got %q", got)
+	}
+	if _, recoveries := reported.get(); recoveries != 1 {
+		t.Errorf("got %d recoveries, want 1", recoveries)
+	}
+}
+
+func testLease(t *testing.T, server pgServer) {
+	config := server.config(t)
+	until := func() string {
+		return server.Exec("postgres", "SELECT until FROM bilibili_exporter_lease WHERE namespace = '"+config.Namespace+"'")
+	}
+	config.Holder = "first"
+	first, contents, reported := mustOpen(t, config)
+	if active, _ := first.Lease(); active || contents.Term != 0 {
+		t.Error("opening takes the lease")
+	}
+	if got := mustLead(t, first, 1); got == nil {
+		t.Error("taking the lease does not return the records")
+	}
+	config.Holder = "second"
+	second, _, _ := mustOpen(t, config)
+	put := func(s *Store, term int64, changes map[string][]byte) error { return s.Put(term, changes)(t.Context()) }
+	if err := put(first, 1, records("a", "1")); err != nil {
+		t.Error(err)
+	}
+
+	// The standby reads, and writes nothing.
+	before := server.dump(t)
+	if got := mustLead(t, second, 0); !equal(got, records("a", "1")) {
+		t.Errorf("the standby got %q", got)
+	}
+	if _, lease := second.Lease(); lease.Holder != "first" || !lease.Held || lease.Refused != nil ||
+		time.Since(lease.Since).Abs() > time.Minute {
+		t.Errorf("got %+v", lease)
+	}
+	if err := put(second, 1, records("a", "2")); !errors.Is(err, errSuperseded) {
+		t.Errorf("Put under a term of another replica: got %v", err)
+	}
+	if err := put(second, 0, records("a", "3")); !errors.Is(err, errSuperseded) {
+		t.Errorf("Put on standby: got %v", err)
+	}
+	if after := server.dump(t); after != before {
+		t.Errorf("the standby has written:\n%s\nwant\n%s", after, before)
+	}
+
+	// Writing and leading renew the lease, also after it has expired, if no other replica has taken it.
+	for _, renew := range []func(){
+		func() {
+			if err := put(first, 1, records("a", "4")); err != nil {
+				t.Error(err)
+			}
+		},
+		func() {
+			if got := mustLead(t, first, 1); got != nil {
+				t.Errorf("renewing the lease returns %q", got)
+			}
+		},
+	} {
+		for range 2 {
+			before := until()
+			renew()
+			if after := until(); after <= before {
+				t.Errorf("the lease lasts until %s, and until %s before", after, before)
+			}
+			server.expire()
+		}
+	}
+
+	// Another replica takes it. The former holder writes nothing, not even what it has queued.
+	if got := mustLead(t, second, 2); !equal(got, records("a", "4")) {
+		t.Errorf("got %q", got)
+	}
+	before = server.dump(t)
+	first.Put(1, records("b", "5"))
+	if err := put(first, 1, records("a", "5")); !errors.Is(err, errSuperseded) {
+		t.Errorf("Put of a former holder: got %v", err)
+	}
+	if err := put(first, 1, records("a", "6")); !errors.Is(err, errSuperseded) {
+		t.Errorf("a second Put of a former holder: got %v", err)
+	}
+	want := "write: another replica has become active; 2 records were not written: a, b"
+	if list, _ := reported.get(); len(list) != 1 || list[0] != want {
+		t.Errorf("got %q, want %q", list, want)
+	}
+	if got := mustLead(t, first, 0); !equal(got, records("a", "4")) {
+		t.Errorf("the former holder got %q", got)
+	}
+	if after := server.dump(t); after != before {
+		t.Errorf("the former holder has written:\n%s\nwant\n%s", after, before)
+	}
+
+	// A former holder may also notice when it renews the lease.
+	server.expire()
+	mustLead(t, first, 3)
+	if got := mustLead(t, second, 0); got == nil {
+		t.Error("the former holder has not reloaded the records")
+	}
+
+	// Close gives up the lease.
+	first.Close(t.Context())
+	mustLead(t, second, 4)
+	second.Close(t.Context())
+	if _, _, err := second.Lead(t.Context()); !errors.Is(err, errClosed) {
+		t.Errorf("Lead after Close: got %v", err)
+	}
+}
+
+// testClocks has a database whose clock differs. A function of the same name is found before PostgreSQL's.
+func testClocks(t *testing.T, server pgServer) {
+	server.Exec("postgres", "CREATE SCHEMA late")
+	server.Exec("postgres", "CREATE TABLE late.difference AS SELECT interval '0 s' AS d")
+	server.Exec("postgres", `CREATE FUNCTION late.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS
+		'SELECT pg_catalog.clock_timestamp() + d FROM late.difference'`)
+	set := func(difference time.Duration) {
+		server.Exec("postgres", fmt.Sprintf("UPDATE late.difference SET d = interval '%v ms'", difference.Milliseconds()))
+	}
+	config := server.config(t)
+	config.URL += "&search_path=late,pg_catalog"
+	s, _, reported := mustOpen(t, config)
+	defer s.Close(t.Context())
+	for _, difference := range []time.Duration{8 * time.Second, -8 * time.Second, time.Hour} {
+		set(difference)
+		mustLead(t, s, 0)
+		_, lease := s.Lease()
+		if lease.Refused == nil || !strings.Contains(lease.Refused.Error(), "clock differs from this machine's by "+
+			difference.Truncate(time.Second).String()[:2]) {
+			t.Errorf("a difference of %v: got %v", difference, lease.Refused)
+		}
+	}
+	set(2 * time.Second)
+	mustLead(t, s, 1)
+	if err := s.Put(1, records("a", "1"))(t.Context()); err != nil {
+		t.Error(err)
+	}
+	set(8 * time.Second)
+	if err := s.Put(1, records("a", "2"))(t.Context()); err == nil || !strings.Contains(err.Error(), "clock differs") {
+		t.Errorf("a write when the clocks differ: got %v", err)
+	}
+	if list, _ := reported.get(); len(list) != 1 {
+		t.Errorf("got %q, want one report", list)
+	}
+	set(0)
+	mustLead(t, s, 1)
+	s.Close(t.Context())
+	mustHave(t, config, records("a", "2"))
+}
+
+// testPassword checks that no error shows the password, or a part of it.
+func testPassword(t *testing.T, server pgServer) {
+	t.Setenv("PGPASSWORD", "")
+	os.Unsetenv("PGPASSWORD")
+	config := server.config(t)
+	good := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", pgtest.Password), Path: "/postgres",
+		Host: fmt.Sprintf("127.0.0.1:%d", server.Port), RawQuery: "sslmode=disable"}
+	config.URL = good.String()
+	s, _, _ := mustOpen(t, config)
+	s.Close(t.Context())
+
+	host := good.Host + "/postgres?sslmode=disable"
+	var addresses []string
+	for _, password := range []string{
+		pgtest.Password, "wrongSECRET", "SECRET/SECRET", "SECRET?SECRET", "SECRET#SECRET", "SECRET@SECRET", "SECRET:SECRET",
+		"SECRET%SECRET", "SECRET SECRET", `SECRET\SECRET`, "SECRET'SECRET", "1234/SECRET", "1234?SECRET", "1234#SECRET",
+		"1234/SECRET?SECRET&SECRET=x", "SECRET\nSECRET", "[SECRET", "SECRET%ZZ", "%53ECRET%00", "SECRET&SECRET=SECRET",
+	} {
+		addresses = append(addresses, "postgres://postgres:"+password+"@"+host, "postgres://:"+password+"@"+host,
+			"postgres:postgres:"+password+"@"+host, "postgres:/"+password+"@"+host, "mysql://postgres:"+password+"@"+host,
+			"postgres://"+host+"&password="+password, "host=127.0.0.1 password="+password, password, ":"+password)
+	}
+	addresses = append(addresses, "postgres://postgres:SECRET@"+host+"&sslmode=SECRET",
+		"postgres://postgres:SECRET@127.0.0.1:1/postgres", "postgres://postgres:SECRET@nowhere.invalid/postgres",
+		"postgres://postgres:SECRET@127.0.0.1:port/postgres", "postgres://postgres:SECRET@[::1/postgres",
+		"postgres://postgres:SECRET@"+good.Host+"/nothere?sslmode=disable",
+		"postgres://postgres:SECRET@"+good.Host+"/postgres?sslmode=require")
+	for _, address := range addresses {
+		config := config
+		config.URL = address
+		s, _, err := Open(config)
+		if err == nil {
+			s.Close(t.Context())
+			t.Errorf("%s: got no error", address)
+			continue
+		}
+		if text := err.Error(); strings.Contains(text, "SECRET") || strings.Contains(text, "pässword") ||
+			strings.Contains(text, "special?") {
+			t.Errorf("%q: the error shows the password: %v", address, err)
+		}
+	}
+}
+
+// proxy is a TCP proxy before a server that can stop to forward anything.
+type proxy struct {
+	net.Listener
+	mu     sync.RWMutex // held while nothing is forwarded
+	target string
+	all    sync.WaitGroup
+}
+
+func startProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Listener: listener, target: target}
+	p.all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", p.target)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			p.all.Go(func() { p.forward(client, server) })
+			p.all.Go(func() { p.forward(server, client) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		p.all.Wait()
+	})
+	return p
+}
+
+func (p *proxy) forward(from, to net.Conn) {
+	defer from.Close()
+	defer to.Close()
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := from.Read(buffer)
+		p.mu.RLock()
+		p.mu.RUnlock() //nolint:staticcheck // it waits
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// testFrozen has a server that accepts connections and never answers.
+func testFrozen(t *testing.T, server pgServer) {
+	proxy := startProxy(t, fmt.Sprintf("127.0.0.1:%d", server.Port))
+	config := server.config(t)
+	config.URL = pgtest.URL("postgres", proxy.Addr().(*net.TCPAddr).Port, "postgres")
+	s, _, reported := mustOpen(t, config)
+	mustPut(t, s, records("a", "1"))
+	proxy.mu.Lock()
+	start := time.Now()
+	if _, _, err := Open(config); err == nil || time.Since(start) > 12*time.Second {
+		t.Errorf("Open: got %v after %v", err, time.Since(start))
+	}
+	cause := errors.New("end")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
+	defer cancel()
+	start = time.Now()
+	if _, _, err := s.Lead(ctx); !errors.Is(err, cause) {
+		t.Errorf("Lead: got %v", err)
+	}
+	if err := s.Put(1, records("b", "1"))(ctx); !errors.Is(err, cause) || time.Since(start) > time.Second {
+		t.Errorf("Put: got %v after %v", err, time.Since(start))
+	}
+	for { // the write in progress must end, too
+		if list, _ := reported.get(); len(list) > 0 || time.Since(start) > 15*time.Second {
+			t.Logf("after %v: %q", time.Since(start), list)
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	proxy.mu.Unlock()
+	for time.Since(start) < 30*time.Second {
+		if err := s.Put(1, records("c", "1"))(t.Context()); err == nil {
+			break
+		}
+	}
+	s.Close(t.Context())
+	mustHave(t, config, records("a", "1", "b", "1", "c", "1"))
+}
+
+// testRestart restarts the server between two writes, as a crash would. The term lasts.
+func testRestart(t *testing.T, server pgServer) {
+	config := server.config(t)
+	s, _, _ := mustOpen(t, config)
+	mustPut(t, s, records("a", "1"))
+	server.Restart()
+	if err := s.Put(1, records("b", "1"))(t.Context()); err != nil {
+		t.Logf("the first write fails: %v", err)
+	}
+	if err := s.Put(1, records("c", "1"))(t.Context()); err != nil {
+		t.Errorf("the second write fails: %v", err)
+	}
+	server.Kill()
+	if err := s.Put(1, records("d", "1"))(t.Context()); err == nil {
+		t.Error("a write without a server succeeds")
+	}
+	server.Resume()
+	if got := mustLead(t, s, 1); got != nil {
+		t.Errorf("got %q, although the term is the same", got)
+	}
+	s.Close(t.Context())
+	mustHave(t, config, records("a", "1", "b", "1", "c", "1", "d", "1"))
+}
+
+func testPasswordFile(t *testing.T, server pgServer) {
+	t.Setenv("PGPASSWORD", "")
+	os.Unsetenv("PGPASSWORD")
+	file := filepath.Join(t.TempDir(), "pgpass")
+	escaped := strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(pgtest.Password)
+	mustWrite(t, file, fmt.Appendf(nil, "127.0.0.1:%d:*:postgres:%s\n", server.Port, escaped))
+	t.Setenv("PGPASSFILE", file)
+	s, _, _ := mustOpen(t, server.config(t))
+	mustPut(t, s, records("a", "1"))
+	s.Close(t.Context())
+}
+
+// testLocked has another session lock the lease. Writes fail, and do not wait for it.
+func testLocked(t *testing.T, server pgServer) {
+	config := server.config(t)
+	s, _, _ := mustOpen(t, config)
+	defer s.Close(t.Context())
+	mustPut(t, s, records("a", "1"))
+	other, _, _, err := openPostgres(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close(0) //nolint:errcheck // it changed nothing
+	tx, err := other.db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec("SELECT 1 FROM bilibili_exporter_lease FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := s.Put(1, records("b", "1"))(t.Context()); err == nil || time.Since(start) > 6*time.Second {
+		t.Errorf("got %v after %v", err, time.Since(start))
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(1, nil)(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -62,8 +63,8 @@ func openPostgres(config Config) (*postgresDB, Contents, Lease, error) {
 // newConnector returns a connector for a URL. Its errors do not contain the URL, which may contain a password.
 func newConnector(address string) (*pq.Connector, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Query().Has("password") ||
-		strings.Contains(u.EscapedPath()+u.RawQuery+u.Fragment, "@") { // the password contains one of / ? #
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" || u.Query().Has("password") ||
+		strings.Contains(u.EscapedPath()+u.RawQuery+u.Fragment, "@") { // then the password contains one of / ? #
 		return nil, errors.New("want a URL such as postgres://user@host/database; escape special characters as %XX")
 	}
 	config, err := pq.NewConfig(address)
@@ -78,17 +79,17 @@ func newConnector(address string) (*pq.Connector, error) {
 	}
 	connector, err := pq.NewConnectorConfig(config)
 	if err == nil {
-		connector.Dialer(dialer{new(net.Dialer)})
+		connector.Dialer(dialer{})
 	}
 	return connector, err
 }
 
-// dialer connects to a server. The driver waits for responses without a deadline.
-type dialer struct{ *net.Dialer }
+// dialer connects to a server. The driver waits for responses without a deadline. It only calls DialContext.
+type dialer struct{ pq.Dialer }
 
-// DialTimeout implements [pq.Dialer].
-func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	conn, err := net.DialTimeout(network, address, timeout)
+// DialContext implements [pq.DialerContext].
+func (dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	return deadlineConn{conn}, err
 }
 

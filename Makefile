@@ -24,7 +24,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 SHIPPED   := LICENSE README.md CHANGELOG.md examples/bilibili_exporter.yml
 
-.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash soak image bench fuzz examples lint prose \
+.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash damage soak image bench fuzz examples lint prose \
 	fmt prometheusrule
 all: build test lint
 
@@ -64,6 +64,10 @@ e2e: ## test with Prometheus, Alertmanager, Chromium and curl; installs missing 
 crash: ## test with SIGKILL, failing system calls and a full disk; needs root
 	.ci/install strace
 	$(GO) test -tags crash -count=1 -v -timeout 40m ./internal/e2e -rounds=$(ROUNDS)
+	$(GO) test -tags crash -count=1 -v -run 'TestFullDisk|TestNoPermission|TestReadOnly' ./collector/store
+
+damage: ## open stores with every bit flipped, and cut at every byte
+	$(GO) test -tags damage -count=1 -v -timeout 2h -run '^TestDamage$$' ./collector/store
 
 soak: ## test for leaks with misbehaving scrapers and a failing API
 	$(GO) test -tags soak -count=1 -v -timeout 40m ./internal/e2e -soak=$(SOAK)

@@ -93,8 +93,8 @@ func diskStates(t *testing.T) []diskState {
 	}
 }
 
-// restoreJournalHeader returns a journal with the header that it had before the commit. SQLite's file format defines it:
-// the magic number, the number of pages, a random number to which the checksums of pages are added, the size of the
+// restoreJournalHeader returns a journal with the header that it had before the commit. SQLite's file format defines
+// it: the magic number, the number of pages, a random number to which the checksums of pages are added, the size of the
 // database in pages, and the sizes of a sector and a page.
 func restoreJournalHeader(t *testing.T, journal, database []byte, pages uint32) []byte {
 	t.Helper()
@@ -254,13 +254,13 @@ func (b *damageBench) run(places, stride int, f func(b *damageBench, place int))
 	all.Wait()
 }
 
-// try opens files. It returns which records it got. If it is to be thorough, it opens damaged files again, as [openSQLite]
-// does, and writes to the others.
+// try opens files. It returns which records it got. If it is to be thorough, it opens damaged files again, as
+// [openSQLite] does, and writes to the others.
 func (b *damageBench) try(state diskState, database, journal []byte, thorough bool) (got string, err error) {
 	d := &sqliteDB{path: filepath.Join(b.dir, fileName)}
 	for path, content := range map[string][]byte{d.path: database, d.path + journalSuffix: journal} {
 		if content == nil {
-			os.Remove(path)
+			os.Remove(path) //nolint:errcheck // it may not exist
 		} else if err := os.WriteFile(path, content, 0o600); err != nil {
 			return "", err
 		}
@@ -299,7 +299,7 @@ func (b *damageBench) try(state diskState, database, journal []byte, thorough bo
 		}
 		err = errors.Join(err, d.close(0))
 	} else {
-		err = fmt.Errorf("after a write: %s", err)
+		err = fmt.Errorf("after a write: %v", err) //nolint:errorlint // damage that a write causes is a fault
 	}
 	return got, err
 }

@@ -136,7 +136,9 @@ func testPrivileges(t *testing.T, server pgServer) {
 	create := fail("creating the tables: pq: permission denied for schema public")
 	_, grant, _ := strings.Cut(create, "GRANT")
 	server.Exec("privileges", strings.TrimSuffix(create, "GRANT"+grant))
-	for _, granted := range []string{"", "GRANT SELECT ON bilibili_exporter_records, bilibili_exporter_lease TO exporter"} {
+	for _, granted := range []string{
+		"", "GRANT SELECT ON bilibili_exporter_records, bilibili_exporter_lease TO exporter",
+	} {
 		server.Exec("privileges", granted)
 		if got := fail("permission denied for table bilibili_exporter_"); got != "GRANT"+grant {
 			t.Errorf("got %q, want %q", got, "GRANT"+grant)
@@ -334,7 +336,7 @@ func testClocks(t *testing.T, server pgServer) {
 // testPassword checks that no error shows the password, or a part of it.
 func testPassword(t *testing.T, server pgServer) {
 	t.Setenv("PGPASSWORD", "")
-	os.Unsetenv("PGPASSWORD")
+	os.Unsetenv("PGPASSWORD") //nolint:errcheck // it cannot fail
 	config := server.config(t)
 	good := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", pgtest.Password), Path: "/postgres",
 		Host: fmt.Sprintf("127.0.0.1:%d", server.Port), RawQuery: "sslmode=disable"}
@@ -499,7 +501,7 @@ func testRestart(t *testing.T, server pgServer) {
 
 func testPasswordFile(t *testing.T, server pgServer) {
 	t.Setenv("PGPASSWORD", "")
-	os.Unsetenv("PGPASSWORD")
+	os.Unsetenv("PGPASSWORD") //nolint:errcheck // it cannot fail
 	file := filepath.Join(t.TempDir(), "pgpass")
 	escaped := strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(pgtest.Password)
 	mustWrite(t, file, fmt.Appendf(nil, "127.0.0.1:%d:*:postgres:%s\n", server.Port, escaped))

@@ -395,7 +395,7 @@ func TestReplaced(t *testing.T) {
 					t.Errorf("got %q, want %q", list, want)
 				}
 				if replace {
-					os.Remove(path)
+					os.Remove(path) //nolint:errcheck // then Rename fails
 				}
 				if err := os.Rename(path+"-moved", path); err != nil {
 					t.Fatal(err)
@@ -411,7 +411,8 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// TestCutWhileOpen cuts the files of an open store. The process continues, and the next one finds damage, or all records.
+// TestCutWhileOpen cuts the database of an open store. The process continues, and the next one finds damage, or all
+// records.
 func TestCutWhileOpen(t *testing.T) {
 	for _, size := range []int64{0, 100, pageSize, 3 * pageSize} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {

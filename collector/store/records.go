@@ -31,7 +31,7 @@ func readRecords(tx *sql.Tx, namespace string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // Err returns the error
 	records := make(map[string][]byte)
 	for rows.Next() {
 		var key string

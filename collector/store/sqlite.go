@@ -317,7 +317,7 @@ func (d *sqliteDB) inTransaction(f func(*sql.Tx) error) (err error) {
 		}
 	}()
 	if err = inTransaction(d.db, f); err != nil {
-		d.db.Exec("ROLLBACK") //nolint:errcheck,noctx // of a failed commit; else of no effect
+		d.db.Exec("ROLLBACK") //nolint:errcheck // of a failed commit; else of no effect
 	}
 	return classify(err)
 }

@@ -176,8 +176,8 @@ func (s *Store) await(ctx context.Context, b *batch) error {
 }
 
 // Lead renews the lease of the active replica, or takes it if it is free; the embedded store needs none. It returns all
-// records and the term under which they may be changed, 0 on standby, or no records if the caller knows them already. An
-// error means that no request may be sent. Lead waits until ctx ends; an attempt that takes longer continues, and a
+// records and the term under which they may be changed, 0 on standby, or no records if the caller knows them already.
+// An error means that no request may be sent. Lead waits until ctx ends; an attempt that takes longer continues, and a
 // later call returns its records.
 func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64, err error) {
 	if !s.shared {

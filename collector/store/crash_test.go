@@ -154,7 +154,7 @@ func TestNoPermission(t *testing.T) {
 			for _, file := range []string{fileName, fileName + journalSuffix, fileName + lockSuffix} {
 				path := filepath.Join(dir, file)
 				if name == "directory without writing" && file != fileName {
-					os.Remove(path)
+					os.Remove(path) //nolint:errcheck // the process would fail for another reason
 					defer mustWrite(t, path, nil)
 					continue
 				}

@@ -66,7 +66,7 @@ type process struct {
 	out   *bufio.Scanner
 }
 
-// startChild starts a process that is ready to open the store in a directory. change changes its command; it may be nil.
+// startChild starts a process that is ready to open the store in a directory. change may be nil, or changes its command.
 func startChild(t *testing.T, dir string, change func(*exec.Cmd)) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -15,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"modernc.org/sqlite"
 )
 
 // childDir is the environment variable that makes the test binary a process that uses the store in a directory.
@@ -446,5 +450,35 @@ func mustWrite(t *testing.T, path string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPanic has SQLite panic. When the store is opened, that is damage. Later it is an error, and the process continues.
+func TestPanic(t *testing.T) {
+	panics := func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) { panic("a bug") }
+	if err := sqlite.RegisterScalarFunction("panics", 0, panics); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s, _, reported := mustOpen(t, Config{Dir: dir})
+	mustPut(t, s, records("a", "1"))
+	const trigger = "CREATE TRIGGER x AFTER INSERT ON bilibili_exporter_records BEGIN SELECT panics(); END"
+	if _, err := s.db.(*sqliteDB).db.Exec(trigger); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		mustPut(t, s, records("b", "2"))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	s.Close(ctx)
+	list, _ := reported.get()
+	if len(list) < 2 || list[0] != "write: damaged: SQLite: a bug" || ctx.Err() != nil {
+		t.Errorf("got reports %q, and Close %v", list, ctx.Err())
+	}
+	s, contents, _ := mustOpen(t, Config{Dir: dir})
+	s.Close(t.Context())
+	if !equal(contents.Records, lost) || !errors.Is(contents.Damage, errDamaged) {
+		t.Errorf("got %+v", contents)
 	}
 }

@@ -8,6 +8,7 @@ FUZZ        = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 # The defaults suit CI; set larger values by hand, such as "make crash ROUNDS=1000".
 FUZZTIME ?= 1m
 ROUNDS   ?= 20
+EVENTS   ?= 25
 SOAK     ?= 3m
 USERS    ?= 10,1000,10000
 BENCHES  ?= 15
@@ -24,8 +25,8 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 SHIPPED   := LICENSE README.md CHANGELOG.md examples/bilibili_exporter.yml
 
-.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash damage soak image bench fuzz examples lint prose \
-	fmt prometheusrule
+.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash damage replicas soak image bench fuzz examples lint \
+	prose fmt prometheusrule
 all: build test lint
 
 help: ## list the targets
@@ -68,6 +69,11 @@ crash: ## test with SIGKILL, failing system calls and a full disk; needs root
 
 damage: ## open stores with every bit flipped, and cut at every byte
 	$(GO) test -tags damage -count=1 -v -timeout 2h -run '^TestDamage$$' ./collector/store
+
+replicas: ## test replicas with PostgreSQL and pgbouncer; installs missing Debian packages
+	.ci/install initdb=postgresql pgbouncer
+	$(GO) test -tags replicas -count=1 -v -timeout 40m ./collector/store
+	$(GO) test -tags replicas -parallel 8 -count=1 -v -timeout 40m ./internal/e2e -events=$(EVENTS)
 
 soak: ## test for leaks with misbehaving scrapers and a failing API
 	$(GO) test -tags soak -count=1 -v -timeout 40m ./internal/e2e -soak=$(SOAK)

@@ -2,7 +2,8 @@
 
 // Package e2e tests the exporter as a process, with real clients and under real faults. The build tags choose the
 // tests, because each group needs other programs, privileges or time: e2e (Prometheus, Alertmanager, Chromium and
-// curl), crash (strace and root), soak (time) and image (buildah and root). The Makefile has a target for each.
+// curl), crash (strace and root), soak (time), image (buildah and root) and replicas (PostgreSQL and pgbouncer). The
+// Makefile has a target for each.
 package e2e
 
 import (

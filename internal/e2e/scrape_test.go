@@ -1,4 +1,4 @@
-//go:build e2e || crash
+//go:build e2e || crash || replicas
 
 package e2e
 

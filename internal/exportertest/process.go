@@ -64,7 +64,7 @@ func (p *Process) Await(pattern string) string {
 	p.T.Helper()
 	expression := regexp.MustCompile(pattern)
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		exited := p.hasExited() // before the output is read, which is then complete
+		_, exited := p.Exited() // before the output is read, which is then complete
 		if groups := expression.FindStringSubmatch(p.Log()); groups != nil {
 			return groups[1]
 		}
@@ -76,14 +76,18 @@ func (p *Process) Await(pattern string) string {
 	return ""
 }
 
-func (p *Process) hasExited() bool {
+// Exited reports whether the program has exited, and its exit status then.
+func (p *Process) Exited() (status int, ok bool) {
 	select {
 	case <-p.exited:
-		return true
+		return p.cmd.ProcessState.ExitCode(), true
 	default:
-		return false
+		return 0, false
 	}
 }
+
+// PID returns the program's process ID.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Address waits until the program is listening, and returns the address that it logs.
 func (p *Process) Address() string {

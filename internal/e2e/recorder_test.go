@@ -110,11 +110,17 @@ func (r *recorder) requests() int {
 }
 
 // count returns the number of requests for users so far, and how many of them the vendor counts.
-func (r *recorder) count() (all, counted int) {
+func (r *recorder) count() (all, counted int) { return r.countUntil(time.Now()) }
+
+// countUntil does so up to a moment.
+func (r *recorder) countUntil(end time.Time) (all, counted int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, arrivals := range r.arrivals {
 		for _, a := range arrivals {
+			if a.at.After(end) {
+				continue
+			}
 			all++
 			if !a.unbilled {
 				counted++
@@ -122,6 +128,13 @@ func (r *recorder) count() (all, counted int) {
 		}
 	}
 	return all, counted
+}
+
+// sent reports whether a value has been sent for a user.
+func (r *recorder) sent(wmid int64, value float64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.values[wmid][value]
 }
 
 // awaitIdle waits until all connections of processes that were killed are closed.

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +62,7 @@ func TestStandbyWritesNothing(t *testing.T) {
 // lead makes the test the active replica, until its lease expires, and changes records.
 func lead(t *testing.T, db *pgtest.Server, changes map[string][]byte) {
 	t.Helper()
-	url := db.URL("postgres") + "&passfile=" + passwordFile(t, db.Port)
+	url := db.URL("postgres") + "&passfile=" + passwordFile(t, pgtest.Password)
 	s, _, err := store.Open(store.Config{URL: url, Namespace: "default", Holder: "test",
 		OnError: func(operation string, err error) { t.Errorf("%s: %v", operation, err) }})
 	if err != nil {
@@ -77,11 +76,4 @@ func lead(t *testing.T, db *pgtest.Server, changes map[string][]byte) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close(context.Background()) })
-}
-
-// passwordFile writes a file for $PGPASSFILE and returns its path.
-func passwordFile(t *testing.T, port int) string {
-	t.Helper()
-	password := strings.NewReplacer(`\`, `\\`, ":", `\:`).Replace(pgtest.Password)
-	return exportertest.WriteFile(t, "pgpass", fmt.Sprintf("127.0.0.1:%d:*:*:%s\n", port, password))
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -84,13 +83,22 @@ func newConnector(address string) (*pq.Connector, error) {
 	return connector, err
 }
 
-// dialer connects to a server. The driver waits for responses without a deadline. It only calls DialContext.
-type dialer struct{ pq.Dialer }
+// dialer connects to a server. The driver waits for responses without a deadline. It must not be a
+// [pq.DialerContext], whose other method the driver would call instead.
+type dialer struct{}
 
-// DialContext implements [pq.DialerContext].
-func (dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, address)
-	return deadlineConn{conn}, err
+// Dial implements [pq.Dialer].
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialTimeout(network, address, networkTimeout)
+}
+
+// DialTimeout implements [pq.Dialer].
+func (dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return deadlineConn{conn}, nil
 }
 
 // deadlineConn is a connection whose reads and writes fail if they take too long.

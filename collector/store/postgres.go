@@ -18,8 +18,9 @@ const (
 	leaseTime = 150 * time.Second
 	// maxClockDifference is how much the clock of an active replica may differ from the database's.
 	maxClockDifference = 5 * time.Second
-	// networkTimeout is how long connecting, and each read and write of the connection, may take.
-	networkTimeout = 5 * time.Second
+	// networkTimeout is how long connecting, and each read and write of the connection, may take: less than slowCommit,
+	// so that a network that loses all packets is not reported as a slow commit time after time.
+	networkTimeout = 4 * time.Second
 )
 
 // leaseTable is the statement that creates the table of leases. A former holder is recognized by its term, and the
@@ -107,13 +108,24 @@ type deadlineConn struct{ net.Conn }
 // Read implements [net.Conn].
 func (c deadlineConn) Read(b []byte) (int, error) {
 	c.SetReadDeadline(time.Now().Add(networkTimeout)) //nolint:errcheck // then Read fails, too
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	return n, withoutSource(err)
 }
 
 // Write implements [net.Conn].
 func (c deadlineConn) Write(b []byte) (int, error) {
 	c.SetWriteDeadline(time.Now().Add(networkTimeout)) //nolint:errcheck // then Write fails, too
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	return n, withoutSource(err)
+}
+
+// withoutSource removes the local port from an error, so that the same error has the same text.
+func withoutSource(err error) error {
+	var failure *net.OpError
+	if errors.As(err, &failure) {
+		failure.Source = nil
+	}
+	return err
 }
 
 // inTransaction runs f in a transaction. A process that is frozen in one must not keep the others waiting.

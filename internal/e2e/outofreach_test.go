@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,4 +79,49 @@ func expectNoRequests(t *testing.T, p *exportertest.Process, api *justoneapitest
 		t.Errorf("the error was logged %d times:\n%s", got, p.Log())
 	}
 	p.Await(`(Check the database: no request is sent until it can be used)`)
+}
+
+// TestLostPackets has a network that loses all packets between an exporter and its database. A scrape waits
+// a second, and the log contains few errors.
+func TestLostPackets(t *testing.T) {
+	t.Parallel()
+	api := newRecorder(t)
+	p, proxy := startBehindProxy(t, api)
+	proxy.block(true)
+	for i := range 10 {
+		start := time.Now()
+		if got := samples(scrape(t, p), followers); len(got) != 3 {
+			t.Errorf("got values %v, want 3", got)
+		}
+		if took := time.Since(start); took > 2*time.Second && i > 0 {
+			t.Errorf("a scrape took %v", took)
+		}
+	}
+	if got := strings.Count(p.Log(), "level=error"); got > 5 {
+		t.Errorf("got %d errors in the log:\n%s", got, p.Log())
+	}
+	if got := api.requests(); got != 3 {
+		t.Errorf("got %d requests, want the 3 before", got)
+	}
+	proxy.block(false)
+	await(t, 20*time.Second, "requests are sent again", func() bool {
+		scrape(t, p)
+		return api.requests() >= 6
+	})
+	if _, took := p.End(syscall.SIGTERM); took > 5*time.Second {
+		t.Errorf("it exited after %v", took)
+	}
+}
+
+// TestStopWithoutDatabase stops an exporter that cannot reach its database.
+func TestStopWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	p, proxy := startBehindProxy(t, newRecorder(t))
+	proxy.block(true)
+	scrape(t, p)
+	status, took := p.End(syscall.SIGTERM)
+	if status != 0 || took > 15*time.Second {
+		t.Errorf("got status %d after %v", status, took)
+	}
+	t.Logf("it exited after %v", took)
 }

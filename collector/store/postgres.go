@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 
 // DialTimeout implements [pq.Dialer].
 func (dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	conn, err := net.DialTimeout(network, address, timeout)
+	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +122,7 @@ func (c deadlineConn) Write(b []byte) (int, error) {
 
 // withoutSource removes the local port from an error, so that the same error has the same text.
 func withoutSource(err error) error {
-	var failure *net.OpError
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*net.OpError](err); ok {
 		failure.Source = nil
 	}
 	return err

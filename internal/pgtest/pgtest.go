@@ -103,13 +103,11 @@ func (s *Server) mustRun(name string, args ...string) {
 	}
 }
 
-// run runs a command of the server as its user, because it refuses to run as root.
+// run runs a command of the server as its user.
 func (s *Server) run(name string, args ...string) error {
 	cmd := exec.Command(path(name), args...)
 	cmd.Dir = s.dir
-	if id, ok := serverUser(); ok {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(id), Gid: uint32(id)}}
-	}
+	RunAsServer(cmd)
 	output, err := os.Create(filepath.Join(s.dir, "output")) // not a pipe, which the server would keep open
 	if err != nil {
 		return err
@@ -121,6 +119,14 @@ func (s *Server) run(name string, args ...string) error {
 		return fmt.Errorf("%s: %w\n%s", name, err, out)
 	}
 	return nil
+}
+
+// RunAsServer makes a command run as the user of the server if the test runs as root, which PostgreSQL and pgbouncer
+// refuse.
+func RunAsServer(cmd *exec.Cmd) {
+	if id, ok := serverUser(); ok {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(id), Gid: uint32(id)}}
+	}
 }
 
 // serverUser returns the user ID under which the server runs if the test runs as root.

@@ -7,10 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -51,7 +48,7 @@ server_login_retry = 1
 	if found, err := exec.LookPath("/usr/sbin/pgbouncer"); err == nil { // which is not in the $PATH of every user
 		cmd.Path = found
 	}
-	cmd.SysProcAttr = postgresUser(t)
+	pgtest.RunAsServer(cmd)
 	exportertest.Start(t, cmd)
 	await(t, 10*time.Second, "pgbouncer listens", func() bool {
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -72,21 +69,4 @@ func writePublic(t *testing.T, path, text string) {
 	if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// postgresUser makes a command run as the user postgres if the test runs as root, which pgbouncer refuses.
-func postgresUser(t *testing.T) *syscall.SysProcAttr {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(id), Gid: uint32(id)}}
 }

@@ -22,7 +22,7 @@ type replica struct {
 	t       *testing.T
 	command []string // arguments
 	env     []string
-	proxy   *proxy // in front of the database
+	proxy   *dbProxy // in front of the database
 
 	// The goroutine of the test uses the following fields.
 	restart time.Time             // when it will be started if it is not running
@@ -189,8 +189,8 @@ func (r *replica) scrape(client *http.Client, timeout time.Duration, seen *sight
 		r.t.Errorf("a scrape with a timeout of %v took %v: %v", timeout, took, err)
 		return
 	}
-	seen.add(took, samples(body, activeMetric)[activeMetric] == 1)
-	for series, value := range samples(body, followers) {
+	seen.add(took, samplesWith(body, activeMetric)[activeMetric] == 1)
+	for series, value := range samplesWith(body, followers) {
 		var wmid int64
 		if _, err := fmt.Sscanf(series, followers+`{wmid="%d"}`, &wmid); err != nil || !api.sent(wmid, value) {
 			r.t.Errorf("%s is %v, which the API has not sent", series, value)

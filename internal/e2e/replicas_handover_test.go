@@ -53,7 +53,8 @@ func TestHandOver(t *testing.T) {
 func expectSame(t *testing.T, want, got string) {
 	t.Helper()
 	for _, prefix := range []string{followers, "bilibili_following", "bilibili_last_success", usedMetric} {
-		if want, got := fmt.Sprint(samples(want, prefix)), fmt.Sprint(samples(got, prefix)); want != got || want == "map[]" {
+		want, got := fmt.Sprint(samplesWith(want, prefix)), fmt.Sprint(samplesWith(got, prefix))
+		if want != got || want == "map[]" {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}

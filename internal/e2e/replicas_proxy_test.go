@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// proxy forwards connections from one exporter to the database, and disturbs them.
-type proxy struct {
+// dbProxy forwards connections from one exporter to the database, and disturbs them.
+type dbProxy struct {
 	listener net.Listener
 	target   string
 
@@ -26,13 +26,13 @@ type chunk struct {
 }
 
 // startProxy starts a proxy for an address. It ends with the test.
-func startProxy(t *testing.T, target string) *proxy {
+func startProxy(t *testing.T, target string) *dbProxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: listener, target: target, conns: make(map[net.Conn]bool)}
+	p := &dbProxy{listener: listener, target: target, conns: make(map[net.Conn]bool)}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -53,10 +53,10 @@ func startProxy(t *testing.T, target string) *proxy {
 }
 
 // port returns the port of the proxy.
-func (p *proxy) port() int { return p.listener.Addr().(*net.TCPAddr).Port }
+func (p *dbProxy) port() int { return p.listener.Addr().(*net.TCPAddr).Port }
 
 // serve forwards a connection in both directions until one of them ends.
-func (p *proxy) serve(client net.Conn) {
+func (p *dbProxy) serve(client net.Conn) {
 	p.track(client)
 	p.pass()
 	server, err := net.Dial("tcp", p.target)
@@ -72,7 +72,7 @@ func (p *proxy) serve(client net.Conn) {
 }
 
 // pump forwards data in one direction, and closes both connections at its end.
-func (p *proxy) pump(to, from net.Conn, fromServer bool) {
+func (p *dbProxy) pump(to, from net.Conn, fromServer bool) {
 	defer p.reset(to)
 	defer p.reset(from)
 	buffer := make([]byte, 1<<16)
@@ -87,7 +87,7 @@ func (p *proxy) pump(to, from net.Conn, fromServer bool) {
 }
 
 // inspect passes data to the filter.
-func (p *proxy) inspect(c chunk) {
+func (p *dbProxy) inspect(c chunk) {
 	p.mu.Lock()
 	filter := p.filter
 	p.mu.Unlock()
@@ -97,14 +97,14 @@ func (p *proxy) inspect(c chunk) {
 }
 
 // setFilter sets a function that sees all data before it is forwarded.
-func (p *proxy) setFilter(filter func(chunk) bool) {
+func (p *dbProxy) setFilter(filter func(chunk) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.filter = filter
 }
 
 // pass waits while the proxy blocks.
-func (p *proxy) pass() {
+func (p *dbProxy) pass() {
 	p.mu.Lock()
 	blocked := p.blocked
 	p.mu.Unlock()
@@ -114,7 +114,7 @@ func (p *proxy) pass() {
 }
 
 // block makes the proxy keep all data to itself, as a network does that loses all packets, until it is unblocked.
-func (p *proxy) block(on bool) {
+func (p *dbProxy) block(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -127,7 +127,7 @@ func (p *proxy) block(on bool) {
 }
 
 // cut resets all connections.
-func (p *proxy) cut() {
+func (p *dbProxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for conn := range p.conns {
@@ -136,13 +136,13 @@ func (p *proxy) cut() {
 	clear(p.conns)
 }
 
-func (p *proxy) track(conn net.Conn) {
+func (p *dbProxy) track(conn net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns[conn] = true
 }
 
-func (p *proxy) reset(conn net.Conn) {
+func (p *dbProxy) reset(conn net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	reset(conn)

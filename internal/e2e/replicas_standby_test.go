@@ -48,7 +48,7 @@ func TestStandbyWritesNothing(t *testing.T) {
 	time.Sleep(time.Second)
 	body := scrape(t, p)
 	p.End(syscall.SIGTERM)
-	if got := samples(body, followers); len(got) != 2 || sample(t, body, activeMetric) != 0 {
+	if got := samplesWith(body, followers); len(got) != 2 || sample(t, body, activeMetric) != 0 {
 		t.Errorf("want a standby with 2 values, got %v", got)
 	}
 	if after := db.Exec("postgres", selectVersions); after != before || strings.Count(before, "\n") < 5 {

@@ -31,18 +31,18 @@ func TestDatabaseDown(t *testing.T) {
 	lease := db.Exec("postgres", selectLease)
 	db.Kill()
 	close(release)
-	if got := samples(<-scraped, followers); len(got) != 3 {
+	if got := samplesWith(<-scraped, followers); len(got) != 3 {
 		t.Errorf("got values %v, want 3", got)
 	}
 	expectNoRequests(t, p, api)
 	db.Resume()
 	standby := startReplica(t, config, db.URL("postgres"))
-	if got := samples(scrape(t, standby), followers); len(got) != 0 {
+	if got := samplesWith(scrape(t, standby), followers); len(got) != 0 {
 		t.Errorf("got recorded values %v, want none yet", got)
 	}
 	scrape(t, p)
 	p.Await(`msg="(Persistent state recovered)"`)
-	if got := samples(scrape(t, standby), followers); len(got) != 3 {
+	if got := samplesWith(scrape(t, standby), followers); len(got) != 3 {
 		t.Errorf("got recorded values %v, want 3", got)
 	}
 	if got := db.Exec("postgres", selectLease); got != lease {
@@ -64,7 +64,7 @@ func expectNoRequests(t *testing.T, p *exportertest.Process, api *justoneapitest
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("without the database, a scrape took %v", took)
 		}
-		if got := samples(body, followers); len(got) != 3 {
+		if got := samplesWith(body, followers); len(got) != 3 {
 			t.Errorf("got values %v, want 3", got)
 		}
 		before := failed
@@ -90,7 +90,7 @@ func TestLostPackets(t *testing.T) {
 	proxy.block(true)
 	for i := range 10 {
 		start := time.Now()
-		if got := samples(scrape(t, p), followers); len(got) != 3 {
+		if got := samplesWith(scrape(t, p), followers); len(got) != 3 {
 			t.Errorf("got values %v, want 3", got)
 		}
 		if took := time.Since(start); took > 2*time.Second && i > 0 {

@@ -16,7 +16,7 @@ import (
 )
 
 // startBehindProxy starts a database and an exporter behind a proxy. The exporter is active and its users are due.
-func startBehindProxy(t *testing.T, api *recorder) (*exportertest.Process, *proxy) {
+func startBehindProxy(t *testing.T, api *recorder) (*exportertest.Process, *dbProxy) {
 	t.Helper()
 	db := pgtest.Start(t)
 	proxy := startProxy(t, fmt.Sprintf("127.0.0.1:%d", db.Port))
@@ -60,7 +60,7 @@ func TestFrozenBeforeSend(t *testing.T) {
 		close(frozen)
 		return true
 	})
-	go scraper.Get("http://" + p.Address() + "/metrics") //nolint:errcheck,bodyclose // it times out
+	go scraper.Get("http://" + p.Address() + "/metrics") //nolint:errcheck // it times out
 	<-frozen
 	time.Sleep(quota.MaxSendDelay + 2*time.Second)
 	p.Signal(syscall.SIGCONT)

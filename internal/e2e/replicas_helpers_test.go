@@ -42,15 +42,15 @@ func scrape(t *testing.T, p *exportertest.Process) string {
 // sample returns the value of a sample, and fails if there is none.
 func sample(t *testing.T, metrics, series string) float64 {
 	t.Helper()
-	value, ok := samples(metrics, series)[series]
+	value, ok := samplesWith(metrics, series)[series]
 	if !ok {
 		t.Fatalf("there is no sample %s in\n%s", series, metrics)
 	}
 	return value
 }
 
-// samples returns the samples whose series have a prefix, by series.
-func samples(metrics, prefix string) map[string]float64 {
+// samplesWith returns the samples whose series have a prefix, by series.
+func samplesWith(metrics, prefix string) map[string]float64 {
 	found := make(map[string]float64)
 	for line := range strings.Lines(metrics) {
 		if !strings.HasPrefix(line, prefix) {

@@ -159,15 +159,15 @@ func TestHangingDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var commit time.Duration
 		records := recordsOf(users(3), true)
-		s := store.OpenEngine(store.Engine{
-			Write: func(int64, map[string][]byte) error {
+		s := store.OpenShared(database{
+			func(int64, map[string][]byte) error {
 				time.Sleep(commit)
 				return nil
 			},
-			Acquire: func() (store.Contents, store.Lease, error) {
+			func() (store.Contents, store.Lease, error) {
 				return store.Contents{Records: records, Term: 1}, store.Lease{}, nil
 			},
-			Release: func(int64) error { return nil },
+			func(int64) error { return nil },
 		}, store.Config{OnError: func(string, error) {}})
 		api := newFakeAPI(instant)
 		c := newCollector(t, api, users(3), withLeader(users(3), s, s.Lead))

@@ -83,6 +83,19 @@ type replica struct {
 	read   time.Time  // the last reading of the clock
 }
 
+// database is a [store.Database] that is made of functions.
+type database struct {
+	write   func(term int64, changes map[string][]byte) error
+	acquire func() (store.Contents, store.Lease, error)
+	release func(term int64) error
+}
+
+func (d database) Write(term int64, changes map[string][]byte) error { return d.write(term, changes) }
+
+func (d database) Acquire() (store.Contents, store.Lease, error) { return d.acquire() }
+
+func (d database) Close(term int64) error { return d.release(term) }
+
 // newReplica starts a process. It fails if the process cannot read the store.
 func newReplica(s *sharedSeason, name string) (*replica, error) {
 	p := &replica{season: s, name: name, killed: make(chan struct{})}
@@ -94,7 +107,7 @@ func newReplica(s *sharedSeason, name string) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.store = store.OpenEngine(store.Engine{Write: p.write, Acquire: p.acquire, Release: p.release}, store.Config{
+	p.store = store.OpenShared(database{p.write, p.acquire, p.release}, store.Config{
 		OnError: func(string, error) {},
 	})
 	limits := quota.Limits{RetryInterval: time.Minute, DailyLimit: sharedLimit, Zone: s.start.Location()}

@@ -45,7 +45,7 @@ type postgresDB struct {
 func openPostgres(config Config) (*postgresDB, Contents, Lease, error) {
 	connector, err := newConnector(config.URL)
 	if err != nil {
-		return nil, Contents{}, Lease{}, fmt.Errorf("--storage.url: %w", err)
+		return nil, Contents{}, Lease{}, err
 	}
 	p := &postgresDB{db: sql.OpenDB(connector), namespace: config.Namespace, holder: config.Holder}
 	p.db.SetMaxOpenConns(1)
@@ -58,7 +58,7 @@ func openPostgres(config Config) (*postgresDB, Contents, Lease, error) {
 		}
 	}
 	p.db.Close() //nolint:errcheck // the first error counts
-	return nil, Contents{}, Lease{}, fmt.Errorf("opening the store of --storage.url: %w", err)
+	return nil, Contents{}, Lease{}, fmt.Errorf("opening the store: %w", err)
 }
 
 // newConnector returns a connector for a URL. Its errors do not contain the URL, which may contain a password.
@@ -148,15 +148,18 @@ func (p *postgresDB) prepare() error {
 			return err
 		})
 		if err = p.try(); pq.As(err, pqerror.UndefinedTable) != nil { // else another replica has created the tables
-			return fmt.Errorf("creating the tables: %w; create them as another role:\n%s;\n%s;\n%s;",
-				createErr, recordsTable, leaseTable, privileges)
+			return fmt.Errorf("creating the tables: %w; create them as another role: %s; %s; %s;",
+				createErr, oneLine(recordsTable), oneLine(leaseTable), privileges)
 		}
 	}
 	if pq.As(err, pqerror.InsufficientPrivilege) != nil {
-		return fmt.Errorf("%w; the role needs these privileges:\n%s;", err, privileges)
+		return fmt.Errorf("%w; the role needs these privileges: %s;", err, privileges)
 	}
 	return err
 }
+
+// oneLine returns a statement in one line, as it can be copied from a log.
+func oneLine(statement string) string { return strings.Join(strings.Fields(statement), " ") }
 
 // try adds the row of the namespace's lease if it is missing. It fails if the role lacks a privilege that will be
 // needed.
@@ -174,8 +177,8 @@ func (p *postgresDB) try() error {
 	})
 }
 
-// write implements [database]. It renews the lease.
-func (p *postgresDB) write(term int64, changes map[string][]byte) error {
+// Write implements [Database]. It renews the lease.
+func (p *postgresDB) Write(term int64, changes map[string][]byte) error {
 	return p.inTransaction(func(tx *sql.Tx) error {
 		var now time.Time
 		asked := time.Now()
@@ -183,7 +186,7 @@ func (p *postgresDB) write(term int64, changes map[string][]byte) error {
 			WHERE namespace = $1 AND term = $2 RETURNING clock_timestamp()`,
 			p.namespace, term, leaseTime.Seconds()).Scan(&now)
 		if errors.Is(err, sql.ErrNoRows) {
-			return errSuperseded
+			return ErrSuperseded
 		}
 		if err == nil {
 			err = compareClocks(asked, now)
@@ -195,8 +198,8 @@ func (p *postgresDB) write(term int64, changes map[string][]byte) error {
 	})
 }
 
-// acquire implements [database].
-func (p *postgresDB) acquire() (Contents, Lease, error) { return p.load(true) }
+// Acquire implements [Database].
+func (p *postgresDB) Acquire() (Contents, Lease, error) { return p.load(true) }
 
 // load reads the lease and all records. If take is true, it first takes the lease if it is free.
 func (p *postgresDB) load(take bool) (contents Contents, lease Lease, err error) {
@@ -257,8 +260,8 @@ func compareClocks(asked, now time.Time) error {
 	return nil
 }
 
-// close implements [database].
-func (p *postgresDB) close(term int64) (err error) {
+// Close implements [Database].
+func (p *postgresDB) Close(term int64) (err error) {
 	if term != 0 {
 		err = p.inTransaction(func(tx *sql.Tx) error {
 			_, err := tx.Exec(`UPDATE bilibili_exporter_lease SET until = clock_timestamp() WHERE namespace = $1 AND term = $2`,

@@ -221,10 +221,10 @@ func testLease(t *testing.T, server pgServer) {
 		time.Since(lease.Since).Abs() > time.Minute {
 		t.Errorf("got %+v", lease)
 	}
-	if err := put(second, 1, records("a", "2")); !errors.Is(err, errSuperseded) {
+	if err := put(second, 1, records("a", "2")); !errors.Is(err, ErrSuperseded) {
 		t.Errorf("Put under a term of another replica: got %v", err)
 	}
-	if err := put(second, 0, records("a", "3")); !errors.Is(err, errSuperseded) {
+	if err := put(second, 0, records("a", "3")); !errors.Is(err, ErrSuperseded) {
 		t.Errorf("Put on standby: got %v", err)
 	}
 	if after := server.dump(t); after != before {
@@ -260,10 +260,10 @@ func testLease(t *testing.T, server pgServer) {
 	}
 	before = server.dump(t)
 	first.Put(1, records("b", "5"))
-	if err := put(first, 1, records("a", "5")); !errors.Is(err, errSuperseded) {
+	if err := put(first, 1, records("a", "5")); !errors.Is(err, ErrSuperseded) {
 		t.Errorf("Put of a former holder: got %v", err)
 	}
-	if err := put(first, 1, records("a", "6")); !errors.Is(err, errSuperseded) {
+	if err := put(first, 1, records("a", "6")); !errors.Is(err, ErrSuperseded) {
 		t.Errorf("a second Put of a former holder: got %v", err)
 	}
 	want := "write: another replica has become active; 2 records were not written: a, b"
@@ -521,7 +521,7 @@ func testLocked(t *testing.T, server pgServer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.close(0) //nolint:errcheck // it changed nothing
+	defer other.Close(0) //nolint:errcheck // it changed nothing
 	tx, err := other.db.Begin()
 	if err != nil {
 		t.Fatal(err)

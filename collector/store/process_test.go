@@ -140,7 +140,7 @@ func openInChild(t *testing.T, dir string, change func(*exec.Cmd)) opened {
 }
 
 func inUse(dir string) string {
-	return "opening the store in " + dir + ": in use by another process: " +
+	return "opening the store in " + dir + ": it is in use by another process: " +
 		"run one exporter for each token, each with a directory of its own"
 }
 

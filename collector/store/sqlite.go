@@ -44,7 +44,7 @@ type sqliteDB struct {
 	total int64            // of sums
 }
 
-var errInUse = errors.New("in use by another process")
+var errInUse = errors.New("it is in use by another process")
 
 // openSQLite opens the database in a directory. It creates one if there is none, or the one that there is is damaged.
 func openSQLite(config Config) (*sqliteDB, Contents, error) {
@@ -286,8 +286,8 @@ func (d *sqliteDB) add(changes map[string][]byte) {
 // transactions, which a damaged journal can leave behind, do not match.
 func (d *sqliteDB) format() string { return fmt.Sprintf("%s %d", formatVersion, d.total) }
 
-// write implements [database]. After a failure, the next changes must include the ones that have failed.
-func (d *sqliteDB) write(_ int64, changes map[string][]byte) error {
+// Write implements [Database]. After a failure, the next changes must include the ones that have failed.
+func (d *sqliteDB) Write(_ int64, changes map[string][]byte) error {
 	for path, file := range d.files {
 		if now, err := os.Stat(path); err != nil || !os.SameFile(now, file) {
 			return fmt.Errorf("%s was removed or replaced: nothing is stored until a restart", path)
@@ -303,11 +303,11 @@ func (d *sqliteDB) write(_ int64, changes map[string][]byte) error {
 	})
 }
 
-// acquire implements [database].
-func (d *sqliteDB) acquire() (Contents, Lease, error) { panic("store: an embedded store has no lease") }
+// Acquire implements [Database].
+func (d *sqliteDB) Acquire() (Contents, Lease, error) { panic("store: an embedded store has no lease") }
 
-// close implements [database].
-func (d *sqliteDB) close(int64) error { return d.db.Close() }
+// Close implements [Database].
+func (d *sqliteDB) Close(int64) error { return d.db.Close() }
 
 // inTransaction runs f in a transaction. SQLite can panic when a file is damaged.
 func (d *sqliteDB) inTransaction(f func(*sql.Tx) error) (err error) {

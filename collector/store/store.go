@@ -29,8 +29,8 @@ const slowCommit = 5 * time.Second
 var (
 	// errDamaged is damage that the database or a checksum proves. Nothing else is.
 	errDamaged = errors.New("damaged")
-	// errSuperseded is the error of changes that are not written, because the term under which they were made is over.
-	errSuperseded = errors.New("this replica is not active")
+	// ErrSuperseded is the error of changes that are not written, because the term under which they were made is over.
+	ErrSuperseded = errors.New("this replica is not active")
 	errClosed     = errors.New("the store is closed")
 )
 
@@ -70,19 +70,19 @@ type Lease struct {
 	Refused error
 }
 
-// database is one of the two engines. One goroutine uses it at a time.
-type database interface {
-	// write commits changes, all or none; nil deletes. It fails with errSuperseded if the term is over.
-	write(term int64, changes map[string][]byte) error
-	// acquire reads all records, and takes the lease if it is free.
-	acquire() (Contents, Lease, error)
-	// close gives up the lease of a term, unless it is 0, and disconnects.
-	close(term int64) error
+// Database is what an engine does. One goroutine uses it at a time.
+type Database interface {
+	// Write commits changes, all or none; nil deletes. It fails with [ErrSuperseded] if the term is over.
+	Write(term int64, changes map[string][]byte) error
+	// Acquire reads all records, and takes the lease if it is free.
+	Acquire() (Contents, Lease, error)
+	// Close gives up the lease of a term, unless it is 0, and disconnects.
+	Close(term int64) error
 }
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
-	db        database
+	db        Database
 	shared    bool
 	onError   func(operation string, err error)
 	recovered func()
@@ -113,7 +113,7 @@ func newBatch() *batch { return &batch{changes: make(map[string][]byte), done: m
 
 // Open opens a store, or creates one. On failure it has changed nothing.
 func Open(config Config) (*Store, Contents, error) {
-	var db database
+	var db Database
 	var contents Contents
 	var lease Lease
 	var err error
@@ -125,12 +125,15 @@ func Open(config Config) (*Store, Contents, error) {
 	if err != nil {
 		return nil, Contents{}, err
 	}
-	return newStore(config, db, contents.Term, lease), contents, nil
+	return newStore(config, db, config.URL != "", contents.Term, lease), contents, nil
 }
 
-func newStore(config Config, db database, term int64, lease Lease) *Store {
+// OpenShared opens a shared store on any database, on standby. Config says what to call, and nothing else.
+func OpenShared(db Database, config Config) *Store { return newStore(config, db, true, 0, Lease{}) }
+
+func newStore(config Config, db Database, shared bool, term int64, lease Lease) *Store {
 	s := &Store{
-		db: db, shared: config.URL != "", onError: config.OnError, recovered: config.OnRecovery, term: term, lease: lease,
+		db: db, shared: shared, onError: config.OnError, recovered: config.OnRecovery, term: term, lease: lease,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}), next: newBatch(),
 	}
 	go s.run()
@@ -148,7 +151,7 @@ func (s *Store) Put(term int64, changes map[string][]byte) (wait func(ctx contex
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if term != s.term {
-		return func(context.Context) error { return errSuperseded }
+		return func(context.Context) error { return ErrSuperseded }
 	}
 	maps.Copy(s.next.changes, changes)
 	b := s.next
@@ -190,7 +193,7 @@ func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64
 	err = s.await(ctx, b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(err, errSuperseded) && s.loaded != nil {
+	if errors.Is(err, ErrSuperseded) && s.loaded != nil {
 		err = nil // this replica is on standby now, or active under a new term
 	}
 	records, s.loaded = s.loaded, nil
@@ -215,7 +218,7 @@ func (s *Store) run() {
 		}
 		s.commit()
 	}
-	if err := s.db.close(s.term); err != nil {
+	if err := s.db.Close(s.term); err != nil {
 		s.onError(OperationWrite, err)
 	}
 	s.mu.Lock()
@@ -238,7 +241,7 @@ func (s *Store) commit() {
 	s.next, s.current = newBatch(), b
 	s.mu.Unlock()
 
-	start, err := time.Now(), errSuperseded
+	start, err := time.Now(), ErrSuperseded
 	if term != 0 {
 		err = s.write(term, b.changes)
 	}
@@ -248,7 +251,7 @@ func (s *Store) commit() {
 	switch {
 	case err == nil:
 		s.renewed = start
-	case errors.Is(err, errSuperseded):
+	case errors.Is(err, ErrSuperseded):
 		s.term, s.next = 0, newBatch()
 	default:
 		maps.Copy(b.changes, late.changes) // newer changes win
@@ -256,7 +259,7 @@ func (s *Store) commit() {
 	}
 	s.mu.Unlock()
 
-	if errors.Is(err, errSuperseded) {
+	if errors.Is(err, ErrSuperseded) {
 		late.err = err
 		close(late.done)
 		maps.Copy(b.changes, late.changes)
@@ -277,7 +280,7 @@ func (s *Store) commit() {
 // acquire takes the lease if it is free, and reads all records.
 func (s *Store) acquire() error {
 	start := time.Now()
-	contents, lease, err := s.db.acquire()
+	contents, lease, err := s.db.Acquire()
 	s.report(OperationRead, err, false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -298,12 +301,12 @@ func (s *Store) write(term int64, changes map[string][]byte) error {
 		s.onError(OperationWrite, fmt.Errorf("writing has taken %v so far; no API request is sent until it finishes",
 			slowCommit))
 	})
-	err := s.db.write(term, changes)
+	err := s.db.Write(term, changes)
 	slowly := !slow.Stop()
 	if slowly {
 		<-reported
 	}
-	if errors.Is(err, errSuperseded) { // the database works
+	if errors.Is(err, ErrSuperseded) { // the database works
 		s.report(OperationWrite, nil, slowly)
 	} else {
 		s.report(OperationWrite, err, slowly)

@@ -137,12 +137,12 @@ func TestEngines(t *testing.T) {
 
 // hooked is a database whose writes a test intercepts.
 type hooked struct {
-	database
+	Database
 	intercept func(write func() error) error
 }
 
-func (h *hooked) write(term int64, changes map[string][]byte) error {
-	return h.intercept(func() error { return h.database.write(term, changes) })
+func (h *hooked) Write(term int64, changes map[string][]byte) error {
+	return h.intercept(func() error { return h.Database.Write(term, changes) })
 }
 
 // hook makes a store call f instead of writing. It must not be in use yet.
@@ -436,7 +436,7 @@ func dump(t *testing.T, config Config) string {
 func TestSlowWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reported := &problems{}
-		s := newStore(Config{OnError: reported.add, OnRecovery: reported.recovered}, slowDB{}, embeddedTerm, Lease{})
+		s := newStore(Config{OnError: reported.add, OnRecovery: reported.recovered}, slowDB{}, false, embeddedTerm, Lease{})
 		if err := s.Put(embeddedTerm, records("a", "1"))(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -449,19 +449,19 @@ func TestSlowWrite(t *testing.T) {
 }
 
 // slowDB is a database whose writes take 6 s.
-type slowDB struct{ database }
+type slowDB struct{ Database }
 
-func (slowDB) write(int64, map[string][]byte) error {
+func (slowDB) Write(int64, map[string][]byte) error {
 	time.Sleep(6 * time.Second)
 	return nil
 }
 
-func (slowDB) close(int64) error { return nil }
+func (slowDB) Close(int64) error { return nil }
 
 // TestLeaseExpires does not renew a lease. A replica then no longer reports to be active.
 func TestLeaseExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore(Config{URL: "x", OnError: new(problems).add}, slowDB{}, 1, Lease{})
+		s := newStore(Config{URL: "x", OnError: new(problems).add}, slowDB{}, true, 1, Lease{})
 		defer s.Close(t.Context())
 		if _, _, err := s.Lead(t.Context()); err != nil {
 			t.Error(err)

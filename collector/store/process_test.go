@@ -70,7 +70,7 @@ type process struct {
 	out   *bufio.Scanner
 }
 
-// startChild starts a process that is ready to open the store in a directory. change may be nil, or changes its command.
+// startChild starts a process that is ready to open the store in a directory. change, if not nil, changes its command.
 func startChild(t *testing.T, dir string, change func(*exec.Cmd)) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -453,7 +453,7 @@ func mustWrite(t *testing.T, path string, content []byte) {
 	}
 }
 
-// TestPanic has SQLite panic. When the store is opened, that is damage. Later it is an error, and the process continues.
+// TestPanic has SQLite panic. When the store is opened, that is damage. Later, the process continues from memory.
 func TestPanic(t *testing.T) {
 	panics := func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) { panic("a bug") }
 	if err := sqlite.RegisterScalarFunction("panics", 0, panics); err != nil {

@@ -20,12 +20,14 @@ type leaderFunc func(ctx context.Context) (map[string][]byte, int64, error)
 
 func (f leaderFunc) Lead(ctx context.Context) (map[string][]byte, int64, error) { return f(ctx) }
 
-// withLeader returns a change of the configuration that adds a leader, and a guard on standby with a store and a budget
-// of 1000.
+// dailyLimit is the budget of the replicas.
+const dailyLimit = 1000
+
+// withLeader returns a change of the configuration that adds a leader, and a guard on standby with a store.
 func withLeader(users []collector.User, store quota.Store, lead leaderFunc) func(*collector.Config) {
 	return func(config *collector.Config) {
 		withGuard(users, func(guard *quota.Config) {
-			guard.Store, guard.Term, guard.DailyLimit = store, 0, 1000
+			guard.Store, guard.Term, guard.DailyLimit = store, 0, dailyLimit
 		})(config)
 		config.Leader = lead
 	}
@@ -73,7 +75,7 @@ func TestNotRecorded(t *testing.T) {
 		s := &failingStore{memoryStore: memoryStore{records: make(map[string][]byte)}, err: errors.New("disk on fire")}
 		lines, api := &logLines{}, newFakeAPI(after(time.Second))
 		c := newCollector(t, api, users(9), withLog(lines), withGuard(users(9), func(guard *quota.Config) {
-			guard.Store, guard.DailyLimit = s, 1000
+			guard.Store, guard.DailyLimit = s, dailyLimit
 		}))
 		for range 2 {
 			if got := scrape(c, 9*time.Second); got != 0 {
@@ -91,6 +93,20 @@ func TestNotRecorded(t *testing.T) {
 		scrape(c, 9*time.Second)
 		if got := c.Snapshot().Account(); api.requests(0) != 9 || got.Used != 9 {
 			t.Errorf("got %d requests and %d used, want 9", api.requests(0), got.Used)
+		}
+	})
+}
+
+// TestStandbyLog uses up the budget: a standby does not log that.
+func TestStandbyLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, lines := &memoryStore{records: make(map[string][]byte)}, &logLines{}
+		records := recordsOf(users(dailyLimit), false)
+		c := newCollector(t, newFakeAPI(instant), users(1), withLog(lines),
+			withLeader(users(1), s, func(context.Context) (map[string][]byte, int64, error) { return records, 0, nil }))
+		scrape(c, 9*time.Second)
+		if got := c.Snapshot().Account(); got.Remaining != 0 || len(lines.aboveDebug()) != 0 {
+			t.Errorf("got %+v and %q, want nothing remaining and nothing logged", got, lines.aboveDebug())
 		}
 	})
 }
@@ -269,6 +285,24 @@ func TestSupersededQueue(t *testing.T) {
 		}
 		if got := c.Snapshot().Account(); got.Used != api.requests(0) {
 			t.Errorf("got %d used after %d requests", got.Used, api.requests(0))
+		}
+	})
+}
+
+// TestQueueEndsWithoutLead loses the database during a refresh with a long queue: the next scrape ends the queue, and
+// requests in flight are exposed when they have ended.
+func TestQueueEndsWithoutLead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, api := &memoryStore{records: make(map[string][]byte)}, newFakeAPI(after(time.Second))
+		records, err := map[string][]byte{}, error(nil)
+		c := newCollector(t, api, users(100), withLeader(users(100), s,
+			func(context.Context) (map[string][]byte, int64, error) { return records, 1, err }))
+		scrape(c, 2500*time.Millisecond)
+		records, err = nil, errors.New("connection lost")
+		scrape(c, time.Second)
+		time.Sleep(time.Minute)
+		if got := api.requests(0); got != 12 || len(values(c)) != 12 {
+			t.Errorf("got %d requests and %d values, want the 12 that were sent before the second scrape", got, len(values(c)))
 		}
 	})
 }

@@ -209,16 +209,21 @@ func TestStandby(t *testing.T) {
 }
 
 // TestTakeover takes over from a replica that may have sent a request up to 10 s after its record: the whole interval
-// elapses after that, and the pause's next probe starts after that of the former replica.
+// elapses after that. A third replica knows that the request was cut off.
 func TestTakeover(t *testing.T) {
 	c := newClock()
 	former, records := newReplica(c, 1, 1)
 	start(former, 1)
-	g, _ := newReplica(c, 0, 1)
+	g, taken := newReplica(c, 0, 1)
 	c.add(150 * time.Second)
 	g.Load(records.memory, 2)
 	if n := g.Interrupted(); n != 1 {
 		t.Errorf("got %d interrupted requests, want 1", n)
+	}
+	third, _ := newReplica(c, 0, 1)
+	third.Load(taken.memory, 3)
+	if n := third.Interrupted(); n != 0 || !third.Users()[0].Due.Equal(g.Users()[0].Due) {
+		t.Errorf("got %d interrupted requests and %+v, want what is recorded to be stored", n, third.Users()[0])
 	}
 	c.add(15*time.Minute + quota.MaxSendDelay - 150*time.Second - 1)
 	if start(g, 1) {

@@ -34,13 +34,14 @@ type replicaTest struct {
 	api      *recorder
 	replicas []*replica
 	limit    int
-	tight    bool // whether the limit is below what is wanted
+	tight    bool      // whether the limit is below what is wanted
 	midnight time.Time // end of the quota day
 	seen     sightings
 
 	stopScrapers func()
 
 	later  []task         // what the test has to do
+	next   []int          // the next faults
 	faults map[string]int // number of faults by name
 }
 
@@ -173,7 +174,7 @@ func (f *replicaTest) holder(name string) *replica {
 	return nil
 }
 
-// disturb makes a random fault. Every second one concerns the active replica.
+// disturb makes a random fault; all kinds are as frequent. Every second one concerns the active replica.
 func (f *replicaTest) disturb() {
 	r := f.replicas[rand.IntN(len(f.replicas))]
 	var name string
@@ -189,12 +190,15 @@ func (f *replicaTest) disturb() {
 		{"database locked", f.lock},
 	}
 	for {
-		fault := faults[rand.IntN(len(faults))]
+		if len(f.next) == 0 {
+			f.next = rand.Perm(len(faults))
+		}
+		fault := faults[f.next[0]]
+		f.next = f.next[1:]
 		if fault.make(r) {
 			f.faults[fault.name]++
 			return
 		}
-		r = f.replicas[rand.IntN(len(f.replicas))]
 	}
 }
 

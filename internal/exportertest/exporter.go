@@ -106,6 +106,9 @@ func StartExporter(t *testing.T, args ...string) (*Process, string) {
 // helpFlag matches a flag in the output of --help. Its groups are the name and the default.
 var helpFlag = regexp.MustCompile(`(?m)^ {1,6}(?:-\w, )?--(?:\[no-\])?([a-z][\w.-]*)(?:="?([^"\s]*)"?)?`)
 
+// placeholder matches what --help shows of a flag without a default.
+var placeholder = regexp.MustCompile(`^[A-Z][A-Z.]*$`)
+
 // Flags returns the exporter's flags with their defaults, read from --help.
 func Flags(t *testing.T) map[string]string {
 	t.Helper()
@@ -113,7 +116,7 @@ func Flags(t *testing.T) map[string]string {
 	flags := make(map[string]string)
 	for _, match := range helpFlag.FindAllStringSubmatch(help, -1) {
 		if match[1] != "help-man" && match[1] != "help-long" {
-			flags["--"+match[1]] = strings.TrimPrefix(match[2], strings.ToUpper(match[1])) // a placeholder is no default
+			flags["--"+match[1]] = placeholder.ReplaceAllString(match[2], "")
 		}
 	}
 	return flags

@@ -83,6 +83,7 @@ image: ## build the images of the Dockerfile without a container engine and test
 	$(GO) test -tags image -count=1 -v -timeout 20m ./internal/e2e
 
 bench: build ## measure the exporter and compare it with the least that the same work can cost
+	.ci/install initdb=postgresql
 	$(GO) test -tags bench -count=1 -v -timeout 30m ./internal/bench -users=$(USERS) -rounds=$(BENCHES)
 	$(GO) test -run '^$$' -bench Decode ./collector/justoneapi
 

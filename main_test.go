@@ -87,8 +87,8 @@ func TestFailedStarts(t *testing.T) {
 		"storage path": {[]string{"--wmid=2", "--storage.path=/proc/nowhere"},
 			`err="--storage.path: opening the store in /proc/nowhere: mkdir /proc/nowhere: no such file or directory"`},
 		"storage in use": {[]string{"--wmid=2", "--storage.path=" + inUse},
-			`err="--storage.path: opening the store in ` + inUse + `: it is in use by another process: run one exporter for each ` +
-				`token, each with a directory of its own"`},
+			`err="--storage.path: opening the store in ` + inUse + `: it is in use by another process: ` +
+				`run one exporter for each token, each with a directory of its own"`},
 		"address in use": {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()},
 			`bind: address already in use"`},
 	} {
@@ -184,7 +184,7 @@ func TestSecondSignal(t *testing.T) {
 	if status, took := p.End(syscall.SIGINT); status != 0 || took > 2*time.Second {
 		t.Errorf("got status %d after %v", status, took)
 	}
-	expectLog(t, p, `wmid=472747194 name=472747194 msg="Request canceled by shutdown; it may have been billed"`, "msg=Stopped")
+	expectLog(t, p, `name=472747194 msg="Request canceled by shutdown; it may have been billed"`, "msg=Stopped")
 
 	p, address = exportertest.StartExporter(t, args...)
 	expectLog(t, p, `msg="Requests were interrupted when the exporter last stopped" requests=1`)

@@ -432,7 +432,7 @@ func (p *proxy) forward(from, to net.Conn) {
 	}
 }
 
-// testFrozen has a server that accepts connections and never answers.
+// testFrozen has a server that accepts connections and never responds.
 func testFrozen(t *testing.T, server pgServer) {
 	proxy := startProxy(t, fmt.Sprintf("127.0.0.1:%d", server.Port))
 	config := server.config(t)

@@ -44,6 +44,7 @@ type flags struct {
 	storagePath            string
 	storagePathSet         bool
 	storageURL             string
+	storageURLSet          bool
 	storageNamespace       string
 	telemetryPath          string
 	timeoutOffset          string
@@ -93,7 +94,7 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		Default("data/").IsSetByUser(&f.storagePathSet).StringVar(&f.storagePath)
 	app.Flag("storage.url", "PostgreSQL database for persistent state that several replicas share, in place of "+
 		"--storage.path: postgres://user@host/database. The password can be in $PGPASSWORD or a file named by $PGPASSFILE.").
-		PlaceHolder("URL").StringVar(&f.storageURL)
+		PlaceHolder("URL").IsSetByUser(&f.storageURLSet).StringVar(&f.storageURL)
 	app.Flag("storage.namespace", "Name that keeps the state of one token apart from that of others in the database of "+
 		"--storage.url.").Default("default").StringVar(&f.storageNamespace)
 	app.Flag("timeout-offset", "Offset to subtract from the scrape timeout, in seconds.").
@@ -112,13 +113,21 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	app.Flag("log.format", "Format of log messages: logfmt, json.").
 		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	if _, err := app.Parse(args); err != nil {
+		if strings.Contains(err.Error(), "://") { // a URL may contain a password
+			err = errors.New("unexpected argument that looks like a URL")
+		}
 		return nil, err
 	}
 	if f.configFileSet && len(f.wmids) > 0 {
 		return nil, errors.New("--wmid and --config.file are mutually exclusive")
 	}
-	if f.storagePathSet && f.storageURL != "" {
+	switch {
+	case f.storagePathSet && f.storageURLSet:
 		return nil, errors.New("--storage.path and --storage.url are mutually exclusive")
+	case f.storageURLSet && f.storageURL == "":
+		return nil, errors.New("--storage.url is empty: want a URL, or no such flag for storage in --storage.path")
+	case f.storageNamespace == "":
+		return nil, errors.New("--storage.namespace is empty")
 	}
 	return f, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -62,7 +63,7 @@ func request[T any](ctx context.Context, c *Client, token Token, path string, qu
 			value, err = none, (&Error{Kind: kindMalformed, Detail: fmt.Sprint("panic: ", p)}).scrub(token)
 		}
 	}()
-	var progress progress
+	progress := progress{sendBy: sendBy(ctx)}
 	query.Set("token", token.reveal())
 	r, err := c.get(httptrace.WithClientTrace(ctx, progress.trace()), path, query)
 	if err != nil {
@@ -112,16 +113,36 @@ type sendOnce struct{}
 
 func (sendOnce) Read([]byte) (int, error) { return 0, io.EOF }
 
+type sendByKey struct{}
+
+// WithSendBy returns a context for a request that must not be sent after a moment, whenever it has a connection. The
+// failure of one that would be later is certainly not billed.
+func WithSendBy(ctx context.Context, moment time.Time) context.Context {
+	return context.WithValue(ctx, sendByKey{}, moment.Round(0)) // suspended time counts
+}
+
+func sendBy(ctx context.Context) time.Time {
+	moment, _ := ctx.Value(sendByKey{}).(time.Time)
+	return moment
+}
+
 // progress records how far a request got.
 type progress struct {
+	sendBy                time.Time // zero for no limit
 	connecting, connected atomic.Bool
 }
 
 func (p *progress) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GetConn: func(string) { p.connecting.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { p.connected.Store(true) },
+	return &httptrace.ClientTrace{GetConn: func(string) { p.connecting.Store(true) }, GotConn: p.gotConn}
+}
+
+// gotConn is called right before the request is written to a connection. Without the connection, it cannot be.
+func (p *progress) gotConn(info httptrace.GotConnInfo) {
+	if !p.sendBy.IsZero() && time.Now().Round(0).After(p.sendBy) {
+		info.Conn.Close()
+		return
 	}
+	p.connected.Store(true)
 }
 
 // failure returns the error for a request without a response. The request is certainly not billed only if connecting

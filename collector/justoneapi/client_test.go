@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,6 +270,32 @@ func TestRelationStatNoConnection(t *testing.T) {
 				t.Errorf("the error shows the token: %v", err)
 			}
 		})
+	}
+}
+
+// TestRelationStatTooLate connects so slowly that the moment until which the request may be sent has passed: it is not
+// sent, neither over plain HTTP nor over TLS, and certainly not billed.
+func TestRelationStatTooLate(t *testing.T) {
+	var requests atomic.Int64
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) })
+	plain, encrypted := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	defer plain.Close()
+	defer encrypted.Close()
+	for _, server := range []*httptest.Server{plain, encrypted} {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			time.Sleep(20 * time.Millisecond)
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+		ctx := justoneapi.WithSendBy(t.Context(), time.Now().Add(10*time.Millisecond))
+		_, err := justoneapi.New(mustParse(t, server.URL), transport).RelationStat(ctx, token, wmid)
+		var failure *justoneapi.Error
+		if !errors.As(err, &failure) || failure.Billing != justoneapi.NotBilled {
+			t.Errorf("%s: got %v, want a failure that is not billed", server.URL, err)
+		}
+		if got := requests.Load(); got != 0 {
+			t.Errorf("%s: got %d requests, want none", server.URL, got)
+		}
 	}
 }
 

@@ -70,8 +70,8 @@ func (b *balanceRecord) clampToNow(now time.Time) {
 
 // StartBalance reports whether a request for the account's balance may start now: its interval has elapsed since the
 // last attempt, and no pause concerns it. If so the caller must call waitStarted, which waits until the start is
-// durable, before it sends the request, and must then call [Guard.FinishBalance] with the number returned. It sends
-// nothing if waitStarted fails, or later than [MaxSendDelay].
+// durable, before it sends the request, and must then call [Guard.FinishBalance] with the number returned or, if it sends
+// nothing, [Guard.UndoBalance]. It sends nothing if waitStarted fails, or later than [MaxSendDelay].
 func (g *Guard) StartBalance() (request uint64, waitStarted func(context.Context) error, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -88,8 +88,19 @@ func (g *Guard) StartBalance() (request uint64, waitStarted func(context.Context
 		return 0, nil, false
 	}
 	g.requests++
+	g.balanceBefore = g.balance.Attempted
 	g.balance.Attempted, g.balanceRequest = now, g.requests
 	return g.requests, g.put(g.balanceRecord()), true
+}
+
+// UndoBalance takes back a request that [Guard.StartBalance] allowed and that was not sent.
+func (g *Guard) UndoBalance(request uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.balanceRequest == request {
+		g.balanceRequest, g.balance.Attempted = 0, g.balanceBefore
+		g.put(g.balanceRecord())
+	}
 }
 
 // FinishBalance records the end of a request that [Guard.StartBalance] allowed, and the balance received, if any. It

@@ -213,3 +213,28 @@ func TestBalanceReload(t *testing.T) {
 		}
 	}
 }
+
+// TestUndoBalance takes back a request for the balance that was not sent: it is due when it was before.
+func TestUndoBalance(t *testing.T) {
+	s := newSetup(0, every(time.Hour, 1)...)
+	s.config.BalanceInterval = time.Hour
+	g := s.guard()
+	for _, step := range []struct {
+		wait time.Duration
+		want bool
+	}{{0, true}, {0, true}, {time.Minute, true}} {
+		s.add(step.wait)
+		if got := startBalance(g); got != step.want {
+			t.Errorf("after %v: got allowed %v, want %v", step.wait, got, step.want)
+		}
+		g.UndoBalance(number(g, 0))
+		if !g.Account().BalanceRequested.IsZero() {
+			t.Error("a request that was not sent counts as requested")
+		}
+	}
+	startBalance(g)
+	g.UndoBalance(number(g, 0) - 1) // of a request before
+	if g = s.guard(); startBalance(g) {
+		t.Error("the balance is requested again before its interval has elapsed")
+	}
+}

@@ -43,7 +43,8 @@ type Guard struct {
 
 	balanceInterval time.Duration
 	balance         balanceRecord
-	balanceRequest  uint64 // number of the request for the balance that is in flight; 0 for none
+	balanceRequest  uint64    // number of the request for the balance that is in flight; 0 for none
+	balanceBefore   time.Time // start of the one before it
 }
 
 // New returns a guard that continues from the given records, see [Guard.Load].

@@ -206,7 +206,7 @@ func (p *pause) await(reason Reason, retryAfter time.Duration, now time.Time) {
 	}
 	p.Asked = true
 	if next := now.Add(retryAfter); next.After(p.Next) {
-		p.End, p.Next, p.Length = next, next, max(p.Length, retryAfter)
+		p.End, p.Next, p.before, p.Length = next, next, next, max(p.Length, retryAfter)
 	}
 }
 

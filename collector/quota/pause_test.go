@@ -497,3 +497,24 @@ func TestOldTokenAfterPauses(t *testing.T) {
 	finish(g, 4, refused(quota.ReasonToken))
 	s.expectPause(t, g, quota.ReasonRateLimit)
 }
+
+// TestUndoneProbeKeepsRetryAfter has a request in flight ask for a longer pause while the probe of the pause is being
+// recorded. The probe is not sent: the pause lasts as long as was asked for.
+func TestUndoneProbeKeepsRetryAfter(t *testing.T) {
+	c := newClock()
+	g := newGuard(c, every(time.Minute, 1, 2, 3)...)
+	start(g, 1)
+	start(g, 2)
+	refused := quota.Result{Verdict: quota.VerdictRefused, Reason: quota.ReasonRateLimit}
+	finish(g, 1, refused)
+	c.add(30 * time.Second)
+	if !start(g, 3) {
+		t.Fatal("no probe is allowed")
+	}
+	refused.RetryAfter = time.Hour
+	finish(g, 2, refused)
+	undo(g, 3)
+	if got, want := g.Account().Pause.Resume, c.now.Add(time.Hour); !got.Equal(want) {
+		t.Errorf("the pause resumes at %v, want %v", got, want)
+	}
+}

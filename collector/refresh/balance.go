@@ -12,7 +12,7 @@ import (
 // scrape waits for it. Its failures are logged when they start and end.
 func (r *requester) requestBalance(s started) {
 	if err := r.record(s.at, s.wait); err != nil {
-		r.guard.FinishBalance(s.number, 0, "", false)
+		r.guard.UndoBalance(s.number)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.base, s.settings.RequestTimeout)

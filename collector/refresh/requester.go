@@ -33,7 +33,7 @@ func newRequester(base context.Context, config Config, closed func() bool) *requ
 type started struct {
 	wmid     int64
 	number   uint64
-	at       time.Time                       // suspended time counts
+	at       time.Time                       // when the guard allowed it
 	wait     func(ctx context.Context) error // until its start is recorded
 	settings *Settings
 	token    justoneapi.Token
@@ -52,6 +52,7 @@ func (r *requester) request(s started) (sent bool, wait func()) {
 	}
 	ctx, cancel := context.WithTimeout(r.base, s.settings.RequestTimeout)
 	defer cancel()
+	ctx = justoneapi.WithSendBy(ctx, s.at.Add(quota.MaxSendDelay))
 	observe, sentAt := r.observer.RequestStarted(), time.Now()
 	stat, err := s.settings.API.RelationStat(ctx, s.token, s.wmid)
 	failure := asFailure(err)
@@ -78,7 +79,9 @@ func (r *requester) record(start time.Time, wait func(context.Context) error) er
 	if err := wait(r.base); err != nil {
 		return fmt.Errorf("recording it: %w", err)
 	}
-	if took := time.Since(start); took > quota.MaxSendDelay {
+	// The monotonic clock stops while the machine is suspended, and the wall clock can be set.
+	took := max(time.Since(start), time.Now().Round(0).Sub(start.Round(0)))
+	if took > quota.MaxSendDelay {
 		return fmt.Errorf("recording it took %v", took.Round(time.Millisecond))
 	}
 	if r.closed() {

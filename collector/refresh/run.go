@@ -156,7 +156,7 @@ func (r *run) startBalance() {
 	if r.isClosed() {
 		return
 	}
-	at := time.Now().Round(0)
+	at := time.Now()
 	if number, wait, ok := r.guard.StartBalance(); ok {
 		s := started{number: number, at: at, wait: wait, settings: r.settings, token: r.token}
 		r.running.Go(func() { r.requester.requestBalance(s) })
@@ -185,7 +185,7 @@ func (r *run) startRequests() time.Duration {
 		if wait := r.reserve(); wait > 0 {
 			return wait
 		}
-		next := started{wmid: l.due[0].WMID, at: time.Now().Round(0), settings: r.settings, token: r.token}
+		next := started{wmid: l.due[0].WMID, at: time.Now(), settings: r.settings, token: r.token}
 		ok, current := r.start(&next)
 		if !current {
 			return 0

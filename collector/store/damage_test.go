@@ -75,7 +75,7 @@ func diskStates(t *testing.T) []diskState {
 		t.Fatal(err)
 	}
 	after, journal := mustRead(t, path), mustRead(t, path+journalSuffix)
-	if err := d.Close(0); err != nil {
+	if err := d.db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	next := maps.Clone(acknowledged)
@@ -276,15 +276,15 @@ func (b *damageBench) try(state diskState, database, journal []byte, thorough bo
 	got = "acknowledged"
 	if !equal(loaded, want) {
 		if got, want = "next", state.next; !equal(loaded, want) {
-			d.Close(0) //nolint:errcheck // the first error counts
+			d.db.Close() //nolint:errcheck // the first error counts
 			return "", fmt.Errorf("got other records than were written: %s", difference(loaded, state.acknowledged))
 		}
 	}
 	if !thorough {
-		return got, d.Close(0)
+		return got, d.db.Close()
 	}
 	change := records("user/472747194", "new", "other", "new")
-	err = errors.Join(d.Write(embeddedTerm, change), d.Close(0))
+	err = errors.Join(d.Write(embeddedTerm, change), d.db.Close())
 	if errors.Is(err, errDamaged) {
 		return got + ", and a write finds damage", nil
 	}
@@ -297,7 +297,7 @@ func (b *damageBench) try(state diskState, database, journal []byte, thorough bo
 		if !equal(loaded, want) {
 			err = fmt.Errorf("got other records after a write: %s", difference(loaded, want))
 		}
-		err = errors.Join(err, d.Close(0))
+		err = errors.Join(err, d.db.Close())
 	} else {
 		err = fmt.Errorf("after a write: %v", err) //nolint:errorlint // damage that a write causes is a fault
 	}

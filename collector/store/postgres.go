@@ -38,6 +38,7 @@ const privileges = `GRANT SELECT, INSERT, UPDATE, DELETE ON bilibili_exporter_re
 type postgresDB struct {
 	db                *sql.DB
 	namespace, holder string
+	since             time.Time // when this process took the lease last; tells its term from one of a row created again
 }
 
 // openPostgres connects to a database, creates its tables if they are missing, and reads all records. It does not take
@@ -141,6 +142,13 @@ func (p *postgresDB) inTransaction(f func(*sql.Tx) error) error {
 
 // prepare makes sure that the tables exist and that the role may change them.
 func (p *postgresDB) prepare() error {
+	var encoding string
+	if err := p.db.QueryRow("SHOW server_encoding").Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF8" && encoding != "SQL_ASCII" {
+		return fmt.Errorf("the database has the encoding %s: create one with ENCODING 'UTF8'", encoding)
+	}
 	err := p.try()
 	if pq.As(err, pqerror.UndefinedTable) != nil {
 		createErr := p.inTransaction(func(tx *sql.Tx) error {
@@ -169,12 +177,18 @@ func (p *postgresDB) try() error {
 			UPDATE bilibili_exporter_records SET value = value WHERE false;
 			DELETE FROM bilibili_exporter_records WHERE false;
 			UPDATE bilibili_exporter_lease SET term = term WHERE false`)
-		if err == nil {
-			_, err = tx.Exec(`INSERT INTO bilibili_exporter_lease VALUES ($1, 0, '', clock_timestamp(), clock_timestamp())
-				ON CONFLICT DO NOTHING`, p.namespace)
+		if err != nil {
+			return err
 		}
-		return err
+		return p.insertLease(tx)
 	})
+}
+
+// insertLease adds the row of the namespace's lease if it is missing.
+func (p *postgresDB) insertLease(tx *sql.Tx) error {
+	_, err := tx.Exec(`INSERT INTO bilibili_exporter_lease VALUES ($1, 0, '', clock_timestamp(), clock_timestamp())
+		ON CONFLICT DO NOTHING`, p.namespace)
+	return err
 }
 
 // Write implements [Database]. It renews the lease.
@@ -183,8 +197,8 @@ func (p *postgresDB) Write(term int64, changes map[string][]byte) error {
 		var now time.Time
 		asked := time.Now()
 		err := tx.QueryRow(`UPDATE bilibili_exporter_lease SET until = clock_timestamp() + $3 * interval '1 second'
-			WHERE namespace = $1 AND term = $2 RETURNING clock_timestamp()`,
-			p.namespace, term, leaseTime.Seconds()).Scan(&now)
+			WHERE namespace = $1 AND term = $2 AND since = $4 RETURNING clock_timestamp()`,
+			p.namespace, term, leaseTime.Seconds(), p.since).Scan(&now)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrSuperseded
 		}
@@ -204,7 +218,13 @@ func (p *postgresDB) Acquire() (Contents, Lease, error) { return p.load(true) }
 // load reads the lease and all records. If take is true, it first takes the lease if it is free.
 func (p *postgresDB) load(take bool) (contents Contents, lease Lease, err error) {
 	err = p.inTransaction(func(tx *sql.Tx) error {
-		if lease, err = p.readLease(tx); err != nil {
+		lease, err = p.readLease(tx)
+		if errors.Is(err, sql.ErrNoRows) { // someone has deleted it
+			if err = p.insertLease(tx); err == nil {
+				lease, err = p.readLease(tx)
+			}
+		}
+		if err != nil {
 			return err
 		}
 		if take && !lease.Held && lease.Refused == nil {
@@ -223,12 +243,16 @@ func (p *postgresDB) load(take bool) (contents Contents, lease Lease, err error)
 	return contents, lease, err
 }
 
+// held is whether a lease is held, as an expression. One that lasts longer than a lease can is not: the database's
+// clock was set back since.
+const held = `until > clock_timestamp() AND until <= clock_timestamp() + $2 * interval '1 second'`
+
 // readLease reads the lease, and with it the database's clock.
 func (p *postgresDB) readLease(tx *sql.Tx) (lease Lease, err error) {
 	var now time.Time
 	asked := time.Now()
-	err = tx.QueryRow(`SELECT holder, since, until > clock_timestamp(), clock_timestamp()
-		FROM bilibili_exporter_lease WHERE namespace = $1`, p.namespace).
+	err = tx.QueryRow(`SELECT holder, since, `+held+`, clock_timestamp()
+		FROM bilibili_exporter_lease WHERE namespace = $1`, p.namespace, leaseTime.Seconds()).
 		Scan(&lease.Holder, &lease.Since, &lease.Held, &now)
 	if err != nil {
 		return Lease{}, fmt.Errorf("reading the lease: %w", err)
@@ -240,19 +264,20 @@ func (p *postgresDB) readLease(tx *sql.Tx) (lease Lease, err error) {
 // take takes the lease and returns the new term; 0 if another replica was faster.
 func (p *postgresDB) take(tx *sql.Tx, lease *Lease) (term int64, err error) {
 	err = tx.QueryRow(`UPDATE bilibili_exporter_lease
-		SET term = term + 1, holder = $2, since = clock_timestamp(), until = clock_timestamp() + $3 * interval '1 second'
-		WHERE namespace = $1 AND until <= clock_timestamp() RETURNING term, holder, since, true`,
-		p.namespace, p.holder, leaseTime.Seconds()).Scan(&term, &lease.Holder, &lease.Since, &lease.Held)
+		SET term = term + 1, holder = $3, since = clock_timestamp(), until = clock_timestamp() + $2 * interval '1 second'
+		WHERE namespace = $1 AND NOT (`+held+`) RETURNING term, holder, since, true`,
+		p.namespace, leaseTime.Seconds(), p.holder).Scan(&term, &lease.Holder, &lease.Since, &lease.Held)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
+	p.since = lease.Since
 	return term, err
 }
 
 // compareClocks fails if the database's clock differs from that of this process, which asked for it at a moment.
 func compareClocks(asked, now time.Time) error {
 	took := time.Since(asked)
-	difference := now.Sub(asked.Add(took / 2)).Round(time.Millisecond)
+	difference := now.Sub(asked.Add(took / 2)).Round(time.Second) // so that the error has the same text each time
 	if difference.Abs() > maxClockDifference+took/2 {
 		return fmt.Errorf("the database's clock differs from this machine's by %v, more than %v: synchronize both clocks",
 			difference, maxClockDifference)
@@ -264,8 +289,8 @@ func compareClocks(asked, now time.Time) error {
 func (p *postgresDB) Close(term int64) (err error) {
 	if term != 0 {
 		err = p.inTransaction(func(tx *sql.Tx) error {
-			_, err := tx.Exec(`UPDATE bilibili_exporter_lease SET until = clock_timestamp() WHERE namespace = $1 AND term = $2`,
-				p.namespace, term)
+			_, err := tx.Exec(`UPDATE bilibili_exporter_lease SET until = clock_timestamp()
+				WHERE namespace = $1 AND term = $2 AND since = $3`, p.namespace, term, p.since)
 			return err
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -20,11 +21,12 @@ import (
 const (
 	fileName      = "state.db"
 	journalSuffix = "-journal" // SQLite's
-	lockSuffix    = ".lock"    // of a file that is locked during startup
+	lockSuffix    = ".lock"    // of a file that the process locks
 	draftSuffix   = ".new"     // of a database that is being created
 	asideSuffix   = ".corrupt-"
 
-	pageSize = 4096
+	pageSize     = 4096
+	journalMagic = "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 	// lockTimeout is how long to wait for another process.
 	lockTimeout = 250 * time.Millisecond
 
@@ -39,6 +41,8 @@ type sqliteDB struct {
 	db    *sql.DB
 	path  string
 	files map[string]os.FileInfo // by path: the database and its journal, as they were when it was opened
+
+	unlock func() // lets other processes use the directory
 
 	sums  map[string]int64 // checksums of the records by key
 	total int64            // of sums
@@ -63,8 +67,8 @@ func openSQLite(config Config) (*sqliteDB, Contents, error) {
 	return d, contents, nil
 }
 
-// start opens or creates the database. Processes do that one at a time, because the lock of a database that is moved
-// aside or created protects nothing.
+// start opens or creates the database. It locks a file of its own first and until [sqliteDB.Close], because the lock of
+// a database that is damaged or replaced protects nothing.
 func (d *sqliteDB) start(config Config, contents *Contents) (err error) {
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		return err
@@ -73,17 +77,14 @@ func (d *sqliteDB) start(config Config, contents *Contents) (err error) {
 	if _, _, err := inspectFile(lockPath, os.O_RDWR|os.O_CREATE|os.O_TRUNC); err != nil {
 		return err
 	}
-	lock, err := connect(lockPath, "MEMORY")
-	if err != nil {
+	if d.unlock, err = lockFile(lockPath); err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // nothing is written
-	tx, err := lock.Begin()
-	if err != nil {
-		return classify(err)
-	}
-	defer tx.Rollback() //nolint:errcheck // likewise
-
+	defer func() {
+		if err != nil {
+			d.unlock()
+		}
+	}()
 	contents.Records, err = d.open()
 	if errors.Is(err, errDamaged) { // an I/O error can look like damage, but not twice while the file can be read
 		contents.Records, err = d.open()
@@ -101,6 +102,23 @@ func (d *sqliteDB) start(config Config, contents *Contents) (err error) {
 		}
 	}
 	return err
+}
+
+// lockFile locks a file by a transaction of SQLite, which knows how to on every system.
+func lockFile(path string) (unlock func(), err error) {
+	db, err := connect(path, "MEMORY")
+	if err != nil {
+		return nil, err
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		db.Close() //nolint:errcheck // nothing was opened
+		return nil, classify(err)
+	}
+	return func() {
+		tx.Rollback() //nolint:errcheck // nothing was written
+		db.Close()    //nolint:errcheck // likewise
+	}, nil
 }
 
 // open locks and checks the database, and reads all records. It writes, too, so that a file that cannot be written is
@@ -167,7 +185,10 @@ func (d *sqliteDB) inspect() (err error) {
 	}
 	// To SQLite, an empty file is an empty database. It would enlarge a file to the size in its journal, which is the one
 	// before the transaction.
-	before := int64(binary.BigEndian.Uint32(header[16:])) * pageSize
+	var before int64
+	if strings.HasPrefix(string(header[:]), journalMagic) {
+		before = int64(binary.BigEndian.Uint32(header[16:])) * pageSize
+	}
 	if size := d.files[d.path].Size(); size < max(pageSize, before) {
 		return fmt.Errorf("%w: the file has only %d bytes", errDamaged, size)
 	}
@@ -255,7 +276,9 @@ func create(path string, ifLost map[string][]byte) error {
 	if err := os.Rename(draft, path); err != nil {
 		return err
 	}
-	dir.Sync() //nolint:errcheck // Windows cannot
+	if err := dir.Sync(); err != nil && runtime.GOOS != "windows" { // which cannot
+		return err
+	}
 	return nil
 }
 
@@ -307,7 +330,10 @@ func (d *sqliteDB) Write(_ int64, changes map[string][]byte) error {
 func (d *sqliteDB) Acquire() (Contents, Lease, error) { panic("store: an embedded store has no lease") }
 
 // Close implements [Database].
-func (d *sqliteDB) Close(int64) error { return d.db.Close() }
+func (d *sqliteDB) Close(int64) error {
+	defer d.unlock()
+	return d.db.Close()
+}
 
 // inTransaction runs f in a transaction. SQLite can panic when a file is damaged.
 func (d *sqliteDB) inTransaction(f func(*sql.Tx) error) (err error) {

@@ -23,8 +23,12 @@ const (
 	OperationWrite = "write"
 )
 
-// slowCommit is the time after which a commit in progress is reported.
-const slowCommit = 5 * time.Second
+const (
+	// slowCommit is the time after which a commit in progress is reported.
+	slowCommit = 5 * time.Second
+	// slowLead is how long after a renewal of the lease the active replica may go on without another one.
+	slowLead = time.Minute
+)
 
 var (
 	// errDamaged is damage that the database or a checksum proves. Nothing else is.
@@ -128,7 +132,8 @@ func Open(config Config) (*Store, Contents, error) {
 	return newStore(config, db, config.URL != "", contents.Term, lease), contents, nil
 }
 
-// OpenShared opens a shared store on any database, on standby. Config says what to call, and nothing else.
+// OpenShared opens a shared store on any database, on standby, for tests of what uses a store. Config says what to
+// call, and nothing else.
 func OpenShared(db Database, config Config) *Store { return newStore(config, db, true, 0, Lease{}) }
 
 func newStore(config Config, db Database, shared bool, term int64, lease Lease) *Store {
@@ -193,8 +198,11 @@ func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64
 	err = s.await(ctx, b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(err, ErrSuperseded) && s.loaded != nil {
+	switch {
+	case errors.Is(err, ErrSuperseded) && s.loaded != nil:
 		err = nil // this replica is on standby now, or active under a new term
+	case ctx.Err() != nil && s.term != 0 && time.Since(s.renewed) < slowLead:
+		err = nil // the database is slow; each request still waits for its record
 	}
 	records, s.loaded = s.loaded, nil
 	return records, s.term, err
@@ -218,7 +226,14 @@ func (s *Store) run() {
 		}
 		s.commit()
 	}
-	if err := s.db.Close(s.term); err != nil {
+	s.commit() // again, if it has failed
+	s.mu.Lock()
+	term := s.term
+	if len(s.next.changes) > 0 {
+		term = 0 // the lease expires by itself, because another replica would miss what was not written
+	}
+	s.mu.Unlock()
+	if err := s.db.Close(term); err != nil {
 		s.onError(OperationWrite, err)
 	}
 	s.mu.Lock()
@@ -241,7 +256,7 @@ func (s *Store) commit() {
 	s.next, s.current = newBatch(), b
 	s.mu.Unlock()
 
-	start, err := time.Now(), ErrSuperseded
+	start, err := time.Now(), ErrSuperseded // on standby, nothing may be written
 	if term != 0 {
 		err = s.write(term, b.changes)
 	}
@@ -264,7 +279,7 @@ func (s *Store) commit() {
 		close(late.done)
 		maps.Copy(b.changes, late.changes)
 		if keys := slices.Sorted(maps.Keys(b.changes)); len(keys) > 0 {
-			s.report(OperationWrite, fmt.Errorf("another replica has become active; %d records were not written: %s",
+			s.report(OperationWrite, fmt.Errorf("the lease is over; %d records were not written: %s",
 				len(keys), strings.Join(keys[:min(10, len(keys))], ", ")), false)
 		}
 		if b.lead {

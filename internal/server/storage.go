@@ -110,7 +110,10 @@ func (s *storage) statusReplica() *status.Replica {
 		return nil
 	}
 	r := s.replica()
-	shown := &status.Replica{Name: replicaName(), Active: r.Active, Holder: r.Holder, Held: r.Held, Since: r.Since}
+	shown := &status.Replica{
+		Name: replicaName(), Active: r.Active, Since: r.Since,
+		Holder: r.Holder, Held: r.Held && r.Holder != replicaName(), // not its own, which it could not renew
+	}
 	if r.Refused != nil {
 		shown.Refused = r.Refused.Error()
 	}

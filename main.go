@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
@@ -126,8 +127,9 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		return nil, errors.New("--storage.path and --storage.url are mutually exclusive")
 	case f.storageURLSet && f.storageURL == "":
 		return nil, errors.New("--storage.url is empty: want a URL, or no such flag for storage in --storage.path")
-	case f.storageNamespace == "":
-		return nil, errors.New("--storage.namespace is empty")
+	case strings.TrimSpace(f.storageNamespace) == "" || len(f.storageNamespace) > 200 ||
+		!utf8.ValidString(f.storageNamespace):
+		return nil, errors.New("--storage.namespace: want a name of at most 200 bytes")
 	}
 	return f, nil
 }

@@ -75,7 +75,7 @@ func TestFailedStarts(t *testing.T) {
 		"empty URL": {[]string{"--wmid=2", "--storage.url="},
 			`bilibili_exporter: --storage.url is empty: want a URL, or no such flag for storage in --storage.path; try --help`},
 		"empty namespace": {[]string{"--wmid=2", "--storage.url=postgres://h/d", "--storage.namespace="},
-			`bilibili_exporter: --storage.namespace is empty; try --help`},
+			`bilibili_exporter: --storage.namespace: want a name of at most 200 bytes; try --help`},
 		"URL after a space": {[]string{"--wmid=2", "--storage.url=", "postgres://u:secret@h/d"},
 			`bilibili_exporter: unexpected argument that looks like a URL; try --help`},
 		"unknown flag": {[]string{"--wmids=2"}, `bilibili_exporter: unknown long flag '--wmids'; try --help`},

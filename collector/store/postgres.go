@@ -38,6 +38,7 @@ const privileges = `GRANT SELECT, INSERT, UPDATE, DELETE ON bilibili_exporter_re
 type postgresDB struct {
 	db                *sql.DB
 	namespace, holder string
+	ledger            ledger
 	since             time.Time // when this process took the lease last; tells its term from one of a row created again
 }
 
@@ -48,7 +49,10 @@ func openPostgres(config Config) (*postgresDB, Contents, Lease, error) {
 	if err != nil {
 		return nil, Contents{}, Lease{}, err
 	}
-	p := &postgresDB{db: sql.OpenDB(connector), namespace: config.Namespace, holder: config.Holder}
+	p := &postgresDB{
+		db: sql.OpenDB(connector), namespace: config.Namespace, holder: config.Holder,
+		ledger: ledger{namespace: config.Namespace},
+	}
 	p.db.SetMaxOpenConns(1)
 	err = p.prepare()
 	if err == nil {
@@ -65,9 +69,10 @@ func openPostgres(config Config) (*postgresDB, Contents, Lease, error) {
 // newConnector returns a connector for a URL. Its errors do not contain the URL, which may contain a password.
 func newConnector(address string) (*pq.Connector, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" || u.Query().Has("password") ||
-		strings.Contains(u.EscapedPath()+u.RawQuery+u.Fragment, "@") { // then the password contains one of / ? #
-		return nil, errors.New("want a URL such as postgres://user@host/database; escape special characters as %XX")
+	if err != nil || !strings.HasPrefix(address, "postgres://") && !strings.HasPrefix(address, "postgresql://") ||
+		u.Query().Has("password") || mayContainPassword(u) {
+		return nil, errors.New("want a URL such as postgres://user@host/database; in the user and the password only, " +
+			"escape special characters as %XX")
 	}
 	config, err := pq.NewConfig(address)
 	if err != nil {
@@ -84,6 +89,17 @@ func newConnector(address string) (*pq.Connector, error) {
 		connector.Dialer(dialer{})
 	}
 	return connector, err
+}
+
+// mayContainPassword reports whether a part of a URL other than the password contains one, because a character was not
+// escaped, or the host is missing.
+func mayContainPassword(u *url.URL) bool {
+	for host := range strings.SplitSeq(u.Host, ",") {
+		if strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+			return true
+		}
+	}
+	return strings.Contains(u.User.Username(), ":") || strings.Contains(u.EscapedPath()+u.RawQuery+u.Fragment, "@")
 }
 
 // dialer connects to a server. The driver waits for responses without a deadline. It must not be a
@@ -208,7 +224,7 @@ func (p *postgresDB) Write(term int64, changes map[string][]byte) error {
 		if err != nil {
 			return err
 		}
-		return writeRecords(tx, p.namespace, changes)
+		return p.ledger.write(tx, changes)
 	})
 }
 
@@ -227,18 +243,17 @@ func (p *postgresDB) load(take bool) (contents Contents, lease Lease, err error)
 		if err != nil {
 			return err
 		}
+		neverHeld := lease.Holder == ""
 		if take && !lease.Held && lease.Refused == nil {
 			if contents.Term, err = p.take(tx, &lease); err != nil {
 				return err
 			}
 		}
-		if contents.Records, err = readRecords(tx, p.namespace); err != nil {
+		contents.Records, err = p.ledger.read(tx, neverHeld)
+		if err != nil || contents.Term == 0 {
 			return err
 		}
-		if err = checkFormat(contents.Records); err != nil || contents.Term == 0 {
-			return err
-		}
-		return writeRecords(tx, p.namespace, map[string][]byte{formatKey: []byte(formatVersion)})
+		return p.ledger.write(tx, nil)
 	})
 	return contents, lease, err
 }

@@ -74,7 +74,7 @@ func TestPostgres(t *testing.T) {
 		"FirstStart": testFirstStart, "Privileges": testPrivileges, "Tampered": testTampered, "Lease": testLease,
 		"Clocks": testClocks, "Password": testPassword, "Frozen": testFrozen, "Restart": testRestart,
 		"PasswordFile": testPasswordFile, "Locked": testLocked, "DeletedLease": testDeletedLease,
-		"ClockSetBack": testClockSetBack,
+		"ClockSetBack": testClockSetBack, "Lost": testLost, "Encoding": testEncoding,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, server) })
 	}
@@ -297,6 +297,34 @@ func testLease(t *testing.T, server pgServer) {
 	}
 }
 
+// testLost deletes records. That is damage, whichever are left.
+func testLost(t *testing.T, server pgServer) {
+	config := server.config(t)
+	s, _, _ := mustOpen(t, config)
+	mustPut(t, s, records("a", "1", "b", "1"))
+	s.Close(t.Context())
+	for _, condition := range []string{"key = 'a'", "key = 'b'", "key = 'format'", "true"} {
+		server.Exec("postgres", "CREATE TABLE kept AS SELECT * FROM bilibili_exporter_records")
+		server.Exec("postgres", "DELETE FROM bilibili_exporter_records WHERE "+condition)
+		if _, _, err := Open(config); !errors.Is(err, errDamaged) {
+			t.Errorf("without the records of %s: got %v, want damage", condition, err)
+		}
+		server.Exec("postgres", "TRUNCATE bilibili_exporter_records; "+
+			"INSERT INTO bilibili_exporter_records SELECT * FROM kept; DROP TABLE kept")
+	}
+	mustHave(t, config, records("a", "1", "b", "1"))
+}
+
+// testEncoding has a database that cannot hold every text.
+func testEncoding(t *testing.T, server pgServer) {
+	server.Exec("postgres", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+	config := server.config(t)
+	config.URL = server.URL("latin")
+	if _, _, err := Open(config); err == nil || !strings.Contains(err.Error(), "encoding LATIN1: create one with ENCODING") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // testClocks has a database whose clock differs. A function of the same name is found before PostgreSQL's.
 func testClocks(t *testing.T, server pgServer) {
 	server.Exec("postgres", "CREATE SCHEMA late")
@@ -361,6 +389,8 @@ func testPassword(t *testing.T, server pgServer) {
 	}
 	addresses = append(addresses, "postgres://postgres:SECRET@"+host+"&sslmode=SECRET",
 		"postgres://postgres:SECRET@127.0.0.1:1/postgres", "postgres://postgres:SECRET@nowhere.invalid/postgres",
+		"POSTGRES://postgres:SECRET@"+host, "postgres://postgres:SECRET:5432/postgres",
+		"postgres://postgres%3ASECRET@"+host, "postgres://h1,postgres:SECRET:1/postgres",
 		"postgres://postgres:SECRET@127.0.0.1:port/postgres", "postgres://postgres:SECRET@[::1/postgres",
 		"postgres://postgres:SECRET@"+good.Host+"/nothere?sslmode=disable",
 		"postgres://postgres:SECRET@"+good.Host+"/postgres?sslmode=require")

@@ -25,6 +25,62 @@ const recordsTable = `CREATE TABLE bilibili_exporter_records (
 // maxRows is how many records a statement changes at most. Engines limit the number of parameters.
 const maxRows = 1000
 
+// ledger reads and writes the records of a namespace. With every transaction, it stores the sum of all checksums in the
+// record of the format, so that a record that was lost, and records of different transactions, do not match.
+type ledger struct {
+	namespace string
+	sums      map[string]int64 // checksums of the records by key
+	total     int64            // of sums
+}
+
+// read reads all records. A namespace that was never written to may be empty.
+func (l *ledger) read(tx *sql.Tx, mayBeEmpty bool) (map[string][]byte, error) {
+	records, err := readRecords(tx, l.namespace)
+	if err != nil {
+		return nil, err
+	}
+	got, ok := records[formatKey]
+	format, _, _ := strings.Cut(string(got), " ")
+	delete(records, formatKey)
+	l.sums, l.total = make(map[string]int64), 0
+	l.add(records)
+	switch {
+	case !ok && mayBeEmpty && len(records) == 0:
+		return records, nil
+	case !ok:
+		return nil, fmt.Errorf("%w: the record of the format is missing", errDamaged)
+	case format != formatVersion: // an older program neither reads nor changes what a newer one has written
+		return nil, fmt.Errorf("the records have format %s, which this program does not know: use a newer version", format)
+	case string(got) != l.format():
+		return nil, fmt.Errorf("%w: the sum of the checksums is wrong", errDamaged)
+	}
+	return records, nil
+}
+
+// write changes records; nil deletes. After a failure, the next changes must include the ones that have failed.
+func (l *ledger) write(tx *sql.Tx, changes map[string][]byte) error {
+	l.add(changes)
+	if err := writeRecords(tx, l.namespace, changes); err != nil {
+		return err
+	}
+	return writeRecords(tx, l.namespace, map[string][]byte{formatKey: []byte(l.format())})
+}
+
+// add adds the checksums of changes to those of the records.
+func (l *ledger) add(changes map[string][]byte) {
+	for key, value := range changes {
+		l.total -= l.sums[key]
+		delete(l.sums, key)
+		if value != nil {
+			l.sums[key] = checksum(l.namespace, key, string(value))
+			l.total += l.sums[key]
+		}
+	}
+}
+
+// format returns the value of the record of the format.
+func (l *ledger) format() string { return fmt.Sprintf("%s %d", formatVersion, l.total) }
+
 // readRecords reads all records of a namespace. Whatever cannot be understood is damage.
 func readRecords(tx *sql.Tx, namespace string) (map[string][]byte, error) {
 	rows, err := tx.Query(`SELECT key, value, checksum FROM bilibili_exporter_records WHERE namespace = $1`, namespace)

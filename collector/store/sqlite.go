@@ -43,22 +43,23 @@ type sqliteDB struct {
 	files map[string]os.FileInfo // by path: the database and its journal, as they were when it was opened
 
 	unlock func() // lets other processes use the directory
-
-	sums  map[string]int64 // checksums of the records by key
-	total int64            // of sums
+	ledger ledger
 }
 
 var errInUse = errors.New("it is in use by another process")
 
 // openSQLite opens the database in a directory. It creates one if there is none, or the one that there is is damaged.
 func openSQLite(config Config) (*sqliteDB, Contents, error) {
-	d := &sqliteDB{path: filepath.Join(config.Dir, fileName)}
+	d := &sqliteDB{path: filepath.Join(config.Dir, fileName), ledger: ledger{namespace: embeddedNamespace}}
 	contents := Contents{Term: embeddedTerm}
 	if err := d.start(config, &contents); err != nil {
 		advice := ""
 		switch {
 		case errors.Is(err, os.ErrPermission):
 			advice = describeOwner(config.Dir)
+			if failure, ok := errors.AsType[*os.PathError](err); ok {
+				advice = describeOwner(failure.Path)
+			}
 		case errors.Is(err, errInUse):
 			advice = ": run one exporter for each token, each with a directory of its own"
 		}
@@ -138,25 +139,18 @@ func (d *sqliteDB) open() (records map[string][]byte, err error) {
 		if result != "ok" {
 			return fmt.Errorf("%w: %s", errDamaged, strings.Join(strings.Fields(result), " "))
 		}
-		if records, err = readRecords(tx, embeddedNamespace); err != nil {
+		if records, err = d.ledger.read(tx, false); err != nil {
 			return err
-		}
-		format := string(records[formatKey])
-		if err := checkFormat(records); err != nil {
-			return err
-		}
-		d.sums, d.total = make(map[string]int64), 0
-		d.add(records)
-		if format != d.format() { // a part of a transaction is missing
-			return fmt.Errorf("%w: the sum of the checksums is wrong", errDamaged)
 		}
 		if err := writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: nil}); err != nil {
 			return err // SQLite does not write what does not change
 		}
-		return writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: []byte(format)})
+		return d.ledger.write(tx, nil)
 	})
-	if err == nil { // SQLite replaces the journal of a killed process
-		d.files[d.path+journalSuffix], err = os.Stat(d.path + journalSuffix)
+	for _, path := range []string{d.path, d.path + journalSuffix} { // SQLite replaces the journal of a killed process, and changes the database's size
+		if err == nil {
+			d.files[path], err = os.Stat(path)
+		}
 	}
 	if err != nil {
 		d.db.Close() //nolint:errcheck // the first error counts
@@ -251,9 +245,7 @@ func create(path string, ifLost map[string][]byte) error {
 			maps.Copy(initial, ifLost)
 		}
 	}
-	d := &sqliteDB{sums: make(map[string]int64)}
-	d.add(initial)
-	initial[formatKey] = []byte(d.format())
+	d := &sqliteDB{ledger: ledger{namespace: embeddedNamespace, sums: make(map[string]int64)}}
 	draft := path + draftSuffix
 	file, err := os.OpenFile(draft, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -268,7 +260,7 @@ func create(path string, ifLost map[string][]byte) error {
 		if _, err := tx.Exec(recordsTable + " WITHOUT ROWID"); err != nil {
 			return err
 		}
-		return writeRecords(tx, embeddedNamespace, initial)
+		return d.ledger.write(tx, initial)
 	})
 	if err := errors.Join(err, d.db.Close()); err != nil {
 		return err
@@ -293,37 +285,18 @@ func (d *sqliteDB) moveAside() (string, error) {
 	return aside, nil
 }
 
-// add adds the checksums of changes to those of the records.
-func (d *sqliteDB) add(changes map[string][]byte) {
-	for key, value := range changes {
-		d.total -= d.sums[key]
-		delete(d.sums, key)
-		if value != nil {
-			d.sums[key] = checksum(embeddedNamespace, key, string(value))
-			d.total += d.sums[key]
-		}
-	}
-}
-
-// format returns the value of the record of the format. It changes with every transaction, so that records of different
-// transactions, which a damaged journal can leave behind, do not match.
-func (d *sqliteDB) format() string { return fmt.Sprintf("%s %d", formatVersion, d.total) }
-
-// Write implements [Database]. After a failure, the next changes must include the ones that have failed.
+// Write implements [Database].
 func (d *sqliteDB) Write(_ int64, changes map[string][]byte) error {
-	for path, file := range d.files {
-		if now, err := os.Stat(path); err != nil || !os.SameFile(now, file) {
-			return fmt.Errorf("%s was removed or replaced: nothing is stored until a restart", path)
+	for _, path := range []string{d.path, d.path + journalSuffix} {
+		now, err := os.Stat(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err != nil || !os.SameFile(now, d.files[path]) || path == d.path && now.Size() < d.files[path].Size() {
+			return fmt.Errorf("%s was removed, replaced or cut: nothing is stored until it is back, or a restart", path)
 		}
 	}
-	d.add(changes)
-	return d.inTransaction(func(tx *sql.Tx) error {
-		err := writeRecords(tx, embeddedNamespace, changes)
-		if err == nil {
-			err = writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: []byte(d.format())})
-		}
-		return err
-	})
+	return d.inTransaction(func(tx *sql.Tx) error { return d.ledger.write(tx, changes) })
 }
 
 // Acquire implements [Database].

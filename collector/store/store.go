@@ -349,18 +349,3 @@ func (s *Store) Close(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
-
-// checkFormat checks the format of records, and removes its record from them. An older program neither reads nor
-// changes what a newer one has written.
-func checkFormat(records map[string][]byte) error {
-	record, ok := records[formatKey]
-	format, _, _ := strings.Cut(string(record), " ")
-	delete(records, formatKey)
-	switch {
-	case !ok && len(records) > 0:
-		return fmt.Errorf("%w: the record of the format is missing", errDamaged)
-	case ok && format != formatVersion:
-		return fmt.Errorf("the records have format %s, which this program does not know: use a newer version", format)
-	}
-	return nil
-}

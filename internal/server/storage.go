@@ -144,7 +144,7 @@ func (s *storage) logRole(r replica) {
 	s.role = role
 	s.mu.Unlock()
 	switch {
-	case !changed:
+	case !changed || !r.Active && r.Refused == nil && r.Holder == "": // two replicas take the first lease
 	case r.Active:
 		level.Info(s.logger).Log("msg", "This replica is active")
 	case r.Refused != nil:

@@ -95,7 +95,7 @@ func TestFailingDisk(t *testing.T) {
 		send(e, http.MethodGet, "/metrics")
 		time.Sleep(2 * time.Millisecond)
 	}
-	expectPage(t, e, "/", "Error writing persistent state: "+state+" was removed or replaced")
+	expectPage(t, e, "/", "Error writing persistent state: "+state+" was removed, replaced or cut")
 	if got := strings.Count(logged.String(), `level=error msg="Error writing persistent state"`); got != 1 {
 		t.Errorf("the error is logged %d times, want once:\n%s", got, logged)
 	}

@@ -216,7 +216,7 @@ func TestTakeover(t *testing.T) {
 		scrape(c, 9*time.Second)
 		term, err = 2, errors.New("connection lost") // after it has become active
 		scrape(c, 9*time.Second)
-		want := `level=warn msg="Requests were interrupted when the exporter last stopped" requests=1 ` +
+		want := `level=warn msg="Requests were interrupted when the active replica stopped" requests=1 ` +
 			`advice="No action is needed: they may have been billed, so their users wait for their interval."`
 		if got := strings.Join(lines.aboveDebug(), "\n"); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)

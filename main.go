@@ -20,6 +20,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
@@ -41,6 +42,8 @@ type flags struct {
 	configFile             string
 	configFileSet          bool
 	configCheck            bool
+	autoReloadInterval     string
+	loader                 *config.Loader // nil with wmids
 	wmids                  []string
 	storagePath            string
 	storagePathSet         bool
@@ -72,7 +75,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	stdlog.SetOutput(io.Discard)   // net/http's client logs parts of unexpected responses, which may contain the token
 	signal.Ignore(syscall.SIGPIPE) // a closed log pipe must not kill the process during a paid request
 	base, logger := newLoggers(stderr, flags.logLevel, flags.logFormat)
-	if err := serve(flags, base, logger); err != nil {
+	err = serve(flags, base, logger)
+	if invalid, ok := errors.AsType[*config.Error](err); ok && flags.configCheck {
+		fmt.Fprintln(stderr, strings.Join(invalid.Lines(), "\n"))
+		return 1
+	}
+	if err != nil {
 		level.Error(logger).Log("msg", "Error running exporter", "err", err)
 		return 1
 	}
@@ -89,6 +97,8 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		IsSetByUser(&f.configFileSet).StringVar(&f.configFile)
 	app.Flag("config.check", "Validate the configuration and exit with status 0 if it is valid, else with status 1. "+
 		"Makes no API requests.").BoolVar(&f.configCheck)
+	app.Flag("config.auto-reload-interval", "Interval for checking the configuration and its user files, and reloading "+
+		"them if they have changed; 0s disables it.").Default("0s").StringVar(&f.autoReloadInterval)
 	app.Flag("wmid", "WMID of a Bilibili user, the number in https://space.bilibili.com/<wmid>; repeatable. "+
 		"Replaces the configuration file; the token is read from $"+config.TokenVariable+".").StringsVar(&f.wmids)
 	app.Flag("storage.path", "Directory for persistent state; created if missing; an empty value disables persistence.").
@@ -131,6 +141,9 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		!utf8.ValidString(f.storageNamespace):
 		return nil, errors.New("--storage.namespace: want a name of at most 200 bytes")
 	}
+	if len(f.wmids) == 0 {
+		f.loader = config.NewLoader(f.configFile)
+	}
 	return f, nil
 }
 
@@ -146,6 +159,17 @@ func (f *flags) options(logger log.Logger) (server.Options, error) {
 		return options, fmt.Errorf("--timeout-offset: want a number of seconds from 0 to 3600, got %q", f.timeoutOffset)
 	}
 	options.TimeoutOffset = time.Duration(offset * float64(time.Second))
+	interval, err := model.ParseDuration(f.autoReloadInterval)
+	switch {
+	case err != nil:
+		return options, fmt.Errorf("--config.auto-reload-interval: want a duration such as 30s, or 0s, got %q",
+			f.autoReloadInterval)
+	case interval > 0 && f.loader == nil:
+		return options, errors.New("--wmid and --config.auto-reload-interval are mutually exclusive, " +
+			"because no file is read")
+	case interval > 0:
+		options.AutoReloadInterval, options.Changed = time.Duration(interval), f.loader.Changed
+	}
 	options.MaxRequests, err = strconv.Atoi(f.maxRequests)
 	if err != nil || options.MaxRequests < 0 {
 		return options, fmt.Errorf("--web.max-requests: want an integer of at least 0, got %q", f.maxRequests)
@@ -162,7 +186,7 @@ func (f *flags) load() (*config.Config, error) {
 	if len(f.wmids) > 0 {
 		return config.FromWMIDs(f.wmids)
 	}
-	cfg, err := config.Load(f.configFile)
+	cfg, err := f.loader.Load()
 	if errors.Is(err, os.ErrNotExist) && !f.configFileSet {
 		return nil, fmt.Errorf("%w; see examples/bilibili_exporter.yml for an example, or use --wmid", err)
 	}
@@ -237,12 +261,16 @@ func start(f *flags, logger log.Logger) (*server.Exporter, error) {
 	return exp, nil
 }
 
-// reload reloads the configuration on every signal, until ctx ends.
+// reload reloads the configuration on every signal, and when it has changed, until ctx ends.
 func reload(ctx context.Context, exp *server.Exporter) {
+	changed, stop := exp.CheckTimes()
+	defer stop()
 	for {
 		select {
 		case <-signals.Reload:
 			exp.Reload() //nolint:errcheck // Reload logs the error
+		case <-changed:
+			exp.ReloadIfChanged()
 		case <-ctx.Done():
 			return
 		}

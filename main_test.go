@@ -91,7 +91,11 @@ func TestFailedStarts(t *testing.T) {
 		"certificate missing": {[]string{"--config.file=" + noCA}, `none.pem: no such file or directory`},
 		"web configuration": {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: ` + badWeb +
 			`: yaml: unmarshal errors: line 1: field certificate not found in type `},
-		"no token": {[]string{"--config.file=" + noToken}, `api.token_file: stat `},
+		"no token": {[]string{"--config.file=" + noToken}, `err="` + noToken + `:2: api.token_file: `},
+		"reload of users": {[]string{"--wmid=2", "--config.auto-reload-interval=1m"},
+			`--wmid and --config.auto-reload-interval are mutually exclusive`},
+		"reload interval": {[]string{"--config.file=" + good, "--config.auto-reload-interval=1"},
+			`--config.auto-reload-interval: want a duration such as 30s, or 0s, got \"1\"`},
 		"storage path": {[]string{"--wmid=2", "--storage.path=/proc/nowhere"},
 			`err="--storage.path: opening the store in /proc/nowhere: mkdir /proc/nowhere: no such file or directory"`},
 		"storage in use": {[]string{"--wmid=2", "--storage.path=" + inUse},
@@ -123,6 +127,40 @@ func TestConfigCheck(t *testing.T) {
 	if status != 0 || !strings.Contains(stderr, `msg="Configuration is valid"`) ||
 		!strings.Contains(stderr, " requests_per_day=120 ") {
 		t.Errorf("got status %d and\n%s", status, stderr)
+	}
+}
+
+// TestConfigCheckErrors checks that a check prints each problem on a line of its own, without anything before it.
+func TestConfigCheckErrors(t *testing.T) {
+	file := exportertest.WriteFile(t, "b.yml",
+		"api: {token: x, timeout: 1}\nusers: [0]\nuser_files: [none.yml, \"[\"]\n")
+	missing := filepath.Join(filepath.Dir(file), "none.yml")
+	status, stdout, stderr := exportertest.Run(t, "--config.check", "--config.file="+file)
+	want := file + ":1: api.timeout: want a duration such as 15m or 1d, got \"1\"; add a unit, for example 1s\n" +
+		file + ":2: users[0].wmid: invalid WMID \"0\", want the number in https://space.bilibili.com/<wmid>\n" +
+		file + ":3: user_files[0]: " + missing + ": no such file or directory\n" +
+		file + ":3: user_files[1]: invalid pattern: a [ is not closed\n"
+	if status != 1 || stdout != "" || stderr != want {
+		t.Errorf("got status %d, output %q and errors\n%s\nwant\n%s", status, stdout, stderr, want)
+	}
+}
+
+// TestConfigFromPipe reads the configuration from standard input. A reload reads the user files again.
+func TestConfigFromPipe(t *testing.T) {
+	api, file := exportertest.NewAPI(t, exportertest.Steady)
+	users := exportertest.WriteFile(t, "users.yml", "- 2\n")
+	cmd := exportertest.Command("--config.file=/dev/stdin", "--web.listen-address=127.0.0.1:0", "--storage.path=",
+		"--config.auto-reload-interval=50ms")
+	cmd.Stdin = io.MultiReader(strings.NewReader(exportertest.ReadFile(t, file)),
+		strings.NewReader("user_files: ["+users+"]\n"))
+	p := exportertest.Start(t, cmd)
+	address := p.Await(`msg="Listening on" address=(\S+)`)
+	p.Await(`warning="(/dev/stdin is a pipe, which can be read only once)`)
+	exportertest.Replace(t, users, "- 2", "- 3")
+	p.Await(`msg="(Configuration reloaded)"`)
+	exportertest.Get(t, http.DefaultClient, "http://"+address+"/metrics")
+	if got := api.Tally(3).Requests; got != 1 {
+		t.Errorf("got %d requests for the new user, want 1", got)
 	}
 }
 

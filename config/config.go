@@ -9,20 +9,18 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"gopkg.in/yaml.v3"
 )
-
-// TokenVariable is the environment variable with the token, used if the configuration sets none.
-const TokenVariable = "JUSTONEAPI_TOKEN"
 
 const (
 	// minTimeout is the shortest request timeout without a warning. The vendor asks for at least 60 s, because a request
@@ -39,9 +37,11 @@ type Config struct {
 	API    API            `yaml:"api"`
 	Quota  Quota          `yaml:"quota"`
 	MaxAge model.Duration `yaml:"max_age"` // an older value is not exposed; above 0
-	Users  []User         `yaml:"users"`   // at least one, in the file's order, each WMID once
+	Users  []User         `yaml:"users"`   // at least one, in the order of the files, each WMID once
 
-	worldReadable string // path of the file if it contains the token and everyone may read it, else empty
+	UserFiles []string `yaml:"user_files,omitempty"` // patterns of further files with users, which Users includes
+
+	warnings []string // about the files
 }
 
 // API configures requests to Just One API.
@@ -103,23 +103,6 @@ func defaults() *Config {
 	}
 }
 
-// Load reads the configuration file at path. A token that the file does not set comes from the environment variable
-// [TokenVariable].
-func Load(path string) (*Config, error) {
-	content, err := readFile(path, maxConfigSize)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	c, err := Parse(path, bytes.NewReader(content))
-	if err != nil {
-		return nil, err
-	}
-	if info, err := os.Stat(path); err == nil && c.API.tokenInFile && info.Mode().Perm()&0o004 != 0 {
-		c.worldReadable = path
-	}
-	return c, nil
-}
-
 // FromWMIDs returns the default configuration for the given users. The token comes from the environment variable
 // [TokenVariable].
 func FromWMIDs(wmids []string) (*Config, error) {
@@ -143,27 +126,6 @@ func FromWMIDs(wmids []string) (*Config, error) {
 	return c, nil
 }
 
-// environmentToken returns the token in the environment variable [TokenVariable].
-func environmentToken() (promconfig.Secret, error) {
-	token := strings.TrimSpace(os.Getenv(TokenVariable))
-	if token == "" {
-		return "", fmt.Errorf("the environment variable %s is not set", TokenVariable)
-	}
-	if err := checkToken(token); err != nil {
-		return "", fmt.Errorf("the environment variable %s %w", TokenVariable, err)
-	}
-	return promconfig.Secret(token), nil
-}
-
-// parseWMID parses a WMID as the vendor writes it, in decimal digits only.
-func parseWMID(s string) (int64, error) {
-	wmid, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || wmid <= 0 || strconv.FormatInt(wmid, 10) != s {
-		return 0, fmt.Errorf("invalid WMID %q, want the number in https://space.bilibili.com/<wmid>", s)
-	}
-	return wmid, nil
-}
-
 // URL returns the base URL of the API.
 func (a *API) URL() (*url.URL, error) {
 	base := a.BaseURL
@@ -171,60 +133,6 @@ func (a *API) URL() (*url.URL, error) {
 		base = environments[a.Environment]
 	}
 	return url.Parse(base)
-}
-
-// ReadToken returns the token. It reads the token file, if there is one, each time.
-func (a *API) ReadToken() (promconfig.Secret, error) {
-	if a.TokenFile == "" {
-		return a.Token, nil
-	}
-	content, err := readFile(a.TokenFile, maxTokenSize)
-	if err != nil {
-		return "", fmt.Errorf("api.token_file: %w", err)
-	}
-	token := strings.TrimSpace(string(content))
-	if err := checkToken(token); err != nil {
-		return "", fmt.Errorf("api.token_file: %s %w", a.TokenFile, err)
-	}
-	return promconfig.Secret(token), nil
-}
-
-// TokenFromEnvironment reports whether the token comes from the environment variable [TokenVariable].
-func (a *API) TokenFromEnvironment() bool { return a.TokenFile == "" && !a.tokenInFile }
-
-// Maximum sizes of files, in bytes.
-const (
-	maxConfigSize = 8 << 20 // some 100,000 users
-	maxTokenSize  = 64 << 10
-)
-
-// readFile reads a regular file of at most maxSize bytes, because other files could block the reader or fill its
-// memory.
-func readFile(path string, maxSize int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxSize {
-		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", path, maxSize)
-	}
-	return os.ReadFile(path)
-}
-
-// maxToken is the maximum length of a token. The vendor's are far shorter.
-const maxToken = 1024
-
-// checkToken reports why a string cannot be a token, without showing it.
-func checkToken(token string) error {
-	switch {
-	case token == "":
-		return errors.New("is empty")
-	case len(token) > maxToken:
-		return fmt.Errorf("is longer than %d characters", maxToken)
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return errors.New("contains a character that is not allowed in a token, such as a space")
-	}
-	return nil
 }
 
 // Format implements [fmt.Formatter]. It prints the section as YAML, without secrets, whatever the verb.
@@ -240,11 +148,32 @@ func (a API) Format(f fmt.State, _ rune) {
 func (c *Config) YAML() ([]byte, error) {
 	masked := *c
 	masked.API = c.API.masked()
+	masked.UserFiles = nil // the users include theirs
 	var buf bytes.Buffer
+	if len(c.UserFiles) > 0 {
+		fmt.Fprintf(&buf, "# The users include those of user_files: %q\n", c.UserFiles)
+	}
 	encoder := yaml.NewEncoder(&buf)
 	encoder.SetIndent(2)
 	err := encoder.Encode(&masked)
-	return bytes.ReplaceAll(buf.Bytes(), []byte(url.User(secret).String()), []byte(secret)), err
+	text := bytes.ReplaceAll(buf.Bytes(), []byte(url.User(secret).String()), []byte(secret))
+	return quotedValue.ReplaceAllFunc(text, unescape), err
+}
+
+var (
+	// quotedValue matches a line of YAML that ends with a value in double quotes.
+	quotedValue = regexp.MustCompile(`(?m)^ *(- )*([\w.-]+: )?".*"$`)
+	longEscape  = regexp.MustCompile(`\\\\|\\U[0-9A-F]{8}`)
+)
+
+// unescape replaces the escapes by which package yaml writes emoji in double quotes.
+func unescape(line []byte) []byte {
+	return longEscape.ReplaceAllFunc(line, func(escape []byte) []byte {
+		if code, err := strconv.ParseInt(string(escape[2:]), 16, 32); err == nil && unicode.IsPrint(rune(code)) {
+			return []byte(string(rune(code)))
+		}
+		return escape
+	})
 }
 
 // secret is shown instead of secrets.
@@ -277,7 +206,7 @@ func (c *Config) RequestsPerDay() float64 {
 
 // Warnings returns warnings about valid but questionable settings.
 func (c *Config) Warnings() []string {
-	var warnings []string
+	warnings := slices.Clone(c.warnings)
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if time.Duration(c.API.Timeout) < minTimeout {
 		warn("api.timeout is %s, less than the %s that the vendor asks for. "+
@@ -291,21 +220,37 @@ func (c *Config) Warnings() []string {
 		warn("api.balance_interval is %s, shorter than %s. The vendor does not document whether these requests are free.",
 			c.API.BalanceInterval, model.Duration(minBalanceInterval))
 	}
-	if c.worldReadable != "" {
-		warn("%s contains the token and is readable by every user of this machine. "+
-			"Run chmod o-r on it, or use api.token_file or %s.", c.worldReadable, TokenVariable)
-	}
-	shortest := slices.MinFunc(c.Users, func(a, b User) int { return cmp.Compare(a.MinInterval, b.MinInterval) })
-	if time.Duration(shortest.MinInterval) < defaultScrapeInterval {
-		warn("the min_interval of user %d is %s, shorter than the default scrape interval of %s. "+
-			"Requests are made only on scrapes, so every scrape requests this user, which is billed each time.",
-			shortest.WMID, shortest.MinInterval, model.Duration(defaultScrapeInterval))
+	c.warnShortIntervals(warn)
+	if zone, ok := strings.CutPrefix(c.Quota.TimeZone, "Etc/GMT"); ok && len(zone) > 1 && zone != "-0" && zone != "+0" {
+		direction := map[byte]string{'+': "behind", '-': "ahead of"}[zone[0]]
+		warn("quota.time_zone is %s, which is %s h %s UTC: the sign of these names is inverted. "+
+			"Use a name such as Asia/Shanghai, which is 8 h ahead of UTC.", c.Quota.TimeZone, zone[1:], direction)
 	}
 	if c.API.HTTPClient.TLSConfig.InsecureSkipVerify {
 		warn("api.http_client.tls_config.insecure_skip_verify is set, " +
 			"so a server that impersonates the API can read the token.")
 	}
 	return warnings
+}
+
+// warnShortIntervals warns about intervals shorter than the default scrape interval.
+func (c *Config) warnShortIntervals(warn func(string, ...any)) {
+	const consequence = "shorter than the default scrape interval of %s. Requests are made only on scrapes, " +
+		"so every scrape requests %s, which is billed each time."
+	scrape := model.Duration(defaultScrapeInterval)
+	shortest := slices.MinFunc(c.Users, func(a, b User) int { return cmp.Compare(a.MinInterval, b.MinInterval) })
+	switch {
+	case shortest.MinInterval >= scrape:
+	case shortest.MinInterval == c.Quota.MinInterval:
+		warn("quota.min_interval is %s, "+consequence, shortest.MinInterval, scrape, "all users without a min_interval")
+	default:
+		warn("The min_interval of user %d is %s, "+consequence, shortest.WMID, shortest.MinInterval, scrape, "this user")
+	}
+}
+
+// warn adds a warning.
+func (c *Config) warn(format string, args ...any) {
+	c.warnings = append(c.warnings, fmt.Sprintf(format, args...))
 }
 
 // staysOnMachine reports whether requests for base surely do not leave the machine, because the API is on loopback, and

@@ -113,28 +113,29 @@ func TestParseErrors(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"empty", "", `1: the file is empty, want at least the field users`},
 		{"only a comment", "# nothing\n", `1: the file is empty, want at least the field users`},
-		{"not YAML", "users: [2]\napi: }{", `2: invalid YAML: did not find expected node content`},
-		{"not YAML, on its first line", "users: ]", `1: invalid YAML: did not find expected node content`},
+		{"not YAML", "users: [2]\napi: }{", `2: invalid YAML: a value that starts with ] or } must be quoted`},
+		{"not YAML, on its first line", "users: ]", `1: invalid YAML: a value that starts with ] or } must be quoted`},
 		{"not YAML, in a scalar", "users: [2]\nmax_age: @x\n",
-			`2: invalid YAML: found character that cannot start any token`},
-		{"a list", "- 1\n", `1: want a mapping, got a list`},
+			"2: invalid YAML: a value that starts with @, ` or % must be quoted"},
+		{"a list", "- 1\n", `1: want a mapping with at least the field users, got a list`},
 		{"a token that YAML takes for a tag", user + "api: {token: !s3cret-t0ken }",
-			`2: api.token: want a string (in quotes if it looks like another type), got a value with a custom tag`},
+			`2: api.token: want a string (in quotes if it looks like another type), ` +
+				`got a value with a custom tag (it starts with !); put it in quotes`},
 		{"null", "null\n",
-			`1: api.token: neither token nor token_file is set, ` +
-				`and the environment variable JUSTONEAPI_TOKEN is not set`},
+			`1: users: want at least one user, here or in user_files; ` +
+				`want the number in https://space.bilibili.com/<wmid>`},
 		{"a second document", "api: {token: x}\n" + user + "---\nusers: [3]\n",
-			`3: want a single YAML document, got a second one`},
+			`3: want a single YAML document, got a second one (after ---)`},
 		{"broken second document", "api: {token: x}\n" + user + "---\n}\n",
-			`4: invalid YAML: did not find expected node content`},
+			`4: invalid YAML: a value that starts with ] or } must be quoted`},
 		{"unknown key", "api: {token: x}\n" + user + "usres: []\n",
-			`3: usres: unknown field; valid fields: api, max_age, quota, users`},
+			`3: usres: unknown field; valid fields: api, max_age, quota, user_files, users`},
 		{"no space after the colon", user + "api: {token:s3cret-t0ken}\n",
-			`2: api.token:…: unknown field; valid fields: ` +
+			`2: api.token:…: unknown field; write a colon and a space (key: value); valid fields: ` +
 				`balance_interval, base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, ` +
 				`token_file`},
 		{"unknown section", user + "quotas:\n  # comment\n\n  daily_limit: 3\n",
-			`2: quotas: unknown field; valid fields: api, max_age, quota, users`},
+			`2: quotas: unknown field; valid fields: api, max_age, quota, user_files, users`},
 		{"repeated block", user + "max_age: 1h\nquota:\n  daily_limit: 3\nquota:\n  daily_limit: 4\n",
 			`5: quota: duplicate field, first set on line 3`},
 		{"unknown key below", user + "api:\n  token: x\n  tokn: y\n",
@@ -142,10 +143,10 @@ func TestParseErrors(t *testing.T) {
 				`balance_interval, base_url, environment, http_client, max_concurrency, max_requests_per_second, timeout, token, ` +
 				`token_file`},
 		{"merge key", "api: &x {token: y}\nquota: {<<: *x}\n" + user,
-			`2: quota.<<: unknown field; valid fields: daily_limit, min_interval, retry_interval, time_zone`},
+			`1: quota.token: unknown field; it belongs in the section api`},
 		{"repeated key", user + "max_age: 1h\nmax_age: 2h\n", `3: max_age: duplicate field, first set on line 2`},
 		{"repeated section", user + "api: {}\napi: {}\n", `3: api: duplicate field, first set on line 2`},
-		{"section of a wrong type", "api: 7\n" + user, `1: api: want a mapping, got an integer`},
+		{"section of a wrong type", "api: 7\n" + user, `1: api: want a mapping (key: value), got an integer`},
 
 		{"no token", user + "api:\n  timeout: 60s\n",
 			`2: api.token: neither token nor token_file is set, ` +
@@ -157,15 +158,15 @@ func TestParseErrors(t *testing.T) {
 		{"token in a list", user + "api:\n  token: [s3cret-t0ken]\n",
 			`3: api.token: want a string (in quotes if it looks like another type), got a list`},
 		{"token with a space", user + "api:\n  token: s3cret-t0ken x\n",
-			`3: api.token: contains a character that is not allowed in a token, such as a space`},
+			`3: api.token: contains white space; write the token alone, on one line`},
 		{"token that is too long", user + "api: {token: " + strings.Repeat("s3cret", 171) + "}\n",
 			`2: api.token: is longer than 1024 characters`},
 		{"token as an alias", user + "api:\n  token: *s3cret-t0ken\n",
-			`1: invalid YAML: a value that starts with * must be quoted`},
+			`3: invalid YAML: a value that starts with * must be quoted`},
 		{"environment", user + "api: {token: x, environment: prod-de}\n",
 			`2: api.environment: want prod-cn or prod-global, got "prod-de"`},
 		{"environment of a wrong type", user + "api: {token: x, environment: true}\n",
-			`2: api.environment: want a string (in quotes if it looks like another type), got a boolean`},
+			`2: api.environment: want a string (in quotes if it looks like another type), got the boolean true`},
 		{"environment and base URL", user + "api:\n  token: x\n  environment: prod-cn\n  base_url: http://x\n",
 			`5: api.base_url: mutually exclusive with environment (line 4)`},
 		{"base URL without scheme", user + "api: {token: x, base_url: api.example.com}\n",
@@ -184,9 +185,9 @@ func TestParseErrors(t *testing.T) {
 		{"timeout", user + "api: {token: x, timeout: 0s}\n",
 			`2: api.timeout: want a duration above 0 and of at most 1y, got "0s"`},
 		{"timeout without unit", user + "api: {token: x, timeout: 60}\n",
-			`2: api.timeout: want a duration such as 15m or 1d, got "60"`},
+			`2: api.timeout: want a duration such as 15m or 1d, got "60"; add a unit, for example 60s`},
 		{"timeout without value", user + "api:\n  token: x\n  timeout:\n",
-			`4: api.timeout: want a duration such as 15m or 1d, got null`},
+			`4: api.timeout: want a duration such as 15m or 1d, got nothing`},
 		{"concurrency", user + "api: {token: x, max_concurrency: 0}\n",
 			`2: api.max_concurrency: want an integer of at least 1, got "0"`},
 		{"concurrency, a fraction", user + "api: {token: x, max_concurrency: 1.5}\n",
@@ -200,11 +201,11 @@ func TestParseErrors(t *testing.T) {
 		{"rate, no number", user + "api: {token: x, max_requests_per_second: .nan}\n",
 			`2: api.max_requests_per_second: want a number above 0, got ".nan"`},
 		{"rate of a wrong type", user + "api: {token: x, max_requests_per_second: fast}\n",
-			`2: api.max_requests_per_second: want a number above 0, got a string`},
+			`2: api.max_requests_per_second: want a number above 0, got the string "fast"`},
 		{"balance interval", user + "api: {token: x, balance_interval: -1h}\n",
-			`2: api.balance_interval: want a duration such as 15m or 1d, got "-1h"`},
+			`2: api.balance_interval: want a duration such as 15m or 1d, got "-1h"; it must not be negative`},
 		{"balance interval without unit", user + "api: {token: x, balance_interval: 60}\n",
-			`2: api.balance_interval: want a duration such as 15m or 1d, got "60"`},
+			`2: api.balance_interval: want a duration such as 15m or 1d, got "60"; add a unit, for example 60s`},
 		{"balance interval in a list", user + "api: {token: x, balance_interval: [0s]}\n",
 			`2: api.balance_interval: want a duration such as 15m or 1d, got a list`},
 
@@ -246,7 +247,7 @@ func TestParseErrors(t *testing.T) {
 			`2: api.http_client: if proxy_from_environment is configured, proxy_url must not be configured`},
 		{"client, wrong type",
 			user + "api:\n  token: x\n  http_client:\n    proxy_connect_header:\n      Proxy-Authorization: s3cret-t0ken\n",
-			`6: api.http_client.proxy_connect_header: cannot unmarshal !!str into []config.Secret`},
+			`6: api.http_client.proxy_connect_header: want a list such as [a, b], got a string`},
 		{"client, TLS version", user + "api: {token: x, http_client: {tls_config: {min_version: SSL3}}}\n",
 			`2: api.http_client.tls_config: unknown TLS version: SSL3`},
 		{"client, two CAs", user + "api: {token: x, http_client: {tls_config: {ca: a, ca_file: b}}}\n",
@@ -258,7 +259,7 @@ func TestParseErrors(t *testing.T) {
 			`2: api.http_client.http_headers.X.value: unknown field; valid fields: secrets, values`},
 
 		{"interval", "api: {token: x}\nquota: {min_interval: -1m}\n" + user,
-			`2: quota.min_interval: want a duration such as 15m or 1d, got "-1m"`},
+			`2: quota.min_interval: want a duration such as 15m or 1d, got "-1m"; it must not be negative`},
 		{"interval, vast", "api: {token: x}\nquota: {min_interval: 2y}\n" + user,
 			`2: quota.min_interval: want a duration above 0 and of at most 1y, got "2y"`},
 		{"retry interval", "api: {token: x}\nquota: {retry_interval: soon}\n" + user,
@@ -266,7 +267,7 @@ func TestParseErrors(t *testing.T) {
 		{"daily limit", "api: {token: x}\nquota: {daily_limit: -1}\n" + user,
 			`2: quota.daily_limit: want an integer of at least 0, got "-1"`},
 		{"daily limit as text", "api: {token: x}\nquota: {daily_limit: '7'}\n" + user,
-			`2: quota.daily_limit: want an integer of at least 0, got a string`},
+			`2: quota.daily_limit: want an integer of at least 0, got the string "7"; remove the quotes`},
 		{"time zone", "api: {token: x}\nquota: {time_zone: Asia/Bejing}\n" + user,
 			`2: quota.time_zone: want the name of a time zone such as Asia/Shanghai or UTC, got "Asia/Bejing"`},
 		{"time zone of the machine", "api: {token: x}\nquota: {time_zone: Local}\n" + user,
@@ -275,12 +276,13 @@ func TestParseErrors(t *testing.T) {
 			`2: max_age: want a duration such as 15m or 1d, got a list`},
 
 		{"no users", "api: {token: x}\n",
-			`1: users: want at least one user, the number in https://space.bilibili.com/<wmid>`},
+			`1: users: want at least one user, here or in user_files; want the number in https://space.bilibili.com/<wmid>`},
 		{"no users in the list", "api: {token: x}\nusers: []\n",
-			`2: users: want at least one user, the number in https://space.bilibili.com/<wmid>`},
-		{"users of a wrong type", "api: {token: x}\nusers: {2: x}\n", `2: users: want a list, got a mapping`},
-		{"WMID as text", "api: {token: x}\nusers:\n  - '2'\n",
-			`3: users[0].wmid: want a WMID (an integer), got a string`},
+			`2: users: want at least one user, here or in user_files; want the number in https://space.bilibili.com/<wmid>`},
+		{"users of a wrong type", "api: {token: x}\nusers: {2: x}\n",
+			`2: users: want a list such as [472747194], got a mapping`},
+		{"WMID as text", "api: {token: x}\nusers:\n  - two\n",
+			`3: users[0].wmid: invalid WMID "two", want the number in https://space.bilibili.com/<wmid>`},
 		{"WMID 0", "api: {token: x}\nusers: [0]\n",
 			`2: users[0].wmid: invalid WMID "0", want the number in https://space.bilibili.com/<wmid>`},
 		{"WMID below 0", "api: {token: x}\nusers: [-2]\n",
@@ -288,17 +290,19 @@ func TestParseErrors(t *testing.T) {
 		{"WMID in octal", "api: {token: x}\nusers: [0123]\n",
 			`2: users[0].wmid: invalid WMID "0123", want the number in https://space.bilibili.com/<wmid>`},
 		{"WMID with an exponent", "api: {token: x}\nusers: [4.7e8]\n",
-			`2: users[0].wmid: invalid WMID "4.7e8", want the number in https://space.bilibili.com/<wmid>`},
+			`2: users[0].wmid: invalid WMID "4.7e8", want the number in https://space.bilibili.com/<wmid>, ` +
+				`with all its digits; spreadsheets, jq, Helm and others print large integers as floats, ` +
+				`so put it in quotes before it passes through them`},
 		{"WMID beyond 64 bits", "api: {token: x}\nusers: [9223372036854775808]\n",
 			`2: users[0].wmid: invalid WMID "9223372036854775808"` +
 				`, want the number in https://space.bilibili.com/<wmid>`},
 		{"WMID missing", "api: {token: x}\nusers:\n  - 2\n  - name: x\n",
 			`4: users[1].wmid: missing, want the number in https://space.bilibili.com/<wmid>`},
 		{"WMID without value", "api: {token: x}\nusers:\n  -\n",
-			`3: users[0].wmid: want a WMID (an integer), got null`},
+			`3: users[0].wmid: want a WMID (an integer), got nothing`},
 		{"WMID twice", "api: {token: x}\nusers:\n  - 2\n  - {wmid: 2}\n",
 			`4: users[1]: duplicate user 2, first listed on line 3`},
-		{"a user that is a list", "api: {token: x}\nusers: [[2]]\n", `2: users[0]: want a mapping, got a list`},
+		{"a user that is a list", "api: {token: x}\nusers: [[2]]\n", `2: users[0]: want a mapping (key: value), got a list`},
 		{"name", "api: {token: x}\nusers: [{wmid: 2, name: ' '}]\n",
 			`2: users[0].name: must not be empty; without the field the WMID is shown`},
 		{"invisible name", "api: {token: x}\nusers: [{wmid: 2, name: \"\u200b\ufeff\"}]\n",
@@ -310,7 +314,7 @@ func TestParseErrors(t *testing.T) {
 		{"name with a control character", "api: {token: x}\nusers: [{wmid: 2, name: \"a\\eb\"}]\n",
 			`2: users[0].name: must not contain control or text direction characters`},
 		{"name of a wrong type", "api: {token: x}\nusers: [{wmid: 2, name: 007}]\n",
-			`2: users[0].name: want a string (in quotes if it looks like another type), got an integer`},
+			`2: users[0].name: want a string (in quotes if it looks like another type), got the integer 007`},
 		{"user's key", "api: {token: x}\nusers: [{wmid: 2, nickname: x}]\n",
 			`2: users[0].nickname: unknown field; valid fields: labels, min_interval, name, wmid`},
 		{"user's interval", "api: {token: x}\nusers: [{wmid: 2, min_interval: 0s}]\n",
@@ -319,21 +323,21 @@ func TestParseErrors(t *testing.T) {
 			`4: users[0].labels.a-b: invalid label name` +
 				`, want letters, digits and underscores, not starting with a digit`},
 		{"label wmid", "api: {token: x}\nusers: [{wmid: 2, labels: {wmid: x}}]\n",
-			`2: users[0].labels.wmid: reserved label name, used by the exporter or by Prometheus`},
+			`2: users[0].labels.wmid: reserved label name, used by the exporter or by Prometheus; choose another one`},
 		{"label name", "api: {token: x}\nusers: [{wmid: 2, labels: {name: x}}]\n",
-			`2: users[0].labels.name: reserved label name, used by the exporter or by Prometheus`},
+			`2: users[0].labels.name: reserved label name, used by the exporter or by Prometheus; choose another one`},
 		{"label of Prometheus", "api: {token: x}\nusers: [{wmid: 2, labels: {__x: x}}]\n",
-			`2: users[0].labels.__x: reserved label name, used by the exporter or by Prometheus`},
+			`2: users[0].labels.__x: reserved label name, used by the exporter or by Prometheus; choose another one`},
 		{"label value", "api: {token: x}\nusers: [{wmid: 2, labels: {tier: 1}}]\n",
-			`2: users[0].labels.tier: want a string (in quotes if it looks like another type), got an integer`},
+			`2: users[0].labels.tier: want a string (in quotes if it looks like another type), got the integer 1`},
 		{"label twice", "api: {token: x}\nusers: [{wmid: 2, labels: {a: x, a: y}}]\n",
 			`2: users[0].labels.a: duplicate field, first set on line 2`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv(TokenVariable, "")
-			if strings.Contains(test.text, "token:s3cret") {
-				t.Setenv(TokenVariable, "x") // else its absence is the first error
+			if !strings.Contains(test.want, TokenVariable) {
+				t.Setenv(TokenVariable, "x") // else its absence is another error
 			}
 			_, err := parse(t, test.text)
 			if err == nil {
@@ -362,8 +366,10 @@ func TestFromWMIDsErrors(t *testing.T) {
 	}
 	for _, bad := range []string{"…", "s3cret t0ken"} {
 		t.Setenv(TokenVariable, bad)
-		want := "--wmid: the environment variable JUSTONEAPI_TOKEN contains a character that is not allowed in a token, " +
-			"such as a space"
+		want := "--wmid: the environment variable JUSTONEAPI_TOKEN contains " + map[string]string{
+			"…":            "a character that is not in ASCII; copy the token again",
+			"s3cret t0ken": "white space; write the token alone, on one line",
+		}[bad]
 		if _, err := FromWMIDs([]string{"2"}); err == nil || err.Error() != want {
 			t.Errorf("token %q: got %v, want %s", bad, err, want)
 		}
@@ -387,11 +393,11 @@ func TestReadToken(t *testing.T) {
 		{testToken + "\n", testToken, ""},
 		{"", "", "api.token_file: " + path + " is empty"},
 		{testToken + "\nx", "",
-			"api.token_file: " + path + " contains a character that is not allowed in a token, such as a space"},
+			"api.token_file: " + path + " contains white space; write the token alone, on one line"},
 		{"rotated", "rotated", ""},
 		{strings.Repeat("x", 1024) + "\n", strings.Repeat("x", 1024), ""},
 		{strings.Repeat("x", 1025), "", "api.token_file: " + path + " is longer than 1024 characters"},
-		{strings.Repeat("x", 1<<17), "", "api.token_file: " + path + " is not a regular file of at most 65536 bytes"},
+		{strings.Repeat("x", 1<<17), "", "api.token_file: " + path + " is larger than 65536 bytes"},
 	} {
 		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
 			t.Fatal(err)
@@ -480,20 +486,33 @@ func TestTokenFromEnvironment(t *testing.T) {
 	}
 }
 
-// TestLoadOddFiles loads files that could block the reader or fill its memory.
+// TestLoadOddFiles loads files that could block the reader or fill its memory. A reload refuses a pipe, because perhaps
+// nobody writes to it.
 func TestLoadOddFiles(t *testing.T) {
 	dir := t.TempDir()
-	fifo, huge := filepath.Join(dir, "fifo"), filepath.Join(dir, "huge")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+	path := filepath.Join(dir, "b.yml")
+	if err := os.WriteFile(path, []byte("api: {token: x}\nusers: [2]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(huge, make([]byte, maxConfigSize+1), 0o600); err != nil {
+	loader := NewLoader(path)
+	if _, err := loader.Load(); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{fifo, huge, dir} {
-		want := "reading the configuration: " + path + " is not a regular file of at most 8388608 bytes"
-		if _, err := Load(path); err == nil || err.Error() != want {
-			t.Errorf("got %v, want %s", err, want)
+	for want, replace := range map[string]func() error{
+		" is not a regular file":        func() error { return syscall.Mkfifo(path, 0o600) },
+		" is larger than 8388608 bytes": func() error { return os.WriteFile(path, make([]byte, maxConfigSize+1), 0o600) },
+		" is a directory, want a file":  func() error { return os.Mkdir(path, 0o700) },
+		": no such file or directory":   func() error { return nil },
+	} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := replace(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := loader.Load()
+		if err == nil || !strings.HasSuffix(err.Error(), path+want) || loader.Changed() {
+			t.Errorf("got %v, want …%s, or it has changed again", err, path+want)
 		}
 	}
 }
@@ -530,9 +549,12 @@ func TestWorldReadableWarning(t *testing.T) {
 
 func TestShortIntervalWarning(t *testing.T) {
 	for text, want := range map[string]string{
-		"users: [2, {wmid: 3, min_interval: 30s}]": "the min_interval of user 3 is 30s, shorter than the default scrape " +
+		"users: [2, {wmid: 3, min_interval: 30s}]": "The min_interval of user 3 is 30s, shorter than the default scrape " +
 			"interval of 1m. Requests are made only on scrapes, so every scrape requests this user, which is billed each time.",
 		"users: [2]\nquota: {min_interval: 1m}": "",
+		"users: [2, {wmid: 3, min_interval: 1m}]\nquota: {min_interval: 50s}": "quota.min_interval is 50s, shorter than " +
+			"the default scrape interval of 1m. Requests are made only on scrapes, so every scrape requests all users " +
+			"without a min_interval, which is billed each time.",
 	} {
 		c, err := parse(t, "api: {token: x}\n"+text)
 		if err != nil {
@@ -625,4 +647,103 @@ func FuzzParse(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestTokens checks tokens that are placeholders or were pasted with something else.
+func TestTokens(t *testing.T) {
+	const variable = "contains $, { or }, like a variable or template that was not replaced; write the token itself"
+	for token, want := range map[string]string{
+		"abc-DEF_0.9/+==":         "",
+		"<your-token>":            "contains < or >, like a placeholder; write the token itself",
+		"<secret>":                "is the text that /config shows instead of the token; write the token itself",
+		"${TOKEN}":                variable,
+		"{{token}}":               variable,
+		`"abc"`:                   "contains a quotation mark; write the token without quotes",
+		"`abc`":                   "contains a quotation mark; write the token without quotes",
+		"JUSTONEAPI_TOKEN=abc":    "is a line NAME=value; write only the value",
+		"export T='abc'":          "is a line NAME=value; write only the value",
+		"JUSTONEAPI_TOKEN=":       "", // as padded base64
+		"a b":                     "contains white space; write the token alone, on one line",
+		"“abc”":                   "contains a character that is not in ASCII; copy the token again",
+		"abc\x00":                 "contains a character that is not in ASCII; copy the token again",
+		strings.Repeat("x", 1025): "is longer than 1024 characters",
+	} {
+		got := ""
+		if err := checkToken(token); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", token, got, want)
+		}
+	}
+}
+
+// TestAccepted has what is certainly meant.
+func TestAccepted(t *testing.T) {
+	t.Setenv(TokenVariable, testToken)
+	const text = "x-defaults: &d {agency: a, tier: b}\nx-user: &u {min_interval: 1h}\n" +
+		"users:\n  - <<: *u\n    wmid: \"2\"\n    labels: {<<: *d, tier: c}\n  - '472747194'\n"
+	utf16 := "\xff\xfe"
+	for _, r := range "users: [2]\n" {
+		utf16 += string(r) + "\x00"
+	}
+	got, err := parse(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []User{
+		{2, "2", map[string]string{"agency": "a", "tier": "c"}, model.Duration(time.Hour)},
+		{472747194, "472747194", nil, got.Quota.MinInterval},
+	}
+	if !reflect.DeepEqual(got.Users, want) {
+		t.Errorf("got %+v, want %+v", got.Users, want)
+	}
+	for _, text := range []string{"\ufeffusers: [2]", "users:\r\n  - 2\r\n", utf16, "--- # x\nusers: [2]\n...\n"} {
+		if c, err := parse(t, text); err != nil || len(c.Users) != 1 {
+			t.Errorf("%q: got %v", text, err)
+		}
+	}
+}
+
+func TestTimeZoneWarning(t *testing.T) {
+	for zone, want := range map[string]string{
+		"Etc/GMT+8": "quota.time_zone is Etc/GMT+8, which is 8 h behind UTC: the sign of these names is inverted. " +
+			"Use a name such as Asia/Shanghai, which is 8 h ahead of UTC.",
+		"Etc/GMT-8": "quota.time_zone is Etc/GMT-8, which is 8 h ahead of UTC: the sign of these names is inverted. " +
+			"Use a name such as Asia/Shanghai, which is 8 h ahead of UTC.",
+		"Etc/GMT": "", "Etc/GMT0": "", "Etc/GMT-0": "", "Asia/Shanghai": "",
+	} {
+		c, err := parse(t, "api: {token: x}\nusers: [2]\nquota: {time_zone: "+zone+"}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(c.Warnings(), "\n"); got != want {
+			t.Errorf("%s: got %q, want %q", zone, got, want)
+		}
+	}
+}
+
+// TestYAMLEmoji checks that emoji are printed as they are, and that nothing else that looks like an escape changes.
+func TestYAMLEmoji(t *testing.T) {
+	names := []string{"😀 x: y", "😀\\U0001F600", `\U0001F600`, `'a: "\U0001F600"`, "👨‍👩‍👧", `"\\U0001F600`, "\U000e0041😀"}
+	text := "api: {token: x}\nusers:\n"
+	for i, name := range names {
+		text += fmt.Sprintf("  - {wmid: %d, name: '%s'}\n", i+1, strings.ReplaceAll(name, "'", "''"))
+	}
+	c, err := parse(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := parse(t, strings.ReplaceAll(string(printed), secret, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(again.Users, c.Users) || strings.Count(string(printed), "😀") != 3 ||
+		!strings.Contains(string(printed), "👨‍👩‍👧") {
+		t.Errorf("got\n%s", printed)
+	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"regexp"
 	"slices"
@@ -15,9 +16,15 @@ import (
 // decodeHTTPClient reads Prometheus' HTTP client configuration without authentication. Redirects and HTTP/2 can only
 // be disabled.
 func decodeHTTPClient(s *section, dst *promconfig.HTTPClientConfig) {
+	s.secret = true
+	if s.failMasked() {
+		return
+	}
+	before := len(s.found)
 	for _, key := range []string{"authorization", "basic_auth", "bearer_token", "bearer_token_file", "oauth2"} {
 		if s.has(key) {
 			s.invalid(key, "not supported; the API is authenticated with api.token or api.token_file")
+			s.fields = slices.DeleteFunc(s.fields, func(f field) bool { return f.key == key })
 		}
 	}
 	s.checkFields("proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "tls_config",
@@ -49,8 +56,8 @@ func decodeHTTPClient(s *section, dst *promconfig.HTTPClientConfig) {
 	s.unmarshal("tls_config", &dst.TLSConfig)
 
 	headers := s.sub("http_headers")
-	for name := range headers.nodes {
-		headers.sub(name).checkFields("secrets", "values") // not files, which would be read on every request
+	for _, f := range headers.fields {
+		headers.sub(f.key).checkFields("secrets", "values") // not files, which would be read on every request
 	}
 	if s.has("http_headers") {
 		s.unmarshal("http_headers", &dst.HTTPHeaders)
@@ -61,7 +68,7 @@ func decodeHTTPClient(s *section, dst *promconfig.HTTPClientConfig) {
 			checkHeader(s, "http_headers", name, header.Values)
 		}
 	}
-	if err := dst.Validate(); err != nil {
+	if err := dst.Validate(); err != nil && len(s.found) == before {
 		s.fail(s.line, s.path, "%v", err)
 	}
 }
@@ -98,8 +105,8 @@ var (
 // unmarshal reads the value of a key into a type that unmarshals itself. Errors do not show the value, which may be
 // secret.
 func (s *section) unmarshal(key string, dst any) {
-	node := s.nodes[key]
-	if node == nil || s.err != nil {
+	node := s.node(key)
+	if node == nil {
 		return
 	}
 	err := node.Decode(dst)
@@ -116,5 +123,46 @@ func (s *section) unmarshal(key string, dst any) {
 	if _, isURL := dst.(*promconfig.URL); isURL && node.Kind == yaml.ScalarNode {
 		message = "invalid URL"
 	}
-	s.fail(line, s.keyPath(key), "%s", unmarshalValue.ReplaceAllString(message, ""))
+	s.fail(line, s.keyPath(key), "%s", plain(unmarshalValue.ReplaceAllString(message, "")))
+}
+
+var unmarshalType = regexp.MustCompile(`^cannot unmarshal !!(\w+) into (.*)$`)
+
+// plain replaces a message of package yaml about types of Go.
+func plain(message string) string {
+	match := unmarshalType.FindStringSubmatch(message)
+	if match == nil {
+		return message
+	}
+	want := "a mapping"
+	switch {
+	case strings.HasPrefix(match[2], "[]"):
+		want = "a list such as [a, b]"
+	case match[2] == "bool":
+		want = "true or false"
+	case match[2] == "string" || strings.HasSuffix(match[2], ".Secret"):
+		want = "a string"
+	}
+	got := map[string]string{"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean",
+		"seq": "a list", "map": "a mapping"}[match[1]]
+	return "want " + want + ", got " + cmp.Or(got, "another type")
+}
+
+// failMasked records values that /config shows instead of secrets.
+func (s *section) failMasked() bool {
+	found := false
+	var visit func(key string, node *yaml.Node)
+	visit = func(key string, node *yaml.Node) {
+		if strings.Contains(node.Value, secret) {
+			s.fail(node.Line, s.keyPath(key), "is the text that /config shows instead of a secret; write the secret itself")
+			found = true
+		}
+		for _, child := range node.Content {
+			visit(key, child)
+		}
+	}
+	for _, f := range s.fields {
+		visit(f.key, f.node)
+	}
+	return found
 }

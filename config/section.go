@@ -1,9 +1,7 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -13,55 +11,99 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// decoder keeps the first error of a file.
-type decoder struct {
-	file string
-	err  error
-}
-
-// fail records an error on a line.
-func (d *decoder) fail(line int, path, format string, args ...any) {
-	if d.err != nil {
-		return
-	}
-	prefix := fmt.Sprintf("%s:%d: ", d.file, line)
-	if path != "" {
-		prefix += path + ": "
-	}
-	d.err = errors.New(prefix + fmt.Sprintf(format, args...))
-}
-
 // section is a mapping of the file. Its reading methods leave their target unchanged if the key is absent.
 type section struct {
 	*decoder
-	path  string                // of the mapping; empty for the file itself
-	line  int                   // of its key
-	nodes map[string]*yaml.Node // the values, by key
-	lines map[string]int        // of the keys
+	path   string // of the mapping; empty for the file itself
+	line   int    // of its key
+	fields []field
+	secret bool // whether values may be secret and must not be shown
 }
+
+// field is a key of a mapping with its value.
+type field struct {
+	key  string
+	line int // of the key
+	node *yaml.Node
+}
+
+// maxFields is the maximum number of keys in a mapping. Looking up a key takes time in proportion to their number.
+const maxFields = 1000
 
 // section returns the mapping at node, whose key is on the given line. A null is an empty mapping.
 func (d *decoder) section(node *yaml.Node, line int, path string) *section {
-	s := &section{
-		decoder: d, path: path, line: line,
-		nodes: make(map[string]*yaml.Node), lines: make(map[string]int),
-	}
+	s := &section{decoder: d, path: path, line: line}
 	node = resolve(node)
 	if node.Tag == "!!null" {
 		return s
 	}
 	if node.Kind != yaml.MappingNode {
-		d.fail(s.line, path, "want a mapping, got %s", describe(node))
+		d.fail(line, path, "want a mapping (key: value), got %s", describe(node, false))
 		return s
 	}
+	if len(node.Content) > 2*maxFields {
+		d.fail(line, path, "want at most %d keys, got %d", maxFields, len(node.Content)/2)
+		return s
+	}
+	s.addFields(node)
+	return s
+}
+
+// addFields adds the keys of a mapping, and those of mappings that it merges.
+func (s *section) addFields(node *yaml.Node) {
+	own := len(s.fields)
 	for i := 0; i < len(node.Content); i += 2 {
 		key := node.Content[i]
-		if first, duplicate := s.lines[key.Value]; duplicate {
-			d.fail(key.Line, s.keyPath(key.Value), "duplicate field, first set on line %d", first)
+		switch first := s.field(key.Value); {
+		case key.Kind == yaml.MappingNode:
+			s.fail(key.Line, s.path, "want a key, got a mapping; a template such as {{ … }} must be filled in first")
+		case key.Kind != yaml.ScalarNode:
+			s.fail(key.Line, s.path, "want a key, got %s", describe(key, false))
+		case first != nil:
+			s.fail(key.Line, s.keyPath(key.Value), "duplicate field, first set on line %d", first.line)
+		default:
+			s.fields = append(s.fields, field{key.Value, key.Line, node.Content[i+1]})
 		}
-		s.nodes[key.Value], s.lines[key.Value] = node.Content[i+1], key.Line
 	}
-	return s
+	for i := own; i < len(s.fields); i++ {
+		if f := s.fields[i]; f.key == "<<" {
+			s.fields = slices.Delete(s.fields, i, i+1)
+			s.merge(f, f.node)
+			return
+		}
+	}
+}
+
+// merge adds the keys of mappings that a merge key names. Existing keys win.
+func (s *section) merge(f field, node *yaml.Node) {
+	node = resolve(node)
+	if node.Kind == yaml.SequenceNode {
+		for _, item := range node.Content {
+			if item = resolve(item); item.Kind != yaml.MappingNode {
+				s.fail(f.line, s.keyPath(f.key), "want an alias of a mapping, got %s", describe(item, false))
+				return
+			}
+			s.mergeMapping(f, item)
+		}
+		return
+	}
+	if node.Kind != yaml.MappingNode {
+		s.fail(f.line, s.keyPath(f.key), "want an alias of a mapping, got %s", describe(node, false))
+		return
+	}
+	s.mergeMapping(f, node)
+}
+
+func (s *section) mergeMapping(f field, node *yaml.Node) {
+	for i := 0; i < len(node.Content); i += 2 {
+		key := node.Content[i]
+		switch {
+		case key.Value == "<<":
+			s.fail(f.line, s.keyPath(f.key), "the merged mapping has a merge key (line %d), which is not supported", key.Line)
+		case key.Kind == yaml.ScalarNode && s.field(key.Value) == nil && len(s.fields) < maxFields:
+			s.fields = append(s.fields, field{key.Value, key.Line, node.Content[i+1]})
+		}
+	}
 }
 
 // resolve follows an alias.
@@ -72,28 +114,28 @@ func resolve(node *yaml.Node) *yaml.Node {
 	return node
 }
 
-// describe returns the kind of a node, without its content.
-func describe(node *yaml.Node) string {
-	switch node.Kind {
-	case yaml.MappingNode:
-		return "a mapping"
-	case yaml.SequenceNode:
-		return "a list"
+// field returns a key with its value, or nil.
+func (s *section) field(key string) *field {
+	for i := range s.fields {
+		if s.fields[i].key == key {
+			return &s.fields[i]
+		}
 	}
-	names := map[string]string{
-		"!!str": "a string", "!!int": "an integer", "!!float": "a number", "!!bool": "a boolean",
-		"!!null": "null", "!!timestamp": "a date",
+	return nil
+}
+
+// node returns the value of a key, or nil.
+func (s *section) node(key string) *yaml.Node {
+	if f := s.field(key); f != nil {
+		return resolve(f.node)
 	}
-	if name, ok := names[node.ShortTag()]; ok {
-		return name
-	}
-	return "a value with a custom tag" // without its name, because an unquoted token that starts with ! is a tag
+	return nil
 }
 
 // keyPath returns the path of a key. Text after a colon is omitted, because it is a value, perhaps a secret, without
 // the space before it.
 func (s *section) keyPath(key string) string {
-	if name, _, ok := strings.Cut(key, ":"); ok {
+	if name, _, ok := cutColon(key); ok {
 		key = name + ":…"
 	}
 	if s.path == "" {
@@ -103,30 +145,32 @@ func (s *section) keyPath(key string) string {
 }
 
 // has reports whether the mapping contains the key.
-func (s *section) has(key string) bool { return s.nodes[key] != nil }
+func (s *section) has(key string) bool { return s.field(key) != nil }
 
 // keyLine returns the line of a key, or of the section if the key is absent.
 func (s *section) keyLine(key string) int {
-	if line, ok := s.lines[key]; ok {
-		return line
+	if f := s.field(key); f != nil {
+		return f.line
 	}
 	return s.line
 }
 
-// invalid records an error about the value of a key.
+// invalid records a problem with the value of a key.
 func (s *section) invalid(key, format string, args ...any) {
 	s.fail(s.keyLine(key), s.keyPath(key), format, args...)
 }
 
+// shows reports whether the value of a key may be shown.
+func (s *section) shows(key string) bool { return !s.secret && key != "token" && key != "base_url" }
+
 // scalar returns the value of a key, which must have one of the given tags.
 func (s *section) scalar(key, want string, tags ...string) (string, bool) {
-	node := s.nodes[key]
+	node := s.node(key)
 	if node == nil {
 		return "", false
 	}
-	node = resolve(node)
 	if node.Kind != yaml.ScalarNode || !slices.Contains(tags, node.ShortTag()) {
-		s.invalid(key, "want %s, got %s", want, describe(node))
+		s.invalid(key, "want %s, got %s", want, describe(node, s.shows(key)))
 		return "", false
 	}
 	return node.Value, true
@@ -153,7 +197,7 @@ func (s *section) integer(key string, minimum int, dst *int) {
 	}
 	n, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || int(n) < minimum {
-		s.invalid(key, "want %s, got %q", want, value)
+		s.invalid(key, "want %s, got %q%s", want, value, hint(value))
 		return
 	}
 	*dst = int(n)
@@ -175,7 +219,7 @@ func (s *section) positive(key string, dst *float64) {
 
 // duration reads a duration above 0 and of at most a year, so that sums and multiples of durations do not overflow.
 func (s *section) duration(key string, dst *model.Duration) {
-	value, ok := s.scalar(key, "a duration such as 15m or 1d", "!!str", "!!int")
+	value, ok := s.scalar(key, "a duration such as 15m or 1d", "!!str", "!!int", "!!float")
 	if !ok {
 		return
 	}
@@ -183,7 +227,7 @@ func (s *section) duration(key string, dst *model.Duration) {
 	d, err := model.ParseDuration(value)
 	switch {
 	case err != nil:
-		s.invalid(key, "want a duration such as 15m or 1d, got %q", value)
+		s.invalid(key, "want a duration such as 15m or 1d, got %q%s", shorten(value), durationHint(value))
 	case d <= 0 || d > year:
 		s.invalid(key, "want a duration above 0 and of at most %s, got %q", year, value)
 	default:
@@ -193,8 +237,8 @@ func (s *section) duration(key string, dst *model.Duration) {
 
 // durationOrZero reads a duration like [section.duration], or 0.
 func (s *section) durationOrZero(key string, dst *model.Duration) {
-	if node := s.nodes[key]; node != nil {
-		if d, err := model.ParseDuration(resolve(node).Value); err == nil && d == 0 {
+	if node := s.node(key); node != nil {
+		if d, err := model.ParseDuration(node.Value); err == nil && d == 0 {
 			*dst = 0
 			return
 		}
@@ -203,36 +247,51 @@ func (s *section) durationOrZero(key string, dst *model.Duration) {
 }
 
 // list returns the items of the list at a key.
-func (s *section) list(key string) []*yaml.Node {
-	node := s.nodes[key]
+func (s *section) list(key, example string) []*yaml.Node {
+	node := s.node(key)
 	if node == nil {
 		return nil
 	}
-	node = resolve(node)
 	if node.Kind != yaml.SequenceNode && node.Tag != "!!null" {
-		s.invalid(key, "want a list, got %s", describe(node))
+		s.invalid(key, "want a list such as %s, got %s", example, describe(node, true))
+		return nil
 	}
 	return node.Content
 }
 
 // sub returns the mapping at a key, an empty one if the key is absent.
 func (s *section) sub(key string) *section {
-	node := s.nodes[key]
-	if node == nil {
-		node = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
+	f := s.field(key)
+	if f == nil {
+		return &section{decoder: s.decoder, path: s.keyPath(key), line: s.line, secret: s.secret}
 	}
-	return s.section(node, s.keyLine(key), s.keyPath(key))
+	sub := s.section(f.node, f.line, s.keyPath(key))
+	sub.secret = s.secret
+	return sub
 }
 
-// checkFields records an error if the mapping contains any other key.
+// checkFields records every key of the mapping that is not valid.
 func (s *section) checkFields(valid ...string) {
-	unknown := slices.DeleteFunc(slices.Collect(maps.Keys(s.nodes)), func(key string) bool {
-		return slices.Contains(valid, key)
-	})
-	if len(unknown) == 0 {
-		return
+	for _, f := range s.fields {
+		if slices.Contains(valid, f.key) {
+			continue
+		}
+		remedy := "; valid fields: " + strings.Join(slices.Sorted(slices.Values(valid)), ", ")
+		if _, value, ok := cutColon(f.key); ok && value != "" {
+			remedy = "; write a colon and a space (key: value)" + remedy
+		} else if home, ok := homes[f.key]; ok && home != s.path {
+			remedy = "; it belongs in the section " + home
+		}
+		s.invalid(f.key, "unknown field%s", remedy)
 	}
-	first := slices.MinFunc(unknown, func(a, b string) int { return s.lines[a] - s.lines[b] })
-	slices.Sort(valid)
-	s.invalid(first, "unknown field; valid fields: %s", strings.Join(valid, ", "))
+}
+
+// homes are the sections of keys that exist in a single one.
+var homes = map[string]string{
+	"environment": "api", "base_url": "api", "token": "api", "token_file": "api", "timeout": "api",
+	"max_concurrency": "api", "max_requests_per_second": "api", "balance_interval": "api", "http_client": "api",
+	"proxy_url": "api.http_client", "no_proxy": "api.http_client", "tls_config": "api.http_client",
+	"ca_file": "api.http_client.tls_config", "cert_file": "api.http_client.tls_config",
+	"key_file": "api.http_client.tls_config", "insecure_skip_verify": "api.http_client.tls_config",
+	"retry_interval": "quota", "daily_limit": "quota", "time_zone": "quota",
 }

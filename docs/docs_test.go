@@ -295,7 +295,7 @@ func configKeys(section reflect.Type, prefix string, keys map[string]string) {
 	}
 }
 
-var configKey = regexp.MustCompile(`^(api\.|quota\.|users\[\]\.|max_age$)`)
+var configKey = regexp.MustCompile(`^(api\.|quota\.|users\[\]\.|max_age$|user_files$)`)
 
 // TestDocumentedKeys compares the keys of the configuration.
 func TestDocumentedKeys(t *testing.T) {

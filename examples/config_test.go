@@ -29,7 +29,7 @@ func TestConfig(t *testing.T) {
 		"environment", "base_url", "token", "token_file", "timeout", "max_concurrency", "max_requests_per_second",
 		"balance_interval",
 		"http_client", "min_interval", "retry_interval", "daily_limit", "time_zone", "max_age", "users", "wmid", "name",
-		"labels",
+		"labels", "user_files",
 	} {
 		exportertest.Find(t, path, `(?m)^[ #-]*(`+key+`):`)
 	}

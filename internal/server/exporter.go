@@ -48,6 +48,11 @@ type Options struct {
 
 	// Load reads the configuration again, for a reload.
 	Load func() (*config.Config, error)
+
+	// Changed reports whether the files of the configuration have changed since Load last read them. The caller of
+	// [Exporter.ReloadIfChanged] asks every AutoReloadInterval; 0 = never.
+	Changed            func() bool
+	AutoReloadInterval time.Duration
 }
 
 // Exporter is the [http.Handler] of the exporter, created by [New] and stopped by [Exporter.Close].

@@ -2,12 +2,14 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bilibili-exporter/bilibili_exporter/config"
 )
 
 // reloads is the state of reloading, and its metrics.
@@ -47,6 +49,26 @@ const (
 	reloadSucceeded = "Configuration reloaded"
 	reloadFailed    = "Error reloading configuration, keeping the previous one"
 )
+
+// CheckTimes returns a channel that receives at the times to call [Exporter.ReloadIfChanged], and a function that stops
+// it. Without an interval the channel is nil.
+func (e *Exporter) CheckTimes() (times <-chan time.Time, stop func()) {
+	if e.options.AutoReloadInterval == 0 {
+		return nil, func() {}
+	}
+	ticker := time.NewTicker(e.options.AutoReloadInterval)
+	return ticker.C, ticker.Stop
+}
+
+// ReloadIfChanged is like [Exporter.Reload] if files of the configuration have changed since they were last read. So an
+// invalid configuration is logged once, and read again when it changes again.
+func (e *Exporter) ReloadIfChanged() {
+	if e.closing.Load() || !e.options.Changed() {
+		return
+	}
+	level.Info(e.options.Logger).Log("msg", "Configuration files changed")
+	e.Reload() //nolint:errcheck // Reload logs the error
+}
 
 // Reload loads and applies the configuration, and logs the result. Values and in-flight requests are kept. An invalid
 // configuration changes nothing.
@@ -91,11 +113,19 @@ func (e *Exporter) reload() error {
 func (e *Exporter) reloadHandler() http.Handler {
 	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := e.Reload(); err != nil {
-			writePlain(w, http.StatusInternalServerError, fmt.Sprintf("%s: %v", reloadFailed, err))
+			writePlain(w, http.StatusInternalServerError, reloadFailed+": "+errorLines(err))
 			return
 		}
 		writePlain(w, http.StatusOK, reloadSucceeded+".")
 	}))
+}
+
+// errorLines returns the text of an error. Each problem of a configuration has a line of its own.
+func errorLines(err error) string {
+	if invalid, ok := errors.AsType[*config.Error](err); ok {
+		return strings.Join(invalid.Lines(), "\n")
+	}
+	return err.Error()
 }
 
 // reloadDisabled is the handler of /-/reload without --web.enable-lifecycle.

@@ -107,7 +107,7 @@ func TestBadReloads(t *testing.T) {
 	text := configFor(api.URL)
 	e, _ := newExporter(t, text, withReload(t, func() string { return text }))
 	for _, bad := range []string{
-		"", "{", "users: []", "users: [1]\napi: {token: x y}",
+		"", "{", "users: []\napi: {token: x}", "users: [1]\napi: {token: x y}",
 		configFor(api.URL, "  http_client: {tls_config: {ca_file: /does/not/exist}}\n"),
 		"users: [1]\napi: {token_file: /does/not/exist}",
 	} {
@@ -247,4 +247,101 @@ func TestTokenAdvice(t *testing.T) {
 			t.Errorf("no pause is logged with %q in\n%s", test.want, logged)
 		}
 	}
+}
+
+// withLoader makes reloads read a file.
+func withLoader(loader *config.Loader) func(*server.Options) {
+	return func(o *server.Options) { o.EnableLifecycle, o.Load, o.Changed = true, loader.Load, loader.Changed }
+}
+
+// TestReloadIfChanged checks that an invalid file is reported once, with each problem on a line of its own.
+func TestReloadIfChanged(t *testing.T) {
+	text := configFor("http://127.0.0.1:1")
+	path := filepath.Join(t.TempDir(), "b.yml")
+	write(t, path, text)
+	loader := config.NewLoader(path)
+	if _, err := loader.Load(); err != nil {
+		t.Fatal(err)
+	}
+	e, logged := newExporter(t, text, withLoader(loader))
+	e.ReloadIfChanged()
+	if strings.Contains(logged.String(), "reload") {
+		t.Errorf("reloaded without a change:\n%s", logged)
+	}
+	write(t, path, "users: [0, x]\napi: {token: x}\n")
+	e.ReloadIfChanged()
+	e.ReloadIfChanged()
+	const failed = `msg="Error reloading configuration, keeping the previous one"`
+	if got := strings.Count(logged.String(), failed); got != 1 {
+		t.Errorf("got %d errors, want 1, in\n%s", got, logged)
+	}
+	if w := send(e, http.MethodPost, "/-/reload"); strings.Count(w.Body.String(), "\n"+path+":1: users[1].wmid: ") != 1 {
+		t.Errorf("the response lacks a line for the second problem:\n%s", w.Body)
+	}
+	write(t, path, text)
+	e.ReloadIfChanged()
+	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n")
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReloadStorm replaces files in every way of editors and Kubernetes, while they are reloaded for every reason.
+func TestReloadStorm(t *testing.T) {
+	api := newServer(t)
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	base := strings.Replace(configFor(api.URL), "[1, 2, 3]", "[1]", 1) + "user_files: ['*.list']\n"
+	write(t, at("b.yml"), base)
+	loader := config.NewLoader(at("b.yml"))
+	if _, err := loader.Load(); err != nil {
+		t.Fatal(err)
+	}
+	e, _ := newExporter(t, base, withLoader(loader))
+	replacements := []func(text string){
+		func(text string) { write(t, at("a.list"), text) },
+		func(text string) { write(t, at(".a.swp"), text); os.Rename(at(".a.swp"), at("a.list")) },  //nolint:errcheck // gap
+		func(text string) { os.Rename(at("a.list"), at("a.list~")); write(t, at("a.list"), text) }, //nolint:errcheck // gap
+		func(text string) { os.Remove(at("a.list")); write(t, at("a.list"), text[:5]) },            //nolint:errcheck // gap
+		func(text string) {
+			os.Mkdir(at("..new"), 0o700) //nolint:errcheck // may exist
+			write(t, at("..new/a.list"), text)
+			os.Symlink("..new/a.list", at("link")) //nolint:errcheck // may exist
+			os.Rename(at("link"), at("a.list"))    //nolint:errcheck // gap
+		},
+		func(string) { os.Remove(at("b.yml")); write(t, at("b.yml"), base) }, //nolint:errcheck // gap
+	}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for _, action := range []func(){
+		e.ReloadIfChanged, e.ReloadIfChanged,
+		func() { send(e, http.MethodPost, "/-/reload") },
+		func() { expectPage(t, e, "/metrics", `bilibili_user_info{name="1",wmid="1"} 1`) },
+	} {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					action()
+				}
+			}
+		})
+	}
+	for i := range 120 {
+		replacements[i%len(replacements)](strings.Repeat("# x\n", i) + "- 2\n- {wmid: 3}\n")
+		time.Sleep(time.Millisecond)
+	}
+	close(stop)
+	all.Wait()
+	os.Remove(at("a.list")) //nolint:errcheck // a link that dangles
+	write(t, at("a.list"), "- 4\n")
+	e.ReloadIfChanged()
+	expectPage(t, e, "/config", "wmid: 1\n", "wmid: 4\n", "!wmid: 2\n")
+	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n")
 }

@@ -1,0 +1,132 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+
+	"gopkg.in/yaml.v3"
+)
+
+// block is the text of a YAML list, one item per line or several. Thousands of users are decoded from it in parts,
+// because the nodes of a whole list take fifty times the memory of its text.
+type block struct {
+	text []byte
+	line int // of the text's first line in the file
+}
+
+var (
+	usersKey = regexp.MustCompile(`(?m)^users:[ \t]*(#.*)?\r?\n`)
+	// blockLine matches a line that can belong to a list at the left margin or further right.
+	blockLine = regexp.MustCompile(`^([ #]|-[ \r\n]|\r?\n)`)
+	itemLine  = regexp.MustCompile(`^( *)-[ \r\n]`)
+)
+
+// cutUsers splits the text of a configuration into the list of users and the rest, which keeps its lines.
+func cutUsers(text []byte) (rest []byte, users block, ok bool) {
+	key := usersKey.FindIndex(text)
+	if key == nil {
+		return nil, block{}, false
+	}
+	end := key[1]
+	for line := range bytes.Lines(text[key[1]:]) {
+		if !blockLine.Match(line) {
+			break
+		}
+		end += len(line)
+	}
+	users = block{text[key[1]:end], bytes.Count(text[:key[1]], []byte("\n")) + 1}
+	rest = append(rest, text[:key[1]]...)
+	rest = append(rest, bytes.Repeat([]byte("\n"), bytes.Count(users.text, []byte("\n")))...)
+	return append(rest, text[end:]...), users, true
+}
+
+// isCut reports whether the rest of a configuration has the key of the list of users where [cutUsers] found it, without
+// a value. If not, the text only looks as if it had the list there, for example within quotes.
+func (b block) isCut(root *yaml.Node) bool {
+	if root.Kind != yaml.MappingNode || root.Style&yaml.FlowStyle != 0 {
+		return false
+	}
+	for i := 0; i < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		if key.Value == "users" && key.Line == b.line-1 && value.Tag == "!!null" && value.Anchor == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// cutList returns the list that is all of a file.
+func cutList(text []byte) (block, bool) {
+	b := block{text, 1}
+	if rest, ok := bytes.CutPrefix(text, []byte("---\n")); ok {
+		b = block{rest, 2}
+	}
+	for line := range bytes.Lines(b.text) {
+		if !blockLine.Match(line) {
+			return block{}, false
+		}
+	}
+	return b, true
+}
+
+// errWhole is the error of a list that cannot be decoded in parts, because it is invalid or an alias connects them.
+var errWhole = errors.New("the list must be decoded as a whole")
+
+// partSize is the size in bytes at which a part ends.
+const partSize = 16 << 10
+
+// each calls f with every item. The nodes of an item are garbage when f has returned. After [errWhole] the calls do
+// not count.
+func (b block) each(f func(item *yaml.Node)) error {
+	line := b.line
+	for part := range b.parts {
+		var document yaml.Node
+		if yaml.Unmarshal(part, &document) != nil {
+			return errWhole
+		}
+		if document.Kind != 0 { // not only comments
+			list := document.Content[0]
+			if list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 {
+				return errWhole
+			}
+			for _, item := range list.Content {
+				addLines(item, line-1)
+				f(item)
+			}
+		}
+		line += bytes.Count(part, []byte("\n"))
+	}
+	return nil
+}
+
+// parts yields the text in parts. Every part but the first starts with an item. Since nothing that starts in an item
+// can end at a line like that of the next item, except within quotes or brackets, parts that are valid alone are valid
+// together.
+func (b block) parts(yield func([]byte) bool) {
+	var start []byte // of an item's line
+	size := 0
+	rest := b.text
+	for line := range bytes.Lines(b.text) {
+		item := itemLine.FindSubmatch(line)
+		if item != nil && start == nil {
+			start = item[1]
+		}
+		if item != nil && size >= partSize && len(item[1]) == len(start) {
+			if !yield(rest[:size]) {
+				return
+			}
+			rest, size = rest[size:], 0
+		}
+		size += len(line)
+	}
+	yield(rest)
+}
+
+// addLines moves a node down by a number of lines.
+func addLines(node *yaml.Node, lines int) {
+	node.Line += lines
+	for _, child := range node.Content {
+		addLines(child, lines)
+	}
+}

@@ -13,6 +13,9 @@ import (
 func describe(node *yaml.Node, show bool) string {
 	switch node.Kind {
 	case yaml.MappingNode:
+		if node.Style&yaml.FlowStyle != 0 {
+			return "a mapping (it starts with {); a string that starts with { must be quoted"
+		}
 		return "a mapping"
 	case yaml.SequenceNode:
 		return "a list"
@@ -23,8 +26,10 @@ func describe(node *yaml.Node, show bool) string {
 	tag := node.ShortTag()
 	name, ok := names[tag]
 	switch {
+	case tag == "!!null" && node.Anchor != "":
+		return "an anchor; a string that starts with & must be quoted"
 	case tag == "!!null":
-		return "nothing"
+		return "nothing; write a value or remove the key"
 	case !ok: // its name is not shown, because an unquoted token that starts with ! is a tag
 		return "a value with a custom tag (it starts with !); put it in quotes"
 	case !show && tag == "!!int":

@@ -121,7 +121,7 @@ func (s *section) unmarshal(key string, dst any) {
 		}
 	}
 	if _, isURL := dst.(*promconfig.URL); isURL && node.Kind == yaml.ScalarNode {
-		message = "invalid URL"
+		message = "invalid URL, want one such as http://proxy.example.com:3128"
 	}
 	s.fail(line, s.keyPath(key), "%s", plain(unmarshalValue.ReplaceAllString(message, "")))
 }

@@ -154,6 +154,7 @@ func (a *API) decodeToken(s *section) {
 	case len(s.found) > before:
 	case token != "" && a.TokenFile != "":
 		s.invalid("token_file", "mutually exclusive with token (line %d)", s.keyLine("token"))
+		a.TokenFile = ""
 	case token != "":
 		if err := checkToken(token); err != nil {
 			s.invalid("token", "%v", err)

@@ -47,7 +47,7 @@ var mistakes = []struct {
 	{regexp.MustCompile(start + "[@`%]"), "a value that starts with @, ` or % must be quoted"},
 	{regexp.MustCompile(start + `\*`), "a value that starts with * must be quoted"},
 	{regexp.MustCompile(start + `[|>][^\s|>+\-\d]`), "a value that starts with | or > must be quoted"},
-	{regexp.MustCompile(start + `[\]}]`), "a value that starts with ] or } must be quoted"},
+	{regexp.MustCompile(`^\s*(?:- +)*(?:[\w.-]+:\s+)?[\]}]`), "a value that starts with ] or } must be quoted"},
 	{regexp.MustCompile(start + `"(?:[^"\\]|\\.)*"\s*[^\s#,\]}:]`), "the value continues after its closing quote"},
 	{regexp.MustCompile(start + `'(?:[^']|'')*'\s*[^\s#,\]}:]`),
 		"the value continues after its closing quote; within single quotes, write ' as ''"},
@@ -141,7 +141,7 @@ type level struct {
 
 var (
 	indentation = regexp.MustCompile(`^( *)((?:- +)?)`)
-	completed   = regexp.MustCompile(`:\s+[^\s#|>&!{\["']`) // a key with a plain value
+	completed   = regexp.MustCompile(`:\s+([^\s#|>&!{\["']|\{.*\}|\[.*\]|".*"|'.*')`) // a key with a value
 )
 
 // misindented returns the first line whose indentation does not fit the lines above, or 0.

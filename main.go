@@ -244,21 +244,27 @@ func start(f *flags, logger log.Logger) (*server.Exporter, error) {
 		return nil, err
 	}
 	if f.configCheck {
-		options.StoragePath, options.StorageURL = "", "" // a running exporter may use them
-		options.Logger = log.NewNopLogger()
+		return nil, check(cfg, options)
 	}
 	exp, err := server.New(cfg, options)
 	if err != nil {
 		return nil, err
 	}
 	server.LogUsage(cfg, logger)
-	if f.configCheck {
-		level.Info(logger).Log("msg", "Configuration is valid")
-		return exp, nil
-	}
 	level.Info(logger).Log("msg", "Starting "+program,
 		"version", version.Info(), "build_context", version.BuildContext())
 	return exp, nil
+}
+
+// check checks what the configuration and the options are used for, without opening the store, which a running exporter
+// may use.
+func check(cfg *config.Config, options server.Options) error {
+	if err := server.Check(cfg, options); err != nil {
+		return err
+	}
+	server.LogUsage(cfg, options.Logger)
+	level.Info(options.Logger).Log("msg", "Configuration is valid")
+	return nil
 }
 
 // reload reloads the configuration on every signal, and when it has changed, until ctx ends.

@@ -244,7 +244,7 @@ func (c *Config) warnShortIntervals(warn func(string, ...any)) {
 	case shortest.MinInterval == c.Quota.MinInterval:
 		warn("quota.min_interval is %s, "+consequence, shortest.MinInterval, scrape, "all users without a min_interval")
 	default:
-		warn("The min_interval of user %d is %s, "+consequence, shortest.WMID, shortest.MinInterval, scrape, "this user")
+		warn("the min_interval of user %d is %s, "+consequence, shortest.WMID, shortest.MinInterval, scrape, "this user")
 	}
 }
 

@@ -550,7 +550,7 @@ func TestWorldReadableWarning(t *testing.T) {
 
 func TestShortIntervalWarning(t *testing.T) {
 	for text, want := range map[string]string{
-		"users: [2, {wmid: 3, min_interval: 30s}]": "The min_interval of user 3 is 30s, shorter than the default scrape " +
+		"users: [2, {wmid: 3, min_interval: 30s}]": "the min_interval of user 3 is 30s, shorter than the default scrape " +
 			"interval of 1m. Requests are made only on scrapes, so every scrape requests this user, which is billed each time.",
 		"users: [2]\nquota: {min_interval: 1m}": "",
 		"users: [2, {wmid: 3, min_interval: 1m}]\nquota: {min_interval: 50s}": "quota.min_interval is 50s, shorter than " +

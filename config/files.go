@@ -4,13 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"regexp"
 
 	promconfig "github.com/prometheus/common/config"
 )
-
-// tokenLike matches names that may be a token that was pasted in place of a path.
-var tokenLike = regexp.MustCompile(`^[\w-]*\d[\w-]*$`)
 
 // checkFiles records the files of a configuration that cannot be used. They are read again later.
 func (p *parser) checkFiles() {
@@ -18,7 +14,7 @@ func (p *parser) checkFiles() {
 		_, err := readTokenFile(path)
 		name := filepath.Base(path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && len(name) >= 20 && tokenLike.MatchString(name):
+		case errors.Is(err, fs.ErrNotExist) && looksLikeToken(name):
 			p.api.invalid("token_file", "the file does not exist; it looks like a token, which belongs in the key token")
 		case err != nil:
 			p.api.invalid("token_file", "%s", fileError(err))

@@ -49,9 +49,12 @@ func describe(node *yaml.Node, show bool) string {
 	}
 }
 
-// shorten cuts a value that is too long for a message.
+// shorten cuts a value that is too long for a message, and hides one that may be a token in a wrong place.
 func shorten(value string) string {
 	const maxShown = 60
+	if looksLikeToken(value) {
+		return "…, hidden because it may be a token"
+	}
 	if utf8.RuneCountInString(value) <= maxShown {
 		return value
 	}

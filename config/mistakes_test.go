@@ -77,6 +77,7 @@ var mistakenConfigurations = []struct{ name, text string }{
 	{"WMID of a spreadsheet", "api: {token: TOKEN}\nusers: [4.72747194e+08]\n"},
 	{"WMID with separators", "api: {token: TOKEN}\nusers:\n  - 472,747,194\n"},
 	{"URL instead of a WMID", "api: {token: TOKEN}\nusers:\n  - https://space.bilibili.com/472747194?from=x\n"},
+	{"token instead of a WMID", "api: {token: TOKEN}\nusers:\n  - TOKEN0123456789abcdef\n"},
 	{"name instead of a WMID", "api: {token: TOKEN}\nusers:\n  - 碧诗\n"},
 	{"WMID twice", "api: {token: TOKEN}\nusers:\n  - 2\n  - wmid: 2\n"},
 	{"uid instead of wmid", "api: {token: TOKEN}\nusers:\n  - uid: 2\n"},

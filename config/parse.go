@@ -120,7 +120,7 @@ func (a *API) decode(s *section) {
 	s.str("environment", &a.Environment)
 	if _, ok := environments[a.Environment]; !ok {
 		valid := strings.Join(slices.Sorted(maps.Keys(environments)), " or ")
-		s.invalid("environment", "want %s, got %q", valid, a.Environment)
+		s.invalid("environment", "want %s, got %q", valid, shorten(a.Environment))
 	}
 	a.decodeBaseURL(s)
 	a.decodeToken(s)
@@ -175,7 +175,7 @@ func (q *Quota) decode(s *section) {
 	s.integer("daily_limit", 0, &q.DailyLimit)
 	s.str("time_zone", &q.TimeZone)
 	if _, err := q.Location(); err != nil {
-		s.invalid("time_zone", "want the name of a time zone such as Asia/Shanghai or UTC, got %q", q.TimeZone)
+		s.invalid("time_zone", "want the name of a time zone such as Asia/Shanghai or UTC, got %q", shorten(q.TimeZone))
 	}
 }
 

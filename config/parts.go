@@ -15,12 +15,17 @@ type block struct {
 	line int // of the text's first line in the file
 }
 
-var (
-	usersKey = regexp.MustCompile(`(?m)^users:[ \t]*(#.*)?\r?\n`)
-	// blockLine matches a line that can belong to a list at the left margin or further right.
-	blockLine = regexp.MustCompile(`^([ #]|-[ \r\n]|\r?\n)`)
-	itemLine  = regexp.MustCompile(`^( *)-[ \r\n]`)
-)
+var usersKey = regexp.MustCompile(`(?m)^users:[ \t]*(#.*)?\r?\n`)
+
+// isBlockLine reports whether a line can belong to a list at the left margin or further right.
+func isBlockLine(line []byte) bool {
+	return bytes.IndexByte([]byte(" #\r\n"), line[0]) >= 0 || isItem(line)
+}
+
+// isItem reports whether text starts with the dash of an item.
+func isItem(text []byte) bool {
+	return len(text) > 1 && text[0] == '-' && bytes.IndexByte([]byte(" \r\n"), text[1]) >= 0
+}
 
 // cutUsers splits the text of a configuration into the list of users and the rest, which keeps its lines.
 func cutUsers(text []byte) (rest []byte, users block, ok bool) {
@@ -30,7 +35,7 @@ func cutUsers(text []byte) (rest []byte, users block, ok bool) {
 	}
 	end := key[1]
 	for line := range bytes.Lines(text[key[1]:]) {
-		if !blockLine.Match(line) {
+		if !isBlockLine(line) {
 			break
 		}
 		end += len(line)
@@ -63,7 +68,7 @@ func cutList(text []byte) (block, bool) {
 		b = block{rest, 2}
 	}
 	for line := range bytes.Lines(b.text) {
-		if !blockLine.Match(line) {
+		if !isBlockLine(line) {
 			return block{}, false
 		}
 	}
@@ -104,15 +109,16 @@ func (b block) each(f func(item *yaml.Node)) error {
 // can end at a line like that of the next item, except within quotes or brackets, parts that are valid alone are valid
 // together.
 func (b block) parts(yield func([]byte) bool) {
-	var start []byte // of an item's line
-	size := 0
+	const unknown = -1
+	first, size := unknown, 0 // first is the indentation of the first item
 	rest := b.text
 	for line := range bytes.Lines(b.text) {
-		item := itemLine.FindSubmatch(line)
-		if item != nil && start == nil {
-			start = item[1]
+		item := bytes.TrimLeft(line, " ")
+		indent := len(line) - len(item)
+		if first == unknown && isItem(item) {
+			first = indent
 		}
-		if item != nil && size >= partSize && len(item[1]) == len(start) {
+		if size >= partSize && indent == first && isItem(item) {
 			if !yield(rest[:size]) {
 				return
 			}

@@ -59,6 +59,17 @@ func readTokenFile(path string) (promconfig.Secret, error) {
 // TokenFromEnvironment reports whether the token comes from the environment variable [TokenVariable].
 func (a *API) TokenFromEnvironment() bool { return a.TokenFile == "" && !a.tokenInFile }
 
+var (
+	tokenCharacters = regexp.MustCompile(`^[A-Za-z0-9_+/=-]{16,}$`)
+	letter          = regexp.MustCompile(`[A-Za-z]`)
+	digit           = regexp.MustCompile(`\d`)
+)
+
+// looksLikeToken reports whether a text may be a token.
+func looksLikeToken(text string) bool {
+	return tokenCharacters.MatchString(text) && letter.MatchString(text) && digit.MatchString(text)
+}
+
 // assignment matches a line such as NAME=value. The padding of base64 is not one.
 var assignment = regexp.MustCompile(`^(export\s+)?[A-Za-z_]\w*\s*=\s*[^=\s]`)
 

@@ -86,6 +86,14 @@ type loadedConfig struct {
 	registry *prometheus.Registry // all metrics
 }
 
+// Check reports why [New] would refuse a valid configuration or options other than those of storage.
+func Check(cfg *config.Config, options Options) error {
+	if _, err := newLoadedConfig(cfg, log.NewNopLogger()); err != nil {
+		return err
+	}
+	return checkTelemetryPath(options.TelemetryPath)
+}
+
 // New returns an exporter for a valid configuration. It makes no requests.
 func New(cfg *config.Config, options Options) (*Exporter, error) {
 	loaded, err := newLoadedConfig(cfg, options.Logger)

@@ -90,7 +90,9 @@ bench: build ## measure the exporter and compare it with the least that the same
 fuzz: ## fuzz the parsers of external input; new failures are stored in testdata/fuzz
 	$(FUZZ) -fuzz FuzzDecode ./collector/justoneapi
 	$(FUZZ) -fuzz FuzzQuery ./internal/server/status
-	$(FUZZ) -fuzz FuzzParse ./config
+	$(FUZZ) -fuzz 'FuzzParse$$' ./config
+	$(FUZZ) -fuzz FuzzParts ./config
+	$(FUZZ) -fuzz FuzzUserFile ./config
 
 examples: ## check the examples with the types of Grafana, Kubernetes and Compose, and with systemd
 	set -e; for dir in examples/*/check; do (cd $$dir && $(GO) test -count=1 ./...); done

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"io"
 	"regexp"
 
 	"gopkg.in/yaml.v3"
@@ -11,9 +12,12 @@ import (
 // block is the text of a YAML list, one item per line or several. Thousands of users are decoded from it in parts,
 // because the nodes of a whole list take fifty times the memory of its text.
 type block struct {
-	text []byte
-	line int // of the text's first line in the file
+	text     []byte
+	line     int // of the text's first line in the file
+	partSize int // at which a part ends, in bytes
 }
+
+const defaultPartSize = 16 << 10
 
 var usersKey = regexp.MustCompile(`(?m)^users:[ \t]*(#.*)?\r?\n`)
 
@@ -40,7 +44,7 @@ func cutUsers(text []byte) (rest []byte, users block, ok bool) {
 		}
 		end += len(line)
 	}
-	users = block{text[key[1]:end], bytes.Count(text[:key[1]], []byte("\n")) + 1}
+	users = block{text[key[1]:end], bytes.Count(text[:key[1]], []byte("\n")) + 1, defaultPartSize}
 	rest = append(rest, text[:key[1]]...)
 	rest = append(rest, bytes.Repeat([]byte("\n"), bytes.Count(users.text, []byte("\n")))...)
 	return append(rest, text[end:]...), users, true
@@ -63,9 +67,9 @@ func (b block) isCut(root *yaml.Node) bool {
 
 // cutList returns the list that is all of a file.
 func cutList(text []byte) (block, bool) {
-	b := block{text, 1}
+	b := block{text, 1, defaultPartSize}
 	if rest, ok := bytes.CutPrefix(text, []byte("---\n")); ok {
-		b = block{rest, 2}
+		b = block{rest, 2, defaultPartSize}
 	}
 	for line := range bytes.Lines(b.text) {
 		if !isBlockLine(line) {
@@ -78,27 +82,21 @@ func cutList(text []byte) (block, bool) {
 // errWhole is the error of a list that cannot be decoded in parts, because it is invalid or an alias connects them.
 var errWhole = errors.New("the list must be decoded as a whole")
 
-// partSize is the size in bytes at which a part ends.
-const partSize = 16 << 10
-
 // each calls f with every item. The nodes of an item are garbage when f has returned. After [errWhole] the calls do
 // not count.
 func (b block) each(f func(item *yaml.Node)) error {
 	line := b.line
 	for part := range b.parts {
-		var document yaml.Node
-		if yaml.Unmarshal(part, &document) != nil {
+		list, err := parseYAML(part)
+		switch {
+		case errors.Is(err, io.EOF): // only comments
+			list = &yaml.Node{}
+		case err != nil || list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0:
 			return errWhole
 		}
-		if document.Kind != 0 { // not only comments
-			list := document.Content[0]
-			if list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 {
-				return errWhole
-			}
-			for _, item := range list.Content {
-				addLines(item, line-1)
-				f(item)
-			}
+		for _, item := range list.Content {
+			addLines(item, line-1)
+			f(item)
 		}
 		line += bytes.Count(part, []byte("\n"))
 	}
@@ -118,7 +116,7 @@ func (b block) parts(yield func([]byte) bool) {
 		if first == unknown && isItem(item) {
 			first = indent
 		}
-		if size >= partSize && indent == first && isItem(item) {
+		if size >= b.partSize && indent == first && isItem(item) {
 			if !yield(rest[:size]) {
 				return
 			}

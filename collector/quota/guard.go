@@ -414,7 +414,8 @@ func (g *Guard) stateLocked(u *user) UserState {
 	return UserState{
 		User:  User{WMID: u.WMID, MinInterval: u.MinInterval},
 		Value: u.Value, Previous: u.Previous, Last: u.Last, Completed: u.Completed, Failing: u.Failing,
-		InFlight: u.InFlight, Started: u.Started,
+		FailingSince: u.FailingSince,
+		InFlight:     u.InFlight, Started: u.Started,
 		Interval: g.budget.stretched(u.interval(g.retryInterval)), Due: g.due(u),
 	}
 }

@@ -231,6 +231,8 @@ func TestUsers(t *testing.T) {
 			User:  quota.User{WMID: 7, MinInterval: 15 * time.Minute},
 			Value: quota.Value{Followers: 10, Following: 1, At: first.Add(time.Second)},
 			Last:  quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}, Completed: true, Failing: "-404",
+			FailingSince: first.Add(15*time.Minute + 2*time.Second),
+
 			Started:  first.Add(15*time.Minute + time.Second),
 			Interval: 30 * time.Minute, Due: first.Add(45*time.Minute + time.Second),
 		},
@@ -238,6 +240,41 @@ func TestUsers(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestFailingSince checks that failures in a row keep the time of the first, also across a restart, as long as they
+// are of the same kind.
+func TestFailingSince(t *testing.T) {
+	s := newSetup(0, every(time.Minute, 1)...)
+	begin := s.now
+	upstream, own := quota.Result{Verdict: quota.VerdictWait, Code: "timeout"},
+		quota.Result{Verdict: quota.VerdictBackOff, Code: "-404"}
+	g := s.guard()
+	for i, test := range []struct {
+		result quota.Result
+		since  time.Duration // since the beginning; negative for none
+	}{
+		{quota.Result{}, -1},
+		{upstream, time.Hour},
+		{refused(quota.ReasonBalance), time.Hour},
+		{quota.Result{Verdict: quota.VerdictRetry, Code: "301"}, time.Hour},
+		{own, 4 * time.Hour},
+		{own, 4 * time.Hour},
+		{upstream, 6 * time.Hour},
+		{quota.Result{}, -1},
+	} {
+		s.now = begin.Add(time.Duration(i) * time.Hour)
+		if !request(g, test.result) {
+			t.Fatalf("%d: no request is allowed", i)
+		}
+		want := time.Time{}
+		if test.since >= 0 {
+			want = begin.Add(test.since)
+		}
+		if got := s.guard().Users()[0].FailingSince; !got.Equal(want) {
+			t.Errorf("%d: got %v, want %v", i, got, want)
+		}
 	}
 }
 

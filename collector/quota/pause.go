@@ -57,6 +57,7 @@ type pauseRecord struct {
 	Next   time.Time     `json:"next"`            // next allowed probe: at the end or, for the daily quota, earlier
 	Length time.Duration `json:"length"`          // to the next probe; doubled when a probe fails
 	Asked  bool          `json:"asked,omitempty"` // whether a response has asked for Length
+	Since  time.Time     `json:"since,omitzero"`  // when the pause for Reason started
 
 	Failures int `json:"failures,omitempty"` // requests in a row that failed upstream, with or without a pause
 }
@@ -79,7 +80,7 @@ func (p *pause) snapshot() Pause {
 	if !p.active() {
 		return Pause{}
 	}
-	return Pause{p.Reason, p.Next}
+	return Pause{p.Reason, p.Next, p.Since}
 }
 
 // allows reports whether a request may start: outside a pause, or as its probe.
@@ -176,6 +177,9 @@ func (p *pause) begin(reason Reason, request, next uint64, retryAfter time.Durat
 	}
 	first, _ := reason.lengths()
 	fresh := *p
+	if p.Reason != reason {
+		fresh.Since = now
+	}
 	fresh.Reason, fresh.Length, fresh.started = reason, first, next
 	if probe && p.Reason.extends(reason) {
 		fresh.Length = p.doubled()
@@ -201,7 +205,7 @@ func (p *pause) await(reason Reason, retryAfter time.Duration, now time.Time) {
 		return
 	}
 	if !p.active() {
-		p.Reason, p.End, p.Next = reason, now, now
+		p.Reason, p.End, p.Next, p.Since = reason, now, now, now
 		p.Length, _ = reason.lengths()
 	}
 	p.Asked = true

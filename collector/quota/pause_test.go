@@ -37,6 +37,35 @@ func (s *setup) toProbe(t *testing.T, g *quota.Guard, want time.Duration) {
 	s.now = resume
 }
 
+// TestPausedSince checks that a pause keeps the time of its start while probes fail, also across a restart.
+func TestPausedSince(t *testing.T) {
+	s := newSetup(0, every(time.Minute, 1, 2, 3)...)
+	begin := s.now
+	g := s.guard()
+	for i, test := range []struct {
+		result quota.Result
+		since  time.Duration // since the beginning; negative without a pause
+	}{
+		{refused(quota.ReasonToken), 0},
+		{refused(quota.ReasonToken), 0},
+		{refused(quota.ReasonBalance), 2 * time.Hour},
+		{quota.Result{}, -1},
+		{quota.Result{Verdict: quota.VerdictWait, Code: "503", RetryAfter: time.Minute}, 4 * time.Hour},
+	} {
+		s.now = begin.Add(time.Duration(i) * time.Hour)
+		if !request(g, test.result) {
+			t.Fatalf("%d: no request is allowed", i)
+		}
+		want := time.Time{}
+		if test.since >= 0 {
+			want = begin.Add(test.since)
+		}
+		if got := s.guard().Account().Pause.Since; !got.Equal(want) {
+			t.Errorf("%d: got %v, want %v", i, got, want)
+		}
+	}
+}
+
 func TestPauseLengths(t *testing.T) {
 	const minute, hour = time.Minute, time.Hour
 	for reason, want := range map[quota.Reason][]time.Duration{

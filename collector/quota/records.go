@@ -47,6 +47,8 @@ type userRecord struct {
 	Last      Result `json:"last,omitzero"`
 	Completed bool   `json:"completed,omitempty"`
 	Failing   string `json:"failing,omitempty"`
+
+	FailingSince time.Time `json:"failing_since,omitzero"`
 }
 
 // budgetRecord is what is stored of the budget.

@@ -116,6 +116,8 @@ type UserState struct {
 	Completed bool   // whether a request has completed yet
 	// Failing is the code of the last completed request that did not refuse the account; empty for a success.
 	Failing string
+	// FailingSince is the time of the first failure in a row, failed upstream or the user's own; zero for a success.
+	FailingSince time.Time
 
 	InFlight bool          // whether a request is in flight
 	Started  time.Time     // start of the last request that was not refused; zero before the first
@@ -160,6 +162,7 @@ func (a Account) Earliest(t time.Time) time.Time {
 type Pause struct {
 	Reason Reason
 	Resume time.Time // when the next probe is allowed
+	Since  time.Time // when the pause for this reason started; zero if it is not known
 }
 
 // Transition is what the end of a request changed.

@@ -60,6 +60,7 @@ func (u *user) finish(result Result, now time.Time) {
 		u.undo()
 		return
 	}
+	u.updateFailingSince(result, now)
 	if u.Verdict != result.Verdict {
 		u.Streak = 0
 	}
@@ -67,6 +68,17 @@ func (u *user) finish(result Result, now time.Time) {
 	u.Streak++
 	if result.Verdict == VerdictSuccess {
 		u.Previous, u.Value = u.Value, Value{Followers: result.Followers, Following: result.Following, At: now}
+	}
+}
+
+// updateFailingSince records when the failures started. Failures upstream and the user's own are not the same failure.
+func (u *user) updateFailingSince(result Result, now time.Time) {
+	own, wasOwn := result.Verdict == VerdictBackOff, u.Verdict == VerdictBackOff
+	switch {
+	case result.Verdict == VerdictSuccess:
+		u.FailingSince = time.Time{}
+	case u.FailingSince.IsZero() || own != wasOwn:
+		u.FailingSince = now
 	}
 }
 

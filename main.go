@@ -54,6 +54,7 @@ type flags struct {
 	timeoutOffset          string
 	maxRequests            string
 	enableLifecycle        bool
+	grafanaURL             string
 	disableExporterMetrics bool
 	logLevel               string
 	logFormat              string
@@ -118,6 +119,8 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		BoolVar(&f.enableLifecycle)
 	app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (go_*, process_*, promhttp_*).").
 		BoolVar(&f.disableExporterMetrics)
+	app.Flag("web.grafana-url", "URL of a Grafana with the dashboards in examples/grafana, for links on the status "+
+		"page.").PlaceHolder("URL").StringVar(&f.grafanaURL)
 	f.web = kingpinflag.AddFlags(app, ":12233")
 	app.Flag("log.level", "Only log messages with the given severity or above: debug, info, warn, error.").
 		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
@@ -152,7 +155,7 @@ func (f *flags) options(logger log.Logger) (server.Options, error) {
 	options := server.Options{
 		Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.disableExporterMetrics,
 		StoragePath: f.storagePath, StorageURL: f.storageURL, StorageNamespace: f.storageNamespace,
-		EnableLifecycle: f.enableLifecycle, Load: f.load,
+		EnableLifecycle: f.enableLifecycle, GrafanaURL: f.grafanaURL, Load: f.load,
 	}
 	offset, err := strconv.ParseFloat(f.timeoutOffset, 64)
 	if err != nil || !(offset >= 0 && offset <= 3600) {

@@ -88,6 +88,8 @@ func TestFailedStarts(t *testing.T) {
 			`bilibili_exporter: enum value must be one of debug,info,warn,error, got 'loud'; try --help`},
 		"telemetry path": {[]string{"--wmid=2", "--web.telemetry-path=/-/healthy"},
 			`err="--web.telemetry-path: \"/-/healthy\" is used by another page"`},
+		"Grafana URL": {[]string{"--wmid=2", "--web.grafana-url=grafana"},
+			`err="--web.grafana-url: want a URL such as https://grafana.example.org, without password and query"`},
 		"certificate missing": {[]string{"--config.file=" + noCA}, `none.pem: no such file or directory`},
 		"web configuration": {[]string{"--wmid=2", "--web.config.file=" + badWeb}, `err="--web.config.file: ` + badWeb +
 			`: yaml: unmarshal errors: line 1: field certificate not found in type `},

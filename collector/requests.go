@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
@@ -41,6 +42,16 @@ func newRequestMetrics() *requestMetrics {
 
 func (m *requestMetrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.billed, m.duration, m.inFlight, m.errors}
+}
+
+// meanDuration returns how long requests have taken on average; 0 before the first.
+func (m *requestMetrics) meanDuration() time.Duration {
+	var metric dto.Metric
+	if err := m.duration.Write(&metric); err != nil || metric.GetHistogram().GetSampleCount() == 0 {
+		return 0
+	}
+	h := metric.GetHistogram()
+	return time.Duration(h.GetSampleSum() / float64(h.GetSampleCount()) * float64(time.Second))
 }
 
 // Describe implements [prometheus.Collector].

@@ -77,6 +77,9 @@ func (s *Snapshot) exposes(state *quota.UserState, now time.Time) bool {
 // Account returns what is known about the account.
 func (s *Snapshot) Account() quota.Account { return s.guard.Account() }
 
+// MeanDuration returns how long requests have taken on average since startup; 0 before the first.
+func (s *Snapshot) MeanDuration() time.Duration { return s.requests.meanDuration() }
+
 // Describe implements [prometheus.Collector].
 func (s *Snapshot) Describe(ch chan<- *prometheus.Desc) {
 	s.users.describe(ch)

@@ -2,6 +2,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -45,6 +46,7 @@ type Options struct {
 	StorageURL             string        // of a database that replicas share; then StoragePath is not used
 	StorageNamespace       string        // of the records in that database
 	EnableLifecycle        bool          // whether POST /-/reload is enabled
+	GrafanaURL             string        // of a Grafana with the dashboards, for links; empty if there is none
 
 	// Load reads the configuration again, for a reload.
 	Load func() (*config.Config, error)
@@ -100,7 +102,7 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTelemetryPath(options.TelemetryPath); err != nil {
+	if err := cmp.Or(checkTelemetryPath(options.TelemetryPath), checkGrafanaURL(options.GrafanaURL)); err != nil {
 		return nil, err
 	}
 	storage, contents, err := openStorage(options)

@@ -262,6 +262,51 @@ func TestTelemetryPath(t *testing.T) {
 	}
 }
 
+func TestGrafanaURL(t *testing.T) {
+	cfg, err := config.Parse("b.yml", strings.NewReader(configFor("http://127.0.0.1:1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "--web.grafana-url: want a URL such as https://grafana.example.org, without password and query"
+	for address, valid := range map[string]bool{
+		"": true, "http://10.0.0.1:3000": true, "https://example.org/grafana/": true,
+		"grafana.example.org": false, "javascript:alert(1)": false, "https://": false, "https://u:secret@example.org": false,
+		"https://example.org/?a": false, "https://example.org/#a": false, "https://exa mple.org": false,
+	} {
+		e, err := server.New(cfg, server.Options{
+			Logger: log.NewNopLogger(), TelemetryPath: "/metrics", GrafanaURL: address,
+		})
+		if (err == nil) != valid || err != nil && err.Error() != want {
+			t.Errorf("%q: got %v", address, err)
+		}
+		if err == nil && address != "" {
+			link := strings.TrimSuffix(address, "/") + "/d/bilibili-exporter"
+			expectPage(t, e, "/", `<a href="`+link+`" rel="noopener noreferrer">Dashboard of the exporter</a>`)
+		}
+	}
+}
+
+// TestChinesePage checks that a browser that prefers Chinese gets the status page in Chinese.
+func TestChinesePage(t *testing.T) {
+	e, _ := newExporter(t, configFor("http://127.0.0.1:1"))
+	body := send(e, http.MethodGet, "/", "Accept-Language", "zh-CN,zh;q=0.9,en;q=0.8").Body.String()
+	if want := "等待首次抓取"; !strings.Contains(body, want) {
+		t.Errorf("want %s in\n%s", want, body)
+	}
+	expectPage(t, e, "/", "Waiting for the first scrape")
+	expectPage(t, e, "/?lang=zh", "等待首次抓取")
+}
+
+// TestQueue checks the time that the status page expects requests to take: 3 s each at first, later as measured.
+func TestQueue(t *testing.T) {
+	text := configFor(newServer(t).URL, "  max_concurrency: 1\n") + "quota: {min_interval: 1ms}\n"
+	e, _ := newExporter(t, text)
+	expectPage(t, e, "/", "Queue: 3 users due. Their requests take about 9\u00a0s.")
+	send(e, http.MethodGet, "/metrics")
+	time.Sleep(2 * time.Millisecond)
+	expectPage(t, e, "/", "Queue: 3 users due. Their requests take about 1\u00a0s.")
+}
+
 // TestHeaders checks the headers for security of every page.
 func TestHeaders(t *testing.T) {
 	e, _ := newExporter(t, configFor("http://127.0.0.1:1"))
@@ -287,7 +332,8 @@ func TestStatusPageLinks(t *testing.T) {
 	var own int
 	for _, link := range regexp.MustCompile(`(?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
 		target := html.UnescapeString(link[1])
-		if strings.HasPrefix(target, "https://space.bilibili.com/") || target == "data:," {
+		if strings.HasPrefix(target, "https://space.bilibili.com/") || strings.HasPrefix(target, "https://github.com/") ||
+			target == "data:," {
 			continue
 		}
 		own++

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	stdlog "log"
 	"net/http"
+	"net/url"
 	"path"
 	"regexp"
 	"strconv"
@@ -52,6 +53,19 @@ func checkTelemetryPath(telemetry string) error {
 		return fmt.Errorf("--web.telemetry-path: %q is not a plain path such as /metrics", telemetry)
 	case telemetry == "/" || telemetry == "/config" || strings.HasPrefix(telemetry+"/", "/-/"):
 		return fmt.Errorf("--web.telemetry-path: %q is used by another page", telemetry)
+	}
+	return nil
+}
+
+// checkGrafanaURL reports why a URL cannot be that of Grafana.
+func checkGrafanaURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" {
+		return errors.New("--web.grafana-url: want a URL such as https://grafana.example.org, without password and query")
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/prometheus/common/version"
@@ -15,7 +14,7 @@ import (
 func (e *Exporter) statusPage(w http.ResponseWriter, r *http.Request) {
 	var page *bytes.Buffer
 	var err error
-	if !e.renderSlots.do(r.Context(), func() { page, err = e.renderStatus(r.URL.Query()) }) {
+	if !e.renderSlots.do(r.Context(), func() { page, err = e.renderStatus(r) }) {
 		return
 	}
 	if err != nil {
@@ -27,13 +26,15 @@ func (e *Exporter) statusPage(w http.ResponseWriter, r *http.Request) {
 	page.WriteTo(w) //nolint:errcheck // the client may have disconnected
 }
 
-func (e *Exporter) renderStatus(query url.Values) (*bytes.Buffer, error) {
+func (e *Exporter) renderStatus(r *http.Request) (*bytes.Buffer, error) {
 	current := e.current.Load()
 	data := status.Data{
 		Now: wallTime(), Started: e.started,
 		Users: current.snapshot.Users(), Account: current.snapshot.Account(), Zone: current.limits.Zone,
 		Advice: current.advice, BalanceInterval: current.settings.BalanceInterval,
 		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")",
+		Grafana: strings.TrimRight(e.options.GrafanaURL, "/"), AcceptLanguage: r.Header.Get("Accept-Language"),
+		RequestRate: current.requestRate(), Damage: e.storage.damage,
 		Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"), Closing: e.closing.Load(),
 		ReloadError: e.reloads.lastError.get(), StorageError: e.storage.lastError.get(),
 		TokenError: current.token.lastError.get(), Replica: e.storage.statusReplica(),
@@ -42,7 +43,7 @@ func (e *Exporter) renderStatus(query url.Values) (*bytes.Buffer, error) {
 		data.LastScrape = *scrape
 	}
 	page := new(bytes.Buffer)
-	err := status.Render(page, data, query)
+	err := status.Render(page, data, r.URL.Query())
 	return page, err
 }
 

@@ -26,7 +26,8 @@ type storage struct {
 	errors    *prometheus.CounterVec
 	active    prometheus.GaugeFunc
 	logger    log.Logger
-	lastError lastError // of reading or writing
+	lastError lastError      // of reading or writing
+	damage    *status.Damage // at startup; nil if there was none
 
 	mu   sync.Mutex // protects the following field
 	role string     // that was logged last
@@ -74,6 +75,7 @@ func openStorage(options Options) (*storage, store.Contents, error) {
 		level.Info(s.logger).Log("msg", "Opened storage", "path", options.StoragePath, "records", len(contents.Records))
 	}
 	if contents.Damage != nil {
+		s.damage = &status.Damage{Error: contents.Damage.Error(), RenamedTo: contents.RenamedTo}
 		level.Error(s.logger).Log("msg", "Persistent state is damaged and was renamed",
 			"renamed_to", contents.RenamedTo, "err", contents.Damage,
 			"advice", "All users are requested again, and the elapsed share of the day's budget counts as used.")

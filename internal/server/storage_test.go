@@ -60,6 +60,8 @@ func TestDamagedStore(t *testing.T) {
 	if strings.Contains(body, "\nbilibili_quota_used 3\n") {
 		t.Error("the elapsed share of the day's budget is not used")
 	}
+	expectPage(t, e, "/", "The persistent state was damaged at startup and was renamed to "+dir,
+		"the share of the day that had passed by then counts as used.")
 }
 
 func TestStoreInUse(t *testing.T) {

@@ -14,6 +14,16 @@ import (
 // typicalDuration is how long a request usually takes: a few seconds, according to the vendor.
 const typicalDuration = 3 * time.Second
 
+// requestRate returns how many requests per second concurrency and rate allow. Their duration is measured as soon as
+// there is any.
+func (c *loadedConfig) requestRate() float64 {
+	duration := c.snapshot.MeanDuration()
+	if duration <= 0 {
+		duration = typicalDuration
+	}
+	return math.Min(c.settings.MaxRequestsPerSecond, float64(c.settings.MaxConcurrency)/duration.Seconds())
+}
+
 // LogUsage logs the estimated API usage of a configuration: the requests per day that its intervals require, how they
 // compare with the daily limit, and the maximum that concurrency and rate allow. It also logs warnings about the
 // configuration.

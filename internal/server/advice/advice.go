@@ -1,7 +1,11 @@
 // Package advice explains what an operator can do about a failed request, in terms of the exporter's configuration.
 package advice
 
-import "github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+import (
+	"strings"
+
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+)
 
 // TokenSource is where the token comes from, which decides how to change it.
 type TokenSource int
@@ -86,14 +90,22 @@ var byBilibiliCode = map[string]string{
 type Advice struct{ Token TokenSource }
 
 // For returns what to do about failures of a kind, in sentences. A kind that has only a reason stands for a pause.
-func (a Advice) For(kind justoneapi.Kind) string {
+func (a Advice) For(kind justoneapi.Kind) string { return strings.Join(a.Texts(kind), " ") }
+
+// Texts returns the same as one text or more, each of which can be translated by itself.
+func (a Advice) Texts(kind justoneapi.Kind) []string {
 	switch kind.Reason {
 	case "":
+		return []string{forCode(kind)}
 	case justoneapi.ReasonToken, justoneapi.ReasonTokenLimit:
-		return byReason[kind.Reason] + " " + changeToken[a.Token]
+		return []string{byReason[kind.Reason], changeToken[a.Token]}
 	default:
-		return byReason[kind.Reason]
+		return []string{byReason[kind.Reason]}
 	}
+}
+
+// forCode returns what to do about failures that do not refuse the account.
+func forCode(kind justoneapi.Kind) string {
 	codes := byCode
 	if kind.Bilibili {
 		codes = byBilibiliCode

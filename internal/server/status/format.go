@@ -34,20 +34,6 @@ func formatAmount(amount float64) string {
 	return sign + formatNumber(n) + "." + cents
 }
 
-// formatDays formats a number of days, rounded down.
-func formatDays(days float64) string {
-	const most = 9999
-	days = max(0, days)
-	switch {
-	case days > most:
-		return "more than " + formatNumber(most) + nbsp + "days"
-	case days < 10:
-		return strconv.FormatFloat(math.Floor(days*10)/10, 'f', 1, 64) + nbsp + "days"
-	default:
-		return formatNumber(int(days)) + nbsp + "days"
-	}
-}
-
 // formatChange formats a number with its sign.
 func formatChange(n int64) string {
 	if n > 0 {
@@ -56,57 +42,109 @@ func formatChange(n int64) string {
 	return formatNumber(n)
 }
 
-// plural formats a number with a noun.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+// days formats a number of days, rounded down.
+func (r renderer) days(days float64) string {
+	const most = 9999
+	days = max(0, days)
+	switch {
+	case days > most:
+		return r.Text("more than %s\u00a0days", formatNumber(most))
+	case days < 10:
+		return r.Text("%s\u00a0days", strconv.FormatFloat(math.Floor(days*10)/10, 'f', 1, 64))
+	default:
+		return r.Text("%s\u00a0days", formatNumber(int(days)))
 	}
-	return formatNumber(n) + " " + noun + "s"
 }
 
-// nbsp is a no-break space.
-const nbsp = "\u00a0"
+// users formats a number of users.
+func (r renderer) users(n int) string {
+	if n == 1 {
+		return r.Text("1 user")
+	}
+	return r.Text("%s users", formatNumber(n))
+}
 
-// formatDuration formats a duration with its two largest units, rounded down.
-func formatDuration(d time.Duration) string {
+// requests formats a number of requests.
+func (r renderer) requests(n int) string {
+	if n == 1 {
+		return r.Text("1 request")
+	}
+	return r.Text("%s requests", formatNumber(n))
+}
+
+// duration formats a duration with its two largest units, rounded down.
+func (r renderer) duration(d time.Duration) string {
 	const day = 24 * time.Hour
 	d = max(0, d)
+	hours, minutes := d%day/time.Hour, d%time.Hour/time.Minute
 	switch {
 	case d < time.Minute:
-		return quantity(d/time.Second, "s")
+		return r.Text("%s\u00a0s", formatNumber(int64(d/time.Second)))
 	case d < time.Hour:
-		return quantity(d/time.Minute, "min")
+		return r.Text("%s\u00a0min", formatNumber(int64(minutes)))
+	case d < day && minutes == 0:
+		return r.Text("%s\u00a0h", formatNumber(int64(hours)))
 	case d < day:
-		return twoQuantities(d/time.Hour, "h", d%time.Hour/time.Minute, "min")
+		return r.Text("%s\u00a0h\u00a0%s\u00a0min", formatNumber(int64(hours)), formatNumber(int64(minutes)))
+	case hours == 0:
+		return r.Text("%s\u00a0d", formatNumber(int64(d/day)))
 	default:
-		return twoQuantities(d/day, "d", d%day/time.Hour, "h")
+		return r.Text("%s\u00a0d\u00a0%s\u00a0h", formatNumber(int64(d/day)), formatNumber(int64(hours)))
 	}
 }
 
-// formatWait formats a duration until something happens, rounded up.
-func formatWait(d time.Duration) string {
+// wait formats a duration until something happens, rounded up.
+func (r renderer) wait(d time.Duration) string {
 	unit := time.Second
 	if d > time.Minute {
 		unit = time.Minute
 	}
-	return formatDuration((d + unit - 1).Truncate(unit))
+	return r.duration((d + unit - 1).Truncate(unit))
 }
 
-func quantity(n time.Duration, unit string) string { return formatNumber(int64(n)) + nbsp + unit }
+// ago formats how long ago a time was.
+func (r renderer) ago(t time.Time) string { return r.Text("%s ago", r.duration(r.Now.Sub(t))) }
 
-func twoQuantities(n time.Duration, unit string, m time.Duration, smaller string) string {
-	if m == 0 {
-		return quantity(n, unit)
+// in formats how long it takes until a time.
+func (r renderer) in(t time.Time) string { return r.Text("in %s", r.wait(t.Sub(r.Now))) }
+
+// clock formats a time of today, or of another day with its date.
+func (r renderer) clock(t time.Time) string {
+	t, now := t.In(r.Zone), r.Now.In(r.Zone)
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format("15:04")
 	}
-	return quantity(n, unit) + nbsp + quantity(m, smaller)
+	return t.Format("2006-01-02 15:04")
+}
+
+// until formats a time in the future.
+func (r renderer) until(t time.Time) string {
+	t = t.In(r.Zone)
+	clock := t.Format("15:04")
+	if t.Sub(r.Now) > 24*time.Hour {
+		clock = r.clock(t)
+	}
+	return r.Text("%s (%s)", clock, r.in(t))
+}
+
+// exact formats a time with its zone.
+func (r renderer) exact(t time.Time) string {
+	return t.In(r.Zone).Format(time.DateTime) + " " + r.Zone.String()
+}
+
+// asOf says when the page was made, and in which zone its times are.
+func (r renderer) asOf() string {
+	return r.Text("As of %s (UTC%s); all times are in this zone.",
+		r.exact(r.Now), r.Now.In(r.Zone).Format("-07:00"))
 }
 
 // relativeTime is a time for people and for programs.
 type relativeTime struct {
-	Text string // relative to now
-	Time string // RFC 3339 in UTC; empty if there is no time
+	Text  string // relative to now
+	Exact string // with its zone; empty if there is no time
+	Time  string // RFC 3339
 }
 
-func newRelativeTime(t time.Time, text string) relativeTime {
-	return relativeTime{text, t.UTC().Format(time.RFC3339)}
+func (r renderer) relative(t time.Time, text string) relativeTime {
+	return relativeTime{text, r.exact(t), t.In(r.Zone).Format(time.RFC3339)}
 }

@@ -13,20 +13,25 @@ type health string
 
 // The values of health, the worst first.
 const (
-	failing health = "failing"
-	stale   health = "stale"
-	waiting health = "waiting"
-	fresh   health = "fresh"
+	failing     health = "failing"
+	stale       health = "stale"
+	unavailable health = "unavailable"
+	waiting     health = "waiting"
+	fresh       health = "fresh"
 )
 
-var healthValues = []health{failing, stale, waiting, fresh}
+var healthValues = []health{failing, stale, unavailable, waiting, fresh}
 
 var meanings = map[health]string{
-	failing: "the last request failed",
-	stale:   "an update is overdue",
-	waiting: "no request has completed yet",
-	fresh:   "updated within the expected interval",
+	failing:     "the last request failed",
+	stale:       "an update is overdue",
+	unavailable: "the API has no value for this user",
+	waiting:     "no request has completed yet",
+	fresh:       "updated within the expected interval",
 }
+
+// Name returns the name of the health.
+func (h health) Name() string { return string(h) }
 
 // Meaning explains the health in a few words.
 func (h health) Meaning() string { return meanings[h] }
@@ -44,6 +49,8 @@ func newHealth(user collector.UserSnapshot, now time.Time) health {
 	switch {
 	case !s.Completed:
 		return waiting
+	case s.Last.Verdict == quota.VerdictBackOff:
+		return unavailable
 	case s.Last.Verdict != quota.VerdictSuccess:
 		return failing
 	case !user.Exposed || now.Sub(s.Value.At) > s.Interval+max(s.Interval, allowedDelay):
@@ -70,15 +77,16 @@ type healthLink struct {
 	Users    string
 	Link     string
 	Selected bool
+	None     bool // whether there are no such users
 }
 
 func newHealthLinks(counts healthCounts, q query) []healthLink {
 	var links []healthLink
-	for _, h := range []health{fresh, stale, failing, waiting} {
+	for _, h := range []health{fresh, stale, failing, unavailable, waiting} {
 		if counts[h] == 0 && h == waiting {
 			continue
 		}
-		l := healthLink{Health: h, Users: formatNumber(counts[h]), Selected: q.health == h}
+		l := healthLink{Health: h, Users: formatNumber(counts[h]), Selected: q.health == h, None: counts[h] == 0}
 		l.Link = q.link(func(q *query) {
 			q.health = h
 			if l.Selected {

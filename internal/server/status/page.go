@@ -14,6 +14,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/locale"
 )
 
 // Data is the state of the exporter that the page shows.
@@ -23,19 +24,30 @@ type Data struct {
 	LastScrape time.Time // zero before the first scrape
 	Users      []collector.UserSnapshot
 	Account    quota.Account
-	Zone       *time.Location // of the quota day
+	Zone       *time.Location // of the quota day, and of all times on the page
 	Advice     advice.Advice
 
 	BalanceInterval time.Duration // 0 if the balance is not requested
+	RequestRate     float64       // requests per second that the settings allow, estimated; above 0
 	Replica         *Replica      // nil without shared storage
 
 	Version string
 	Metrics string // path of the metrics, without the leading slash
+	Grafana string // URL of Grafana, without a slash at the end; empty if it is not known
 
-	ReloadError  string // of the last reload; empty if it succeeded
-	StorageError string // of the last access to the persistent state; empty if it succeeded
-	TokenError   string // of the last attempt to read the token; empty if it succeeded
-	Closing      bool   // whether the exporter is shutting down
+	AcceptLanguage string // header of the request
+
+	Damage       *Damage // of the persistent state at startup; nil if there was none
+	ReloadError  string  // of the last reload; empty if it succeeded
+	StorageError string  // of the last access to the persistent state; empty if it succeeded
+	TokenError   string  // of the last attempt to read the token; empty if it succeeded
+	Closing      bool    // whether the exporter is shutting down
+}
+
+// Damage is what was wrong with the persistent state.
+type Damage struct {
+	Error     string
+	RenamedTo string // new path of the damaged file
 }
 
 var (
@@ -44,8 +56,18 @@ var (
 	//go:embed page.css
 	style string
 
-	page = template.Must(template.New("status").Parse(pageText))
+	pages = newPages()
 )
+
+// newPages returns the template of the page in each language.
+func newPages() map[*locale.Language]*template.Template {
+	pages := make(map[*locale.Language]*template.Template)
+	for _, l := range locale.Languages() {
+		functions := template.FuncMap{"t": l.Text}
+		pages[l] = template.Must(template.New("status").Funcs(functions).Parse(pageText))
+	}
+	return pages
+}
 
 // Policy is the Content-Security-Policy of the page. It allows only the page's own style, icon and search.
 var Policy = "default-src 'none'; style-src '" + hash(style) + "'; img-src data:; form-action 'self'; " +
@@ -57,39 +79,66 @@ func hash(style string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// templateData is the data of the template.
-type templateData struct {
-	Headline headline
-	Problems []problem
-	Health   []healthLink
-	Budget   budget
-	Balance  *balance     // nil if it is not requested
-	Replica  *replicaCard // nil without shared storage
-	Scrapes  string
-	Table    table
-	Style    template.CSS
-	Version  string
-	Metrics  string
+// renderer is the data of a page, and the language to show it in.
+type renderer struct {
+	Data
+	*locale.Language
+	entries []*entry
+	counts  healthCounts
 }
 
-// Render writes the page. The query selects and sorts the users: q (search text), state, sort, order and page.
-// Invalid parts of the query are ignored.
+// templateData is the data of the template.
+type templateData struct {
+	Language   *locale.Language
+	Navigation []link // to other sites
+	Headline   headline
+	AsOf       string
+	Refresh    refresh
+	Unscraped  bool // whether there has been no scrape yet
+	Problems   []problem
+	Health     []healthLink
+	Budget     budget
+	Balance    *balance     // nil if it is not requested
+	Replica    *replicaCard // nil without shared storage
+	Queue      string
+	Scrapes    string
+	Table      table
+	Documents  documents
+	Languages  []link
+	Style      template.CSS
+	Version    string
+	Metrics    string
+}
+
+// Render writes the page. The query selects and sorts the users: q (search text), state, label, sort, order and page.
+// It also selects the language (lang) and stops refreshing (refresh=off). Invalid parts of the query are ignored.
 func Render(w io.Writer, data Data, values url.Values) error {
-	entries := newEntries(data)
-	counts := countHealth(entries)
-	problems := findProblems(data)
 	q := parseQuery(values)
-	return page.Execute(w, templateData{
-		Headline: newHeadline(data, counts, problems),
-		Problems: problems,
-		Health:   newHealthLinks(counts, q),
-		Budget:   newBudget(data),
-		Balance:  newBalance(data),
-		Replica:  newReplicaCard(data),
-		Scrapes:  describeScrapes(data),
-		Table:    newTable(data, entries, q),
-		Style:    template.CSS(style), //nolint:gosec // our own file
-		Version:  data.Version,
-		Metrics:  data.Metrics,
+	r := renderer{Data: data, Language: q.language, entries: newEntries(data)}
+	if r.Language == nil {
+		r.Language = locale.Match(data.AcceptLanguage)
+	}
+	r.counts = countHealth(r.entries)
+	problems := r.findProblems()
+	return pages[r.Language].Execute(w, templateData{
+		Language:   r.Language,
+		Navigation: r.newNavigation(),
+		Headline:   r.newHeadline(problems),
+		AsOf:       r.asOf(),
+		Refresh:    newRefresh(q),
+		Unscraped:  data.LastScrape.IsZero(),
+		Problems:   problems,
+		Health:     newHealthLinks(r.counts, q),
+		Budget:     r.newBudget(),
+		Balance:    r.newBalance(),
+		Replica:    r.newReplicaCard(),
+		Queue:      r.describeQueue(),
+		Scrapes:    r.describeScrapes(),
+		Table:      r.newTable(q),
+		Documents:  r.newDocuments(),
+		Languages:  newLanguageLinks(r.Language, q),
+		Style:      template.CSS(style), //nolint:gosec // our own file
+		Version:    data.Version,
+		Metrics:    data.Metrics,
 	})
 }

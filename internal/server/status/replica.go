@@ -1,9 +1,6 @@
 package status
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // Replica is the part that this process has among the replicas of an exporter.
 type Replica struct {
@@ -18,27 +15,27 @@ type Replica struct {
 // replicaCard says which replica is active, since when and, if it is not this one, why.
 type replicaCard struct{ Text, Detail string }
 
-func newReplicaCard(data Data) *replicaCard {
-	r := data.Replica
-	if r == nil {
+func (r renderer) newReplicaCard() *replicaCard {
+	replica := r.Replica
+	if replica == nil {
 		return nil
 	}
-	since := formatDuration(data.Now.Sub(r.Since))
+	since := r.duration(r.Now.Sub(replica.Since))
 	switch {
-	case r.Active:
+	case replica.Active:
 		return &replicaCard{
-			fmt.Sprintf("This replica, %s, has been active for %s.", r.Name, since),
-			"The others are on standby: they expose the same values and send no requests.",
+			r.Text("This replica, %s, has been active for %s.", replica.Name, since),
+			r.Text("The others are on standby: they expose the same values and send no requests."),
 		}
-	case r.Held:
+	case replica.Held:
 		return &replicaCard{
-			fmt.Sprintf("This replica, %s, is on standby. %s has been active for %s.", r.Name, r.Holder, since),
-			"This replica becomes active at a scrape when the other one stops or has not been scraped for 150 s.",
+			r.Text("This replica, %s, is on standby. %s has been active for %s.", replica.Name, replica.Holder, since),
+			r.Text("This replica becomes active at a scrape when the other one stops or has not been scraped for 150 s."),
 		}
 	default:
 		return &replicaCard{
-			"No replica is active.",
-			fmt.Sprintf("This replica, %s, becomes active at its next scrape if it can.", r.Name),
+			r.Text("No replica is active."),
+			r.Text("This replica, %s, becomes active at its next scrape if it can.", replica.Name),
 		}
 	}
 }

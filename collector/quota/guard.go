@@ -331,15 +331,15 @@ func (g *Guard) Finish(wmid int64, request uint64, result Result) (
 	}
 	now := g.now()
 	g.enterDayLocked(now)
-	change.Before, change.PauseBefore = g.stateLocked(u), g.pause.snapshot()
+	change.Before, change.PauseBefore = g.stateLocked(u), g.pause.snapshot(g.budget.zone)
 	g.pause.finish(request, result, g.requests+1, now, g.budget.today.day)
 	g.inFlight--
 	if result.Unbilled {
 		g.budget.refund()
 	}
 	u.finish(result, now)
-	change.After, change.PauseAfter = g.stateLocked(u), g.pause.snapshot()
-	change.Next = g.accountLocked().Earliest(g.due(u))
+	change.After, change.PauseAfter = g.stateLocked(u), g.pause.snapshot(g.budget.zone)
+	change.Next = g.accountLocked().Earliest(g.due(u)).In(g.budget.zone)
 	return change, g.put(g.userRecord(u), g.budgetRecord(), g.pauseRecord()), true
 }
 
@@ -401,8 +401,8 @@ func (g *Guard) Account() Account {
 // accountLocked returns the account without what is suppressed and the balance.
 func (g *Guard) accountLocked() Account {
 	a := Account{
-		Limit: g.budget.limit, Used: g.budget.today.Requests, Reset: g.budget.today.End, Ratio: g.budget.ratio,
-		Pause: g.pause.snapshot(),
+		Limit: g.budget.limit, Used: g.budget.today.Requests, Reset: g.budget.today.End.In(g.budget.zone), Ratio: g.budget.ratio,
+		Pause: g.pause.snapshot(g.budget.zone),
 	}
 	if a.Limit > 0 {
 		a.Remaining = g.budget.remaining()

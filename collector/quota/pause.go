@@ -76,11 +76,12 @@ type pause struct {
 
 func (p *pause) active() bool { return p.Reason != "" }
 
-func (p *pause) snapshot() Pause {
+// snapshot returns the pause with its times in a zone.
+func (p *pause) snapshot(zone *time.Location) Pause {
 	if !p.active() {
 		return Pause{}
 	}
-	return Pause{p.Reason, p.Next, p.Since}
+	return Pause{p.Reason, p.Next.In(zone), p.Since.In(zone)}
 }
 
 // allows reports whether a request may start: outside a pause, or as its probe.

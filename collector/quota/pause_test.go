@@ -66,6 +66,23 @@ func TestPausedSince(t *testing.T) {
 	}
 }
 
+// TestZone checks that times for people are in the zone of the quota day.
+func TestZone(t *testing.T) {
+	s := newSetup(10, every(time.Minute, 1)...)
+	s.config.Zone = time.FixedZone("Asia/Shanghai", 8*60*60)
+	g := s.guard()
+	start(g, 1)
+	change := finish(g, 1, refused(quota.ReasonToken))
+	a := s.guard().Account() // as restored
+	for name, got := range map[string]time.Time{
+		"next": change.Next, "resume": change.PauseAfter.Resume, "since": a.Pause.Since, "reset": a.Reset,
+	} {
+		if got.Location() != s.config.Zone {
+			t.Errorf("%s is %v, want it in %v", name, got, s.config.Zone)
+		}
+	}
+}
+
 func TestPauseLengths(t *testing.T) {
 	const minute, hour = time.Minute, time.Hour
 	for reason, want := range map[quota.Reason][]time.Duration{

@@ -125,7 +125,8 @@ type UserState struct {
 	Due      time.Time     // when the next request may start as far as the user is concerned; zero before the first
 }
 
-// Account is what is known about the account at a moment.
+// Account is what is known about the account at a moment. The times of the pause and the reset are in the quota day's
+// zone.
 type Account struct {
 	Limit      int       // requests in the quota day; 0 = no limit
 	Used       int       // requests charged to it: started in it or in flight when it started, and not refunded
@@ -169,5 +170,5 @@ type Pause struct {
 type Transition struct {
 	Before, After           UserState
 	PauseBefore, PauseAfter Pause
-	Next                    time.Time // when the user's next request or, during a pause, the probe may start
+	Next                    time.Time // in the quota day's zone: when the user's next request or, during a pause, the probe may start
 }

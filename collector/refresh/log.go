@@ -149,4 +149,5 @@ func (b *budgetLog) update(logger log.Logger, account quota.Account) {
 	b.usedUp = usedUp
 }
 
-func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// formatTime formats a time in its own zone, which is that of the quota day.
+func formatTime(t time.Time) string { return t.Format(time.RFC3339) }

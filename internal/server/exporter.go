@@ -124,6 +124,7 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 		options: options, started: wallTime(), storage: storage, reloads: newReloads(),
 		renderSlots: make(renderSlots, 2),
 	}
+	storage.zone = func() *time.Location { return e.current.Load().limits.Zone }
 	e.collector = collector.New(collector.Config{
 		Settings:       loaded.settings,
 		Guard:          guard,

@@ -29,6 +29,9 @@ type storage struct {
 	lastError lastError      // of reading or writing
 	damage    *status.Damage // at startup; nil if there was none
 
+	// zone returns the zone of the quota day, for log messages. It is set before the first scrape.
+	zone func() *time.Location
+
 	mu   sync.Mutex // protects the following field
 	role string     // that was logged last
 }
@@ -153,7 +156,7 @@ func (s *storage) logRole(r replica) {
 		level.Error(s.logger).Log("msg", "This replica cannot become active", "err", r.Refused)
 	default:
 		level.Info(s.logger).Log("msg", "This replica is on standby", "active_replica", r.Holder,
-			"active_since", r.Since.UTC().Format(time.RFC3339))
+			"active_since", r.Since.In(s.zone()).Format(time.RFC3339))
 	}
 }
 

@@ -46,7 +46,8 @@ func TestCompose(t *testing.T) {
 	c := load(t)
 	exporter, demo := c.Services["exporter"], c.Services["demo"]
 	exportertest.ExpectArgs(t, exporter.Command, "--storage.path=/data")
-	exportertest.ExpectConfig(t, "examples/compose/bilibili_exporter.yml", "/run/secrets/token")
+	exportertest.ExpectConfig(t, "examples/compose/exporter/bilibili_exporter.yml", "/run/secrets/token",
+		"creators/*.yml", "examples/compose/exporter/creators/creators.yml")
 	exportertest.ExpectIgnored(t, filepath.Join("examples", c.Secrets["token"].File))
 	image := "\n" + exportertest.ReadFile(t, "Dockerfile")
 	port := exportertest.DefaultPort(t)

@@ -96,7 +96,9 @@ func load(t *testing.T) (deployment, kustomization) {
 func TestKustomization(t *testing.T) {
 	_, k := load(t)
 	got := append([]string{"kustomization.yaml"}, k.Resources...)
-	got = append(got, k.ConfigMaps[0].Files...)
+	for _, generator := range k.ConfigMaps {
+		got = append(got, generator.Files...)
+	}
 	slices.Sort(got)
 	var want []string
 	for _, path := range exportertest.Glob(t, directory+"*.y*ml") {
@@ -187,6 +189,7 @@ func TestVolumes(t *testing.T) {
 	want := map[string]string{
 		"/data":                          "bilibili-exporter",
 		"/etc/bilibili_exporter":         config.Name,
+		"/etc/creators":                  k.ConfigMaps[1].Name,
 		"/run/secrets/bilibili-exporter": secret.Name,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -199,7 +202,8 @@ func TestVolumes(t *testing.T) {
 	if args := pod.Containers[0].Args; !slices.Contains(args, file) {
 		t.Errorf("got arguments %s, want %s among them", args, file)
 	}
-	exportertest.ExpectConfig(t, directory+config.Files[0], "/run/secrets/bilibili-exporter/"+secret.Files[0])
+	exportertest.ExpectConfig(t, directory+config.Files[0], "/run/secrets/bilibili-exporter/"+secret.Files[0],
+		"/etc/creators/*.yml", directory+k.ConfigMaps[1].Files[0])
 }
 
 // TestServiceMonitor compares the ServiceMonitor with prometheus.yml.

@@ -47,17 +47,24 @@ func DefaultPort(t *testing.T) string {
 	return strings.TrimPrefix(Flags(t)["--web.listen-address"], ":")
 }
 
-// ExpectConfig loads a configuration file of an example, which must name the given token file. A temporary file
-// replaces the token file.
-func ExpectConfig(t *testing.T, path, token string) {
+// ExpectConfig reads a configuration file of an example, which must name the given token file and user files. The file
+// users of this repository replaces them.
+func ExpectConfig(t *testing.T, path, token, userFiles, users string) {
 	t.Helper()
 	before := ReadFile(t, path)
-	text := strings.Replace(before, "token_file: "+token+"\n", "token_file: "+WriteFile(t, "token", "x")+"\n", 1)
+	text := strings.Replace(before, "user_files: ["+userFiles+"]", "user_files: ["+abs(users)+"]", 1)
 	if text == before {
-		t.Errorf("%s does not name the token file %s", path, token)
+		t.Errorf("%s does not name the user files %s", path, userFiles)
 	}
-	if _, err := config.Load(WriteFile(t, "bilibili_exporter.yml", text)); err != nil {
-		t.Errorf("%s: %v", path, err)
+	cfg, err := config.Parse(path, strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.API.TokenFile != token {
+		t.Errorf("%s names the token file %s, want %s", path, cfg.API.TokenFile, token)
+	}
+	if warnings := cfg.Warnings(); len(warnings) > 0 {
+		t.Errorf("%s: got warnings %q", path, warnings)
 	}
 }
 

@@ -32,6 +32,7 @@ type manifests struct {
 	monitor    monitoring.ServiceMonitor
 	rule       monitoring.PrometheusRule
 	config     core.ConfigMap
+	creators   core.ConfigMap
 	token      core.Secret
 
 	// Only with replicas.
@@ -55,7 +56,7 @@ func load(t *testing.T, name string) *manifests {
 		"Deployment bilibili-exporter": &m.deployment, "Service bilibili-exporter": &m.service,
 		"NetworkPolicy bilibili-exporter": &m.policy, "ServiceMonitor bilibili-exporter": &m.monitor,
 		"PrometheusRule bilibili-exporter": &m.rule, "ConfigMap bilibili-exporter": &m.config,
-		"Secret bilibili-exporter-token": &m.token,
+		"ConfigMap bilibili-exporter-creators": &m.creators, "Secret bilibili-exporter-token": &m.token,
 	}
 	if name == "kubernetes" {
 		objects["PersistentVolumeClaim bilibili-exporter"] = &m.claim

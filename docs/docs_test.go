@@ -187,7 +187,7 @@ func TestREADME(t *testing.T) {
 		if !slices.Contains(commands, "go test ./...\n") {
 			t.Errorf("%s: the command that runs the tests is missing", l.readme)
 		}
-		if !strings.Contains(readme.text, "](examples/demo/status.png)") {
+		if picture := "](" + filepath.ToSlash(l.dir) + "/status.png)"; !strings.Contains(readme.text, picture) {
 			t.Errorf("%s: the screenshot is missing", l.readme)
 		}
 	}

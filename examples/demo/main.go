@@ -37,6 +37,7 @@ const (
 type creator struct {
 	wmid     int64
 	name     string
+	agency   string // a label
 	response justoneapitest.Response
 }
 
@@ -51,14 +52,14 @@ func newCreators(now time.Time) []creator {
 	dropping := justoneapitest.Drop(growing(1_204_870, 0), now.Add(dropAt), 84_000)
 	missing := justoneapitest.Latency(latency, justoneapitest.BilibiliCode(-404, "啥都木有"))
 	return []creator{
-		{100001, "午夜拉面 Midnight Ramen", stat(growing(4_153_991, 1200), 11)},
-		{100002, "像素猫 Pixel Cat", stat(growing(982_340, 5400), 214)},
-		{100003, "老王修车 Wang Fixes Cars", stat(growing(327_118, 90), 38)},
-		{100004, "深海电台 Deep Sea Radio", stat(growing(58_402, 30), 402)},
-		{100005, "不停电 Never Off", stat(dropping, 77)},
-		{100006, "小树读诗 Sapling Reads", stat(justoneapitest.Constant(12), 3)},
-		{100007, "失踪人口 Gone Missing", missing},
-		{3546564939877816, "十六位 Sixteen Digits", stat(growing(7_733, 600), 1)},
+		{100001, "午夜拉面 Midnight Ramen", "night", stat(growing(4_153_991, 1200), 11)},
+		{100002, "像素猫 Pixel Cat", "pixel", stat(growing(982_340, 5400), 214)},
+		{100003, "老王修车 Wang Fixes Cars", "night", stat(growing(327_118, 90), 38)},
+		{100004, "深海电台 Deep Sea Radio", "deep", stat(growing(58_402, 30), 402)},
+		{100005, "不停电 Never Off", "pixel", stat(dropping, 77)},
+		{100006, "小树读诗 Sapling Reads", "deep", stat(justoneapitest.Constant(12), 3)},
+		{100007, "失踪人口 Gone Missing", "night", missing},
+		{3546564939877816, "十六位 Sixteen Digits", "deep", stat(growing(7_733, 600), 1)},
 	}
 }
 
@@ -69,7 +70,7 @@ func configuration(apiURL string, creators []creator) string {
 	fmt.Fprintf(&b, "quota:\n  min_interval: %s\n  daily_limit: %d\n", interval, limit)
 	b.WriteString("users:\n")
 	for _, c := range creators {
-		fmt.Fprintf(&b, "  - wmid: %d\n    name: %q\n", c.wmid, c.name)
+		fmt.Fprintf(&b, "  - wmid: %d\n    name: %q\n    labels: {agency: %s}\n", c.wmid, c.name, c.agency)
 	}
 	return b.String()
 }

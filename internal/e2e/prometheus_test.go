@@ -151,7 +151,7 @@ func TestDemo(t *testing.T) {
 
 	b := startBrowser(t)
 	b.navigate(chromedp.Navigate("http://" + address + "/"))
-	b.expect("Partly working: 1 of 8 users failing", "午夜拉面 Midnight Ramen", "-404: Bilibili: no such user")
+	b.expect("Working, 1 of 8 users unavailable", "午夜拉面 Midnight Ramen", "-404: Bilibili: no such user")
 	b.screenshot("demo")
 	b.expectNoProblems(address)
 

@@ -281,7 +281,7 @@ func TestGrafanaURL(t *testing.T) {
 		}
 		if err == nil && address != "" {
 			link := strings.TrimSuffix(address, "/") + "/d/bilibili-exporter"
-			expectPage(t, e, "/", `<a href="`+link+`" rel="noopener noreferrer">Dashboard of the exporter</a>`)
+			expectPage(t, e, "/", `<a href="`+link+`" rel="noopener noreferrer">Grafana: exporter</a>`)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func merge(parts ...map[string]string) map[string]string {
 // chinesePage has the frame of the page.
 var chinesePage = map[string]string{
 	"Metrics": "指标", "Configuration": "配置", "Health": "存活检查", "Readiness": "就绪检查", "Documentation": "文档",
-	"Dashboard of creators": "UP 主仪表盘", "Dashboard of the exporter": "exporter 仪表盘",
+	"Grafana: creators": "Grafana：UP 主", "Grafana: exporter": "Grafana：exporter",
 	"Loading this page is a scrape: it requests the users that are due, which may be billed.": "打开此页就是一次抓取：" +
 		"会请求已到期的用户，可能计费。",
 	"As of %s (UTC%s); all times are in this zone.": "截至 %s（UTC%s），所有时间均为此时区。",

@@ -132,10 +132,13 @@ func (r renderer) exact(t time.Time) string {
 	return t.In(r.Zone).Format(time.DateTime) + " " + r.Zone.String()
 }
 
-// asOf says when the page was made, and in which zone its times are.
-func (r renderer) asOf() string {
-	return r.Text("As of %s (UTC%s); all times are in this zone.",
-		r.exact(r.Now), r.Now.In(r.Zone).Format("-07:00"))
+// asOf says when the page was made, in which zone its times are, and whether it is refreshed.
+func (r renderer) asOf(refreshed bool) string {
+	text := r.Text("As of %s (UTC%s); all times are in this zone.", r.exact(r.Now), r.Now.In(r.Zone).Format("-07:00"))
+	if refreshed {
+		text = r.Join(text, r.Text("Refreshed every 30 s."))
+	}
+	return text
 }
 
 // relativeTime is a time for people and for programs.

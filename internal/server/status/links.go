@@ -16,8 +16,8 @@ func (r renderer) newNavigation() []link {
 	var links []link
 	if r.Grafana != "" {
 		links = append(links,
-			link{r.Text("Dashboard of creators"), r.Grafana + dashboardCreators},
-			link{r.Text("Dashboard of the exporter"), r.Grafana + dashboardExporter})
+			link{r.Text("Grafana: creators"), r.Grafana + dashboardCreators},
+			link{r.Text("Grafana: exporter"), r.Grafana + dashboardExporter})
 	}
 	return append(links, link{r.Text("Documentation"), r.Documentation()})
 }

@@ -124,7 +124,7 @@ func Render(w io.Writer, data Data, values url.Values) error {
 		Language:   r.Language,
 		Navigation: r.newNavigation(),
 		Headline:   r.newHeadline(problems),
-		AsOf:       r.asOf(),
+		AsOf:       r.asOf(!q.still),
 		Refresh:    newRefresh(q),
 		Unscraped:  data.LastScrape.IsZero(),
 		Problems:   problems,

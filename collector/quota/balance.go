@@ -70,8 +70,8 @@ func (b *balanceRecord) clampToNow(now time.Time) {
 
 // StartBalance reports whether a request for the account's balance may start now: its interval has elapsed since the
 // last attempt, and no pause concerns it. If so the caller must call waitStarted, which waits until the start is
-// durable, before it sends the request, and must then call [Guard.FinishBalance] with the number returned or, if it sends
-// nothing, [Guard.UndoBalance]. It sends nothing if waitStarted fails, or later than [MaxSendDelay].
+// durable, before it sends the request, and must then call [Guard.FinishBalance] with the number returned or, if it
+// sends nothing, [Guard.UndoBalance]. It sends nothing if waitStarted fails, or later than [MaxSendDelay].
 func (g *Guard) StartBalance() (request uint64, waitStarted func(context.Context) error, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -401,8 +401,8 @@ func (g *Guard) Account() Account {
 // accountLocked returns the account without what is suppressed and the balance.
 func (g *Guard) accountLocked() Account {
 	a := Account{
-		Limit: g.budget.limit, Used: g.budget.today.Requests, Reset: g.budget.today.End.In(g.budget.zone), Ratio: g.budget.ratio,
-		Pause: g.pause.snapshot(g.budget.zone),
+		Limit: g.budget.limit, Used: g.budget.today.Requests, Ratio: g.budget.ratio,
+		Reset: g.budget.today.End.In(g.budget.zone), Pause: g.pause.snapshot(g.budget.zone),
 	}
 	if a.Limit > 0 {
 		a.Remaining = g.budget.remaining()

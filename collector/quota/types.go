@@ -170,5 +170,6 @@ type Pause struct {
 type Transition struct {
 	Before, After           UserState
 	PauseBefore, PauseAfter Pause
-	Next                    time.Time // in the quota day's zone: when the user's next request or, during a pause, the probe may start
+	// Next is when the user's next request or, during a pause, the probe may start, in the quota day's zone.
+	Next time.Time
 }

@@ -39,7 +39,8 @@ type postgresDB struct {
 	db                *sql.DB
 	namespace, holder string
 	ledger            ledger
-	since             time.Time // when this process took the lease last; tells its term from one of a row created again
+	// since is when this process took the lease last. A row that was deleted and created again can repeat its term.
+	since time.Time
 }
 
 // openPostgres connects to a database, creates its tables if they are missing, and reads all records. It does not take

@@ -320,8 +320,9 @@ func testEncoding(t *testing.T, server pgServer) {
 	server.Exec("postgres", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
 	config := server.config(t)
 	config.URL = server.URL("latin")
-	if _, _, err := Open(config); err == nil || !strings.Contains(err.Error(), "encoding LATIN1: create one with ENCODING") {
-		t.Errorf("got %v", err)
+	want := "the database has the encoding LATIN1: create one with ENCODING 'UTF8'"
+	if _, _, err := Open(config); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

@@ -394,7 +394,8 @@ func TestReplaced(t *testing.T) {
 					mustWrite(t, path, mustRead(t, path+"-moved"))
 				}
 				mustPut(t, s, records("a", "1"))
-				want := fmt.Sprintf("write: %s was removed, replaced or cut: nothing is stored until it is back, or a restart", path)
+				want := fmt.Sprintf("write: %s was removed, replaced or cut: "+
+					"nothing is stored until it is back, or a restart", path)
 				if list, _ := reported.get(); len(list) != 1 || list[0] != want {
 					t.Errorf("got %q, want %q", list, want)
 				}

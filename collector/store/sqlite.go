@@ -147,7 +147,8 @@ func (d *sqliteDB) open() (records map[string][]byte, err error) {
 		}
 		return d.ledger.write(tx, nil)
 	})
-	for _, path := range []string{d.path, d.path + journalSuffix} { // SQLite replaces the journal of a killed process, and changes the database's size
+	// SQLite has replaced the journal of a killed process, and changed the size of the database.
+	for _, path := range []string{d.path, d.path + journalSuffix} {
 		if err == nil {
 			d.files[path], err = os.Stat(path)
 		}

@@ -26,7 +26,7 @@ const (
 const (
 	// slowCommit is the time after which a commit in progress is reported.
 	slowCommit = 5 * time.Second
-	// slowLead is how long after a renewal of the lease the active replica may go on without another one.
+	// slowLead is how long after a renewal of the lease the active replica may continue without another one.
 	slowLead = time.Minute
 )
 

@@ -136,6 +136,7 @@ func TestNoPermission(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(base, "data")
+	lock := filepath.Join(dir, fileName+lockSuffix)
 	s, _, _ := mustOpen(t, Config{Dir: dir})
 	mustPut(t, s, records("a", "1"))
 	s.Close(t.Context())
@@ -145,8 +146,8 @@ func TestNoPermission(t *testing.T) {
 		directory, database int // owners
 	}{
 		"directory of root":         {dir, dir, 0o700, 0o600, 0, 0},
-		"readable directory":        {dir, dir, 0o755, 0o644, 0, 0},
-		"database of root":          {dir, dir, 0o700, 0o600, nobody, 0},
+		"readable directory":        {dir, lock, 0o755, 0o644, 0, 0},
+		"database of root":          {dir, lock, 0o700, 0o600, nobody, 0},
 		"directory without writing": {dir, dir, 0o500, 0o600, nobody, nobody},
 		"new directory":             {filepath.Join(base, "new", "data"), base, 0o700, 0o600, 0, 0},
 	} {
@@ -182,7 +183,7 @@ func TestNoPermission(t *testing.T) {
 			}
 			owner := info.Sys().(*syscall.Stat_t).Uid
 			want := fmt.Sprintf("permission denied; %s belongs to uid %d with mode %04o, and this process runs as uid %d: "+
-				"it needs a directory that it can write to", test.described, owner, info.Mode().Perm(), nobody)
+				"it needs to write to it", test.described, owner, info.Mode().Perm(), nobody)
 			if !strings.HasSuffix(r.Err, want) {
 				t.Errorf("got %q, want %q", r.Err, want)
 			}

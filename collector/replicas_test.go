@@ -36,12 +36,23 @@ func withLeader(users []collector.User, store quota.Store, lead leaderFunc) func
 // failingStore is a store whose commits fail as long as it has an error.
 type failingStore struct {
 	memoryStore
-	err error
+	err error // protected by the memoryStore's lock
 }
 
 func (s *failingStore) Put(term int64, changes map[string][]byte) func(context.Context) error {
 	s.memoryStore.Put(term, changes)
-	return func(context.Context) error { return s.err }
+	return func(context.Context) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.err
+	}
+}
+
+// fail makes commits fail, or succeed with nil.
+func (s *failingStore) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
 }
 
 // recordsOf returns the records of a replica that has a value of each user and, if wanted, left a request in flight.
@@ -89,7 +100,7 @@ func TestNotRecorded(t *testing.T) {
 		if got := strings.Count(log, `msg="Request not sent" err="recording it: disk on fire"`); got != 2*4 {
 			t.Errorf("got %d messages, want one for each of 4 slots and 2 scrapes:\n%s", got, log)
 		}
-		s.err = nil
+		s.fail(nil)
 		scrape(c, 9*time.Second)
 		if got := c.Snapshot().Account(); api.requests(0) != 9 || got.Used != 9 {
 			t.Errorf("got %d requests and %d used, want 9", api.requests(0), got.Used)
@@ -272,7 +283,7 @@ func TestSupersededQueue(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if requests++; requests == 6 {
-				s.err = store.ErrSuperseded
+				s.fail(store.ErrSuperseded)
 			}
 			return stat, err
 		})

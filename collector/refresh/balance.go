@@ -1,8 +1,6 @@
 package refresh
 
 import (
-	"context"
-
 	"github.com/go-kit/log/level"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
@@ -15,7 +13,7 @@ func (r *requester) requestBalance(s started) {
 		r.guard.UndoBalance(s.number)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.base, s.settings.RequestTimeout)
+	ctx, cancel := r.context(s)
 	defer cancel()
 	balance, err := s.settings.API.Balance(ctx, s.token)
 	failure := asFailure(err)

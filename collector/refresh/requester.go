@@ -50,9 +50,8 @@ func (r *requester) request(s started) (sent bool, wait func()) {
 		}
 		return false, func() {}
 	}
-	ctx, cancel := context.WithTimeout(r.base, s.settings.RequestTimeout)
+	ctx, cancel := r.context(s)
 	defer cancel()
-	ctx = justoneapi.WithSendBy(ctx, s.at.Add(quota.MaxSendDelay))
 	observe, sentAt := r.observer.RequestStarted(), time.Now()
 	stat, err := s.settings.API.RelationStat(ctx, s.token, s.wmid)
 	failure := asFailure(err)
@@ -72,6 +71,12 @@ func (r *requester) request(s started) (sent bool, wait func()) {
 	}
 	r.logFinished(logger, finishedRequest{time.Since(sentAt), stat.RequestID, change, failure})
 	return true, func() { waitFinished(r.base) } //nolint:errcheck // the store reports errors
+}
+
+// context returns the context of a request that is recorded. It belongs to no scrape.
+func (r *requester) context(s started) (context.Context, context.CancelFunc) {
+	base := justoneapi.WithSendBy(r.base, s.at.Add(quota.MaxSendDelay))
+	return context.WithTimeout(base, s.settings.RequestTimeout)
 }
 
 // record waits until the start of a request is recorded. It fails if the request must not be sent.

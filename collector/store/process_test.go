@@ -328,7 +328,7 @@ func TestUnusablePath(t *testing.T) {
 	}
 }
 
-// TestDamagedFiles opens files that are no databases. Each is moved aside unchanged, and a new store is begun.
+// TestDamagedFiles opens files that are no databases. Each is renamed unchanged, and a new store is begun.
 func TestDamagedFiles(t *testing.T) {
 	for name, test := range map[string]struct{ files, left map[string][]byte }{
 		"empty":                      {files: map[string][]byte{fileName: {}}},

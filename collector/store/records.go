@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,10 +61,9 @@ func (l *ledger) read(tx *sql.Tx, mayBeEmpty bool) (map[string][]byte, error) {
 // write changes records; nil deletes. After a failure, the next changes must include the ones that have failed.
 func (l *ledger) write(tx *sql.Tx, changes map[string][]byte) error {
 	l.add(changes)
-	if err := writeRecords(tx, l.namespace, changes); err != nil {
-		return err
-	}
-	return writeRecords(tx, l.namespace, map[string][]byte{formatKey: []byte(l.format())})
+	all := map[string][]byte{formatKey: []byte(l.format())}
+	maps.Copy(all, changes)
+	return writeRecords(tx, l.namespace, all)
 }
 
 // add adds the checksums of changes to those of the records.

@@ -227,7 +227,7 @@ func connect(path, journalMode string) (*sql.DB, error) {
 	return db, nil
 }
 
-// create creates a database. It contains ifLost if a damaged one has been moved aside, perhaps by a process that was
+// create creates a database. It contains ifLost if a damaged one has been renamed, perhaps by a process that was
 // killed before it had created a new one. The file gets its name when it is complete, because an empty file counts as
 // damaged.
 func create(path string, ifLost map[string][]byte) error {

@@ -90,19 +90,24 @@ type loadedConfig struct {
 
 // Check reports why [New] would refuse a valid configuration or options other than those of storage.
 func Check(cfg *config.Config, options Options) error {
-	if _, err := newLoadedConfig(cfg, log.NewNopLogger()); err != nil {
-		return err
-	}
-	return checkTelemetryPath(options.TelemetryPath)
+	options.Logger = log.NewNopLogger()
+	_, err := load(cfg, options)
+	return err
 }
 
-// New returns an exporter for a valid configuration. It makes no requests.
-func New(cfg *config.Config, options Options) (*Exporter, error) {
+// load derives what depends on a valid configuration, and checks the options other than those of storage.
+func load(cfg *config.Config, options Options) (*loadedConfig, error) {
 	loaded, err := newLoadedConfig(cfg, options.Logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(checkTelemetryPath(options.TelemetryPath), checkGrafanaURL(options.GrafanaURL)); err != nil {
+	return loaded, cmp.Or(checkTelemetryPath(options.TelemetryPath), checkGrafanaURL(options.GrafanaURL))
+}
+
+// New returns an exporter for a valid configuration. It makes no requests.
+func New(cfg *config.Config, options Options) (*Exporter, error) {
+	loaded, err := load(cfg, options)
+	if err != nil {
 		return nil, err
 	}
 	storage, contents, err := openStorage(options)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
 // problem is a problem of the exporter, rather than of a user, and what to do about it.
@@ -62,7 +63,7 @@ var runbooks = map[justoneapi.Reason]string{
 }
 
 // reasonOutage is the reason of a pause that is not due to the account.
-const reasonOutage justoneapi.Reason = "outage"
+const reasonOutage = justoneapi.Reason(quota.ReasonOutage)
 
 func (r renderer) paused() *problem {
 	reason := justoneapi.Reason(r.Account.Pause.Reason)

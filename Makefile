@@ -70,7 +70,7 @@ crash: ## test with SIGKILL, failing system calls and a full disk; needs root
 damage: ## open stores with every bit flipped, and cut at every byte
 	$(GO) test -tags damage -count=1 -v -timeout 2h -run '^TestDamage$$' ./collector/store
 
-replicas: ## test replicas with PostgreSQL and pgbouncer; installs missing Debian packages
+replicas: ## test replicas with PostgreSQL and pgbouncer; needs root
 	.ci/install initdb=postgresql pgbouncer
 	$(GO) test -tags replicas -count=1 -v -timeout 40m ./collector/store
 	$(GO) test -tags replicas -parallel 8 -count=1 -v -timeout 40m ./internal/e2e -events=$(EVENTS)

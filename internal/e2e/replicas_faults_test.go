@@ -41,6 +41,7 @@ type replicaTest struct {
 
 	stopScrapers func()
 
+	full   bool           // whether the disk of the database is full
 	later  []task         // what the test has to do
 	next   []int          // the next faults
 	faults map[string]int // number of faults by name
@@ -188,7 +189,7 @@ func (f *replicaTest) disturb() {
 	}{
 		{"SIGKILL", f.kill}, {"SIGTERM", f.terminate}, {"SIGSTOP", f.freeze}, {"cut connections", f.cut},
 		{"lost packets", f.block}, {"database restarted", f.restartDatabase}, {"database read-only", f.revoke},
-		{"database locked", f.lock},
+		{"database locked", f.lock}, {"disk full", f.fill},
 	}
 	for {
 		if len(f.next) == 0 {
@@ -228,12 +229,18 @@ func (f *replicaTest) block(r *replica) bool {
 }
 
 func (f *replicaTest) restartDatabase(*replica) bool {
+	if f.full {
+		return false
+	}
 	f.db.Restart()
 	return true
 }
 
 // revoke makes the database read-only for the exporters.
 func (f *replicaTest) revoke(*replica) bool {
+	if f.full {
+		return false
+	}
 	const tables = " INSERT, UPDATE, DELETE ON bilibili_exporter_records, bilibili_exporter_lease "
 	f.db.Exec("postgres", "REVOKE"+tables+"FROM exporter")
 	f.after(time.Second+rand.N(5*time.Second), func() { f.db.Exec("postgres", "GRANT"+tables+"TO exporter") })
@@ -251,6 +258,23 @@ func (f *replicaTest) lock(*replica) bool {
 		return false
 	}
 	f.after(time.Second+rand.N(5*time.Second), func() { tx.Rollback() }) //nolint:errcheck // or it has ended already
+	return true
+}
+
+// fill fills the disk of the database, which fails to extend its tables, and stops when it needs a new file for its log.
+// Other faults end before, as they need the database to end.
+func (f *replicaTest) fill(*replica) bool {
+	if f.full {
+		return false
+	}
+	f.heal()
+	f.full = true
+	free := f.db.Fill()
+	f.admin.Exec("SELECT pg_switch_wal()") //nolint:errcheck // the next one fails
+	f.after(time.Second+rand.N(5*time.Second), func() {
+		free()
+		f.full = false
+	})
 	return true
 }
 

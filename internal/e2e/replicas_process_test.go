@@ -79,7 +79,7 @@ func (r *replica) tend() {
 func (r *replica) checkExit(status int, listened bool) {
 	switch {
 	case r.ending == syscall.SIGKILL:
-	case r.ending == syscall.SIGTERM && status == 0:
+	case r.ending == syscall.SIGTERM && (status == 0 || r.process.Log() == ""): // the process had not begun
 	case !listened && status == 1 && strings.Contains(r.process.Log(), "--storage.url"):
 	default:
 		r.t.Errorf("an exporter exited with status %d:\n%s", status, r.process.Log())

@@ -36,7 +36,7 @@ func TestReplicas(t *testing.T) {
 	}{{2, 0.3}, {3, 2}} {
 		t.Run(fmt.Sprint(test.replicas), func(t *testing.T) {
 			t.Parallel()
-			db := pgtest.Start(t)
+			db := pgtest.StartSmall(t)
 			f := newReplicaTest(t, db, db.Port, test.replicas, test.budget, *events)
 			f.run(*events)
 			f.check()
@@ -47,7 +47,7 @@ func TestReplicas(t *testing.T) {
 // TestPgbouncer does so through pgbouncer in transaction mode, which passes a transaction to any of its connections.
 func TestPgbouncer(t *testing.T) {
 	t.Parallel()
-	db := pgtest.Start(t)
+	db := pgtest.StartSmall(t)
 	f := newReplicaTest(t, db, startPgbouncer(t, db.Port), 2, 1, *events/3)
 	f.run(*events / 3)
 	f.check()

@@ -4,6 +4,7 @@ package pgtest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -29,11 +30,37 @@ type Server struct {
 // Start starts a server with an empty cluster. It ends with the test.
 func Start(t *testing.T) *Server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "postgres") // short, and readable for another user
+	return start(t, tempDir(t))
+}
+
+// StartSmall starts a server on a small disk, which Fill fills. It needs root.
+func StartSmall(t *testing.T) *Server {
+	t.Helper()
+	dir := tempDir(t)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=96m"); err != nil {
+		t.Fatalf("mounting a tmpfs, which needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return start(t, dir)
+}
+
+// tempDir creates a directory whose name is short and whose files are readable for another user.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "postgres")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func start(t *testing.T, dir string) *Server {
+	t.Helper()
 	s := &Server{t: t, dir: dir, data: filepath.Join(dir, "data"), Port: freePort(t)}
 	password := filepath.Join(dir, "password")
 	if err := errors.Join(os.WriteFile(password, []byte(Password), 0o600), os.Chmod(dir, 0o755)); err != nil {
@@ -66,6 +93,37 @@ func (s *Server) Restart() {
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.mustRun("pg_ctl", "-D", s.data, "-m", "immediate", "stop")
+}
+
+// Fill fills the disk of the server until the returned function is called, which also starts the server again if it has
+// stopped.
+func (s *Server) Fill() (free func()) {
+	s.t.Helper()
+	ballast := filepath.Join(s.dir, "ballast")
+	file, err := os.Create(ballast)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := io.Copy(file, zeros{}); !errors.Is(err, syscall.ENOSPC) {
+		s.t.Fatalf("filling the disk: got error %v", err)
+	}
+	return func() {
+		if err := os.Remove(ballast); err != nil {
+			s.t.Fatal(err)
+		}
+		if s.run("pg_ctl", "-D", s.data, "status") != nil {
+			s.Resume()
+		}
+	}
+}
+
+// zeros is an endless stream of zeros.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // Resume starts the server.

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,4 +101,22 @@ func await(t *testing.T, timeout time.Duration, what string, condition func() bo
 func holderName(p *exportertest.Process) string {
 	host, err := os.Hostname()
 	return fmt.Sprintf("%s/%d", cmp.Or(host, fmt.Sprint(err)), p.PID())
+}
+
+// freeze stops a process and waits until none of its threads runs. The signal alone lets them run until one of them has
+// received it, which on a busy machine can take a while.
+func freeze(t *testing.T, p *exportertest.Process) {
+	t.Helper()
+	p.Signal(syscall.SIGSTOP)
+	await(t, 10*time.Second, "the process is stopped", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+		return err == nil && len(threads) > 0 && !slices.ContainsFunc(threads, runs)
+	})
+}
+
+// runs reports whether a thread with a file stat, see proc(5), is not stopped. It may have ended.
+func runs(path string) bool {
+	stat, err := os.ReadFile(path)
+	_, state, _ := strings.Cut(string(stat), ") ") // behind the name of the program
+	return err == nil && !strings.HasPrefix(state, "T")
 }

@@ -56,7 +56,7 @@ func TestFrozenBeforeSend(t *testing.T) {
 		if !recorded.Load() || !c.fromServer || !strings.Contains(c.data, "COMMIT\x00") {
 			return false
 		}
-		p.Signal(syscall.SIGSTOP)
+		freeze(t, p)
 		close(frozen)
 		return true
 	})

@@ -92,10 +92,7 @@ func (r *replica) end(signal syscall.Signal) bool {
 		return false
 	}
 	r.ending = signal
-	address, _, _ := r.look()
-	r.change(address, false)
-	r.process.Signal(signal)
-	return true
+	return r.signal(signal)
 }
 
 // freeze stops the replica until it is thawed. It reports false if that is not possible.
@@ -103,11 +100,15 @@ func (r *replica) freeze() bool {
 	if r.process == nil || r.ending != 0 || !r.frozen.IsZero() {
 		return false
 	}
+	r.frozen = time.Now()
+	return r.signal(syscall.SIGSTOP)
+}
+
+// signal sends a signal that disturbs the process. It reports false if the process has exited, which tend will notice.
+func (r *replica) signal(signal syscall.Signal) bool {
 	address, _, _ := r.look()
 	r.change(address, false)
-	r.process.Signal(syscall.SIGSTOP)
-	r.frozen = time.Now()
-	return true
+	return r.process.TrySignal(signal)
 }
 
 // thaw lets a frozen process continue, unless it has been killed.
@@ -115,7 +116,7 @@ func (r *replica) thaw(process *exportertest.Process) {
 	if r.process != process || r.ending != 0 {
 		return
 	}
-	r.process.Signal(syscall.SIGCONT)
+	r.process.TrySignal(syscall.SIGCONT)
 	r.frozen = time.Time{}
 	address, _, _ := r.look()
 	r.change(address, address != "")

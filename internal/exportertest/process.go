@@ -2,8 +2,10 @@ package exportertest
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -95,12 +97,22 @@ func (p *Process) Address() string {
 	return p.Await(`msg="?Listening on"? address=(\S+)`)
 }
 
-// Signal sends a signal to the program.
+// Signal sends a signal to the program, which must be running.
 func (p *Process) Signal(signal syscall.Signal) {
 	p.T.Helper()
-	if err := p.cmd.Process.Signal(signal); err != nil {
+	if !p.TrySignal(signal) {
+		p.T.Fatalf("signal %v: the program has exited", signal)
+	}
+}
+
+// TrySignal sends a signal to the program. It reports false if the program has exited.
+func (p *Process) TrySignal(signal syscall.Signal) bool {
+	p.T.Helper()
+	err := p.cmd.Process.Signal(signal)
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.T.Fatal(err)
 	}
+	return err == nil
 }
 
 // End sends a signal, waits until the program has exited, and returns its exit status and how long that took.

@@ -19,9 +19,9 @@ var events = flag.Int("events", 25, "number of faults in each test of replicas")
 const (
 	// slot is the time from one fault to the next.
 	slot = 3 * time.Second
-	// jitter is how much the time from the decision to the arrival of a request varies. A request that is repeated
-	// after a takeover would arrive within a fraction of the interval.
-	jitter = 100 * time.Millisecond
+	// jitter is how much the time from sending a request to its arrival varies on a busy machine. A request that is
+	// repeated after a takeover would arrive within a fraction of the interval.
+	jitter = time.Second
 	// replicaInterval is the minimum interval of users.
 	replicaInterval = 4 * time.Second
 	replicaUsers    = 12

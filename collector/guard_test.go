@@ -3,6 +3,7 @@ package collector_test
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -215,6 +216,15 @@ func (l *logLines) aboveDebug() []string {
 	return lines
 }
 
+// with returns the lines that contain a text.
+func (l *logLines) with(text string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(slices.DeleteFunc(slices.Clone(l.lines), func(line string) bool {
+		return !strings.Contains(line, text)
+	}), "\n")
+}
+
 // withLog returns a change of the configuration that logs to lines.
 func withLog(lines *logLines) func(*collector.Config) { return withLogTo(lines) }
 
@@ -258,6 +268,36 @@ level=info msg="Resuming API requests" paused_for=token
 ` + paused + `2000-01-01T00:35:00Z
 level=info msg="Resuming API requests: token has changed"
 ` + paused + `2000-01-01T00:35:00Z`
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// TestRefreshLog expects one line for each refresh, at debug level.
+func TestRefreshLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &logLines{}
+		api := newFakeAPI(func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
+			if wmid == 1 {
+				return failing(justoneapi.Explain("-404", true))(ctx, wmid)
+			}
+			return after(2*time.Second)(ctx, wmid)
+		})
+		c := newCollector(t, api, users(6), withLog(lines))
+		scrape(c, time.Second) // does not wait for the refresh
+		scrape(c, time.Second) // joins it
+		time.Sleep(10 * time.Second)
+		scrape(c, time.Second) // nobody is due
+		api.respond = failing(justoneapi.Kind{
+			Code: "100", Scope: justoneapi.ScopeAccount, Reason: justoneapi.ReasonToken,
+		})
+		time.Sleep(15 * time.Minute)
+		scrape(c, time.Second) // the first four are refused, and the fifth is not requested
+		got := lines.with(`msg="Refresh finished"`)
+		const want = `level=debug msg="Refresh finished" due=6 requested=6 failed=1 duration=4s
+level=debug msg="Refresh finished" due=0 requested=0 failed=0 duration=0s
+level=debug msg="Refresh finished" due=5 requested=4 failed=4 duration=0s`
 		if got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}

@@ -40,15 +40,15 @@ type started struct {
 }
 
 // request sends a request once its start is recorded. It returns a function that waits until its end is recorded, too.
-// sent is false if it was not sent.
-func (r *requester) request(s started) (sent bool, wait func()) {
+// sent is false if it was not sent, and failed is true if it was without success.
+func (r *requester) request(s started) (sent, failed bool, wait func()) {
 	logger := log.With(r.logger, "wmid", s.wmid, "name", s.settings.Names[s.wmid])
 	if err := r.record(s.at, s.wait); err != nil {
 		r.guard.Undo(s.wmid, s.number)
 		if !r.closed() {
 			r.rateLimited(level.Warn, "not sent")(logger).Log("msg", "Request not sent", "err", err)
 		}
-		return false, func() {}
+		return false, false, func() {}
 	}
 	ctx, cancel := r.context(s)
 	defer cancel()
@@ -58,7 +58,7 @@ func (r *requester) request(s started) (sent bool, wait func()) {
 	if failure != nil && r.base.Err() != nil {
 		// Only its start is known and stays recorded.
 		level.Warn(logger).Log("msg", "Request canceled by shutdown; it may have been billed")
-		return true, func() {}
+		return true, true, func() {}
 	}
 	observe(failure)
 	result := newResult(stat, failure)
@@ -67,10 +67,10 @@ func (r *requester) request(s started) (sent bool, wait func()) {
 	if !ok {
 		level.Warn(logger).Log("msg", "Response not recorded, because another replica has become active",
 			"code", result.Code, "followers", stat.Followers, "following", stat.Following)
-		return true, func() {}
+		return true, failure != nil, func() {}
 	}
 	r.logFinished(logger, finishedRequest{time.Since(sentAt), stat.RequestID, change, failure})
-	return true, func() { waitFinished(r.base) } //nolint:errcheck // the store reports errors
+	return true, failure != nil, func() { waitFinished(r.base) } //nolint:errcheck // the store reports errors
 }
 
 // context returns the context of a request that is recorded. It belongs to no scrape.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-kit/log/level"
+
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 )
 
@@ -17,8 +19,9 @@ const leadTimeout = time.Second
 // run is a refresh in progress.
 type run struct {
 	*Refresher
-	wake chan struct{} // buffered; signals that a scrape or reload arrived
-	done chan struct{} // closed at the end
+	startedAt time.Time
+	wake      chan struct{} // buffered; signals that a scrape or reload arrived
+	done      chan struct{} // closed at the end
 
 	// The refresher's lock protects the following fields.
 	scrapes   int  // number of scrapes since the guard was last asked which users are due
@@ -32,18 +35,22 @@ type run struct {
 	queueEnd      time.Time         // when the queue is dropped
 	finished      chan finishedSlot // of each request that has ended
 	pendingWrites sync.WaitGroup    // requests that have ended, or have not started, and are being recorded
+	progress      progress
 }
+
+// progress is what a refresh has done, for the log, in numbers of users.
+type progress struct{ due, requested, failed int }
 
 // finishedSlot is the slot of a request that has ended.
 type finishedSlot struct {
-	line *waitingLine
-	sent bool // whether the request was sent
+	line         *waitingLine
+	sent, failed bool
 }
 
 func newRun(r *Refresher) *run {
 	return &run{
-		Refresher: r,
-		wake:      make(chan struct{}, 1), done: make(chan struct{}), finished: make(chan finishedSlot),
+		Refresher: r, startedAt: time.Now(),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), finished: make(chan finishedSlot),
 	}
 }
 
@@ -83,18 +90,27 @@ func (r *run) loop() {
 		}
 		select {
 		case slot := <-r.finished:
-			slot.line.inFlight--
-			if slot.sent {
-				r.refill()
-			} else {
-				r.queue.clear() // it cannot be recorded, so neither could the next one
-			}
+			r.free(slot)
 		case <-r.wake:
 		case <-timer:
 		case <-stopping:
 			stopping = nil
 		}
 	}
+}
+
+// free frees the slot of a request that has ended.
+func (r *run) free(slot finishedSlot) {
+	slot.line.inFlight--
+	switch {
+	case !slot.sent:
+		r.progress.requested--
+		r.queue.clear() // it cannot be recorded, so neither could the next one
+		return
+	case slot.failed:
+		r.progress.failed++
+	}
+	r.refill()
 }
 
 // update takes over new settings, and for a new scrape queues the users that are due.
@@ -112,7 +128,7 @@ func (r *run) update() {
 	case scrapes == 0:
 	case r.leads:
 		r.queueEnd = time.Now().Add(queueTimeout)
-		r.queue.fill(r.guard.Due(settings.MaxConcurrency, scrapes))
+		r.fill(scrapes)
 		r.budget.update(r.logger, r.guard.Account())
 		r.startBalance()
 	default:
@@ -139,8 +155,15 @@ func (r *run) lead() bool {
 // or a budget that was refunded since.
 func (r *run) refill() {
 	if r.queue.dropped && !r.guard.Paused() && time.Now().Before(r.queueEnd) {
-		r.queue.fill(r.guard.Due(r.settings.MaxConcurrency, 0))
+		r.fill(0)
 	}
+}
+
+// fill queues the users that are due, for a number of new scrapes.
+func (r *run) fill(scrapes int) {
+	due := r.guard.Due(r.settings.MaxConcurrency, scrapes)
+	r.progress.due = r.progress.requested + len(due)
+	r.queue.fill(due)
 }
 
 // take returns the number of scrapes since the last call, and the current settings.
@@ -195,9 +218,10 @@ func (r *run) startRequests() time.Duration {
 			continue
 		}
 		l.inFlight++
+		r.progress.requested++
 		requests = append(requests, func() {
-			sent, wait := r.requester.request(next)
-			r.finished <- finishedSlot{l, sent}
+			sent, failed, wait := r.requester.request(next)
+			r.finished <- finishedSlot{l, sent, failed}
 			wait()
 		})
 	}
@@ -221,7 +245,15 @@ func (r *run) end() bool {
 		r.guard.Flush(r.requester.base)
 	}
 	r.requester.logSuppressed()
-	return r.finish()
+	if !r.finish() {
+		return false
+	}
+	if p := r.progress; r.leads || p.requested > 0 { // else another replica requests them
+		level.Debug(r.logger).Log("msg", "Refresh finished", "due", p.due, "requested", p.requested, "failed", p.failed,
+			"duration", time.Since(r.startedAt).Round(time.Millisecond))
+	}
+	close(r.done)
+	return true
 }
 
 // finish ends a refresh that has nothing left to do, unless another scrape has arrived.
@@ -232,6 +264,5 @@ func (r *run) finish() bool {
 		return false
 	}
 	r.current = nil
-	close(r.done)
 	return true
 }

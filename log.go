@@ -5,6 +5,7 @@ import (
 	"io"
 	stdlog "log"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// newLoggers returns two loggers that write to w. The base logger does not log the caller, the other one does.
+// newLoggers returns two loggers that write to w. The base logger adds nothing, the other one the time and the caller.
 func newLoggers(w io.Writer, minLevel, format string) (base, logger log.Logger) {
 	w = log.NewSyncWriter(w)
 	if format == "json" {
@@ -23,16 +24,19 @@ func newLoggers(w io.Writer, minLevel, format string) (base, logger log.Logger) 
 		base = log.NewLogfmtLogger(w)
 	}
 	base = level.NewFilter(base, level.Allow(level.ParseDefault(minLevel, level.InfoValue())))
-	base = log.With(base, "ts", log.DefaultTimestampUTC)
-	return base, log.With(base, "caller", log.DefaultCaller)
+	return base, log.With(base, "ts", log.DefaultTimestampUTC, "caller", log.DefaultCaller)
 }
 
-// newSlog returns the base logger as the [slog.Logger] that exporter-toolkit needs. The adapter adds the caller.
+// newSlog returns the base logger as the [slog.Logger] that exporter-toolkit needs. The adapter logs the level, the
+// caller and the rest, and the time is inserted after the level, so that the keys have the order of go-kit.
 func newSlog(base log.Logger) *slog.Logger {
-	return slog.New(dropTime{sloggokit.NewGoKitHandler(base, slog.LevelDebug)})
+	withTime := log.LoggerFunc(func(keyvals ...any) error {
+		return base.Log(slices.Insert(keyvals, 2, "ts", log.DefaultTimestampUTC())...)
+	})
+	return slog.New(dropTime{sloggokit.NewGoKitHandler(withTime, slog.LevelDebug)})
 }
 
-// dropTime removes the time from records, because the base logger adds its own.
+// dropTime removes the time from records, because the adapter would log it with another key and format.
 type dropTime struct{ slog.Handler }
 
 func (h dropTime) Handle(ctx context.Context, record slog.Record) error {

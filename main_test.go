@@ -381,7 +381,15 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestLogLines checks that every line has one ts, level, caller and msg, also those of the web toolkit.
+var (
+	// firstKeys matches the start of a line in logfmt.
+	firstKeys = regexp.MustCompile(`^level=\w+ ts=20\S+ caller=\w+\.go:\d+ (\S+=\S+ )*?msg=`)
+	// sortedKeys matches a line in JSON.
+	sortedKeys = regexp.MustCompile(`^\{.*"caller":.*"level":.*"msg":.*"ts":`)
+)
+
+// TestLogLines checks that every line has one level, ts, caller and msg, in this order, also those of the web toolkit.
+// Requests have keys of their own before msg. In JSON, go-kit sorts the keys.
 func TestLogLines(t *testing.T) {
 	_, file := exportertest.NewAPI(t, exportertest.Steady)
 	p, address := exportertest.StartExporter(t, "--config.file="+file, "--log.level=debug")
@@ -389,8 +397,8 @@ func TestLogLines(t *testing.T) {
 	p.End(syscall.SIGTERM)
 	for line := range strings.Lines(p.Log()) {
 		for _, key := range []string{"ts=20", "level=", "caller=", "msg="} {
-			if strings.Count(line, key) != 1 || strings.Contains(line, " time=") {
-				t.Errorf("want one %s and no time= in %s", key, line)
+			if strings.Count(line, key) != 1 || strings.Contains(line, " time=") || !firstKeys.MatchString(line) {
+				t.Errorf("want one %s at its place and no time= in %s", key, line)
 			}
 		}
 	}
@@ -411,6 +419,9 @@ func TestLogLines(t *testing.T) {
 			if err != nil || fields[key] == nil {
 				t.Errorf("%v, want %s in %s", err, key, line)
 			}
+		}
+		if !sortedKeys.MatchString(line) {
+			t.Errorf("want sorted keys in %s", line)
 		}
 	}
 }

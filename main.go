@@ -238,6 +238,9 @@ func serve(f *flags, base, logger log.Logger) error {
 
 // start returns an exporter with its state. For --config.check it only validates the configuration.
 func start(f *flags, logger log.Logger) (*server.Exporter, error) {
+	if !f.configCheck {
+		level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "build_context", version.BuildContext())
+	}
 	options, err := f.options(logger)
 	if err != nil {
 		return nil, err
@@ -254,8 +257,6 @@ func start(f *flags, logger log.Logger) (*server.Exporter, error) {
 		return nil, err
 	}
 	server.LogUsage(cfg, logger)
-	level.Info(logger).Log("msg", "Starting "+program,
-		"version", version.Info(), "build_context", version.BuildContext())
 	return exp, nil
 }
 

@@ -642,19 +642,25 @@ func TestUserAgent(t *testing.T) {
 func TestLogUsage(t *testing.T) {
 	for text, want := range map[string]string{
 		"users: [1, 2]": `level=info msg="Estimated API usage" users=2 requests_per_day=192 daily_limit=none ` +
-			`stretch=1.00 max_requests_per_day=115200`,
+			`stretch=1.00 max_requests_per_day=28800 assumed_request_duration=3s ` +
+			`verdict="every user can be requested at its interval"`,
 		"users: [1]\nquota: {daily_limit: 48}": `level=info msg="Estimated API usage" users=1 requests_per_day=96 ` +
-			`daily_limit=48 stretch=2.00 max_requests_per_day=115200`,
-		"users: [{wmid: 1, min_interval: 1ms}]": `level=info msg="Estimated API usage" users=1 requests_per_day=86400000 ` +
-			`daily_limit=none stretch=1.00 max_requests_per_day=115200
-level=warn msg="Configured intervals require more requests than concurrency and rate allow" ` +
-			`requests_per_day=86400000 max_requests_per_day=115200 seconds_per_request=3 ` +
+			`daily_limit=48 stretch=2.00 max_requests_per_day=28800 assumed_request_duration=3s ` +
+			`verdict="the daily limit stretches every interval"`,
+		// The limit keeps the requests within what concurrency allows.
+		"users: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21]\n" +
+			"quota: {daily_limit: 100, min_interval: 1m}": `level=info msg="Estimated API usage" users=21 ` +
+			`requests_per_day=30240 daily_limit=100 stretch=302.40 max_requests_per_day=28800 ` +
+			`assumed_request_duration=3s verdict="the daily limit stretches every interval"`,
+		"users: [{wmid: 1, min_interval: 1ms}]": `level=warn msg="Estimated API usage" users=1 requests_per_day=86400000 ` +
+			`daily_limit=none stretch=1.00 max_requests_per_day=28800 assumed_request_duration=3s ` +
+			`verdict="concurrency and rate are too low for the intervals" ` +
 			`advice="Raise api.max_concurrency or api.max_requests_per_second, or lengthen the intervals."
 level=warn msg="Configuration warning" warning="the min_interval of user 1 is 1ms, shorter than the default ` +
 			`scrape interval of 1m. Requests are made only on scrapes, ` +
 			`so every scrape requests this user, which is billed each time."`,
 	} {
-		cfg, err := config.Parse("b.yml", strings.NewReader("api: {token: x}\n"+text))
+		cfg, err := config.Parse("b.yml", strings.NewReader("api: {token: x, max_concurrency: 1}\n"+text))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,27 +25,31 @@ func (c *loadedConfig) requestRate() float64 {
 }
 
 // LogUsage logs the estimated API usage of a configuration: the requests per day that its intervals require, how they
-// compare with the daily limit, and the maximum that concurrency and rate allow. It also logs warnings about the
-// configuration.
+// compare with the daily limit, the maximum that concurrency and rate allow, and what follows. It also logs warnings
+// about the configuration.
 func LogUsage(cfg *config.Config, logger log.Logger) {
 	const day = 24 * 60 * 60.
 	required := cfg.RequestsPerDay()
-	concurrency := float64(cfg.API.MaxConcurrency)
-	possible := math.Min(cfg.API.MaxRequestsPerSecond, concurrency/typicalDuration.Seconds()) * day
+	possible := math.Min(cfg.API.MaxRequestsPerSecond, float64(cfg.API.MaxConcurrency)/typicalDuration.Seconds()) * day
 	var limit any = "none"
-	stretch := 1.
+	wanted := required
 	if cfg.Quota.DailyLimit > 0 {
 		limit = cfg.Quota.DailyLimit
-		stretch = math.Max(1, required/float64(cfg.Quota.DailyLimit))
+		wanted = math.Min(required, float64(cfg.Quota.DailyLimit))
 	}
-	level.Info(logger).Log("msg", "Estimated API usage", "users", len(cfg.Users),
-		"requests_per_day", int64(math.Ceil(required)), "daily_limit", limit, "stretch", fmt.Sprintf("%.2f", stretch),
-		"max_requests_per_day", int64(possible))
-	if required > possible {
-		level.Warn(logger).Log("msg", "Configured intervals require more requests than concurrency and rate allow",
-			"requests_per_day", int64(math.Ceil(required)), "max_requests_per_day", int64(possible),
-			"seconds_per_request", typicalDuration.Seconds(),
-			"advice", "Raise api.max_concurrency or api.max_requests_per_second, or lengthen the intervals.")
+	usage := []any{
+		"msg", "Estimated API usage", "users", len(cfg.Users),
+		"requests_per_day", int64(math.Ceil(required)), "daily_limit", limit, "stretch", fmt.Sprintf("%.2f", required/wanted),
+		"max_requests_per_day", int64(possible), "assumed_request_duration", typicalDuration,
+	}
+	switch {
+	case wanted > possible:
+		level.Warn(logger).Log(append(usage, "verdict", "concurrency and rate are too low for the intervals",
+			"advice", "Raise api.max_concurrency or api.max_requests_per_second, or lengthen the intervals.")...)
+	case wanted < required:
+		level.Info(logger).Log(append(usage, "verdict", "the daily limit stretches every interval")...)
+	default:
+		level.Info(logger).Log(append(usage, "verdict", "every user can be requested at its interval")...)
 	}
 	for _, warning := range cfg.Warnings() {
 		level.Warn(logger).Log("msg", "Configuration warning", "warning", warning)

@@ -155,7 +155,10 @@ func (f *flags) options(logger log.Logger) (server.Options, error) {
 	options := server.Options{
 		Logger: logger, TelemetryPath: f.telemetryPath, DisableExporterMetrics: f.disableExporterMetrics,
 		StoragePath: f.storagePath, StorageURL: f.storageURL, StorageNamespace: f.storageNamespace,
-		EnableLifecycle: f.enableLifecycle, GrafanaURL: f.grafanaURL, Load: f.load,
+		EnableLifecycle: f.enableLifecycle, GrafanaURL: f.grafanaURL,
+	}
+	if f.loader != nil {
+		options.Load = f.load
 	}
 	offset, err := strconv.ParseFloat(f.timeoutOffset, 64)
 	if err != nil || !(offset >= 0 && offset <= 3600) {

@@ -352,6 +352,14 @@ func TestUnsolicitedResponse(t *testing.T) {
 	}
 }
 
+// TestReloadWithoutFile checks that SIGHUP with --wmid is explained.
+func TestReloadWithoutFile(t *testing.T) {
+	t.Setenv(config.TokenVariable, "x")
+	p, _ := exportertest.StartExporter(t, "--wmid=2")
+	p.Signal(syscall.SIGHUP)
+	p.Await(`level=info \S+ \S+ msg="(Nothing to reload, because no configuration file is used)" advice="To change users`)
+}
+
 // TestReload checks that SIGHUP reloads, and that neither an invalid configuration nor SIGPIPE stops the process.
 func TestReload(t *testing.T) {
 	api, file := exportertest.NewAPI(t, exportertest.Steady)

@@ -48,7 +48,7 @@ type Options struct {
 	EnableLifecycle        bool          // whether POST /-/reload is enabled
 	GrafanaURL             string        // of a Grafana with the dashboards, for links; empty if there is none
 
-	// Load reads the configuration again, for a reload.
+	// Load reads the configuration again, for a reload. It is nil if there is no configuration file.
 	Load func() (*config.Config, error)
 
 	// Changed reports whether the files of the configuration have changed since Load last read them. The caller of

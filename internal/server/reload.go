@@ -47,6 +47,7 @@ const reloadTimeout = 5 * time.Second
 
 const (
 	reloadSucceeded = "Configuration reloaded"
+	nothingToReload = "Nothing to reload, because no configuration file is used"
 	reloadFailed    = "Error reloading configuration, keeping the previous one"
 )
 
@@ -71,10 +72,15 @@ func (e *Exporter) ReloadIfChanged() {
 }
 
 // Reload loads and applies the configuration, and logs the result. Values and in-flight requests are kept. An invalid
-// configuration changes nothing.
+// configuration changes nothing. Without a configuration file, neither the exporter nor its metrics change.
 func (e *Exporter) Reload() error {
 	if e.closing.Load() {
 		return errors.New("the exporter is shutting down")
+	}
+	if e.options.Load == nil {
+		level.Info(e.options.Logger).Log("msg", nothingToReload,
+			"advice", "To change users or the token, restart the exporter.")
+		return nil
 	}
 	if err := e.reload(); err != nil {
 		e.reloads.lastError.set(err.Error())
@@ -112,11 +118,15 @@ func (e *Exporter) reload() error {
 // send.
 func (e *Exporter) reloadHandler() http.Handler {
 	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if err := e.Reload(); err != nil {
+		err := e.Reload()
+		switch {
+		case err != nil:
 			writePlain(w, http.StatusInternalServerError, reloadFailed+": "+errorLines(err))
-			return
+		case e.options.Load == nil:
+			writePlain(w, http.StatusOK, nothingToReload+".")
+		default:
+			writePlain(w, http.StatusOK, reloadSucceeded+".")
 		}
-		writePlain(w, http.StatusOK, reloadSucceeded+".")
 	}))
 }
 

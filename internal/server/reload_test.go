@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -85,6 +86,29 @@ func TestReload(t *testing.T) {
 		if !strings.Contains(logged.String(), message) {
 			t.Errorf("the log lacks %s:\n%s", message, logged)
 		}
+	}
+}
+
+// TestReloadWithoutFile checks that a reload without a configuration file succeeds, and changes nothing.
+func TestReloadWithoutFile(t *testing.T) {
+	api := newServer(t)
+	e, logged := newExporter(t, configFor(api.URL), func(o *server.Options) { o.EnableLifecycle = true })
+	reloads := func() string {
+		body := send(e, http.MethodGet, "/metrics").Body.String()
+		return strings.Join(regexp.MustCompile(`(?m)^bilibili_exporter_config_.*`).FindAllString(body, -1), "\n")
+	}
+	before := reloads()
+	time.Sleep(10 * time.Millisecond) // a reload would change the timestamp
+	w := send(e, http.MethodPost, "/-/reload")
+	if w.Code != http.StatusOK || w.Body.String() != "Nothing to reload, because no configuration file is used.\n" {
+		t.Errorf("got status %d and %s", w.Code, w.Body)
+	}
+	const want = "bilibili_exporter_config_last_reload_successful 1"
+	if got := reloads(); got != before || !strings.Contains(got, want) {
+		t.Errorf("the metrics of reloads changed from\n%s\nto\n%s", before, got)
+	}
+	if got := strings.Count(logged.String(), `level=info msg="Nothing to reload`); got != 1 {
+		t.Errorf("got %d lines, want 1, in\n%s", got, logged)
 	}
 }
 

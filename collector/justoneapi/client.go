@@ -2,6 +2,7 @@ package justoneapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -130,14 +131,31 @@ func sendBy(ctx context.Context) time.Time {
 type progress struct {
 	sendBy                time.Time // zero for no limit
 	connecting, connected atomic.Bool
+
+	// peer is the address that was connected to. If connecting fails while idle, outside of a TLS handshake, the peer is
+	// a proxy that does not connect to the API.
+	peer atomic.Pointer[string]
+	idle atomic.Bool
 }
 
 func (p *progress) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{GetConn: func(string) { p.connecting.Store(true) }, GotConn: p.gotConn}
+	return &httptrace.ClientTrace{
+		GetConn: func(string) { p.connecting.Store(true) },
+		ConnectDone: func(_, address string, err error) {
+			if err == nil {
+				p.peer.Store(&address)
+				p.idle.Store(true)
+			}
+		},
+		TLSHandshakeStart: func() { p.idle.Store(false) },
+		TLSHandshakeDone:  func(_ tls.ConnectionState, err error) { p.idle.Store(err == nil) },
+		GotConn:           p.gotConn,
+	}
 }
 
 // gotConn is called right before the request is written to a connection. Without the connection, it cannot be.
 func (p *progress) gotConn(info httptrace.GotConnInfo) {
+	p.idle.Store(false)
 	if !p.sendBy.IsZero() && time.Now().Round(0).After(p.sendBy) {
 		info.Conn.Close()
 		return
@@ -155,7 +173,15 @@ func (p *progress) failure(err error) *Error {
 	if p.connecting.Load() && !p.connected.Load() {
 		kind.Billing = NotBilled
 	}
-	return &Error{Kind: kind, Detail: withoutURL(err).Error()}
+	return &Error{Kind: kind, Detail: p.explain(withoutURL(err))}
+}
+
+// explain returns the text of an error. Those of a proxy that refuses are hardly more than "Forbidden".
+func (p *progress) explain(err error) string {
+	if peer := p.peer.Load(); peer != nil && p.idle.Load() {
+		return fmt.Sprintf("proxy %s refused to connect to the API: %v", *peer, err)
+	}
+	return err.Error()
 }
 
 func isTimeout(err error) bool {

@@ -236,10 +236,6 @@ func TestRelationStatNoConnection(t *testing.T) {
 	plain := newServer(t)
 	untrusted := httptest.NewTLSServer(http.NotFoundHandler())
 	defer untrusted.Close()
-	refusingProxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "no", http.StatusForbidden)
-	}))
-	defer refusingProxy.Close()
 	proxy := func(url string) *http.Transport { return &http.Transport{Proxy: http.ProxyURL(mustParse(t, url))} }
 	noSuchHost := func(context.Context, string, string) (net.Conn, error) {
 		err := &net.DNSError{Err: "no such host", Name: "host.test", IsNotFound: true}
@@ -256,7 +252,6 @@ func TestRelationStatNoConnection(t *testing.T) {
 		{"plain HTTP server at https", strings.Replace(plain.URL, "http", "https", 1), &http.Transport{}},
 		{"untrusted certificate", untrusted.URL, &http.Transport{}},
 		{"proxy down", "http://host.invalid", proxy(closed.URL)},
-		{"proxy refuses to connect", "https://host.invalid", proxy(refusingProxy.URL)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -269,8 +264,49 @@ func TestRelationStatNoConnection(t *testing.T) {
 			if strings.Contains(err.Error(), justoneapitest.Token) {
 				t.Errorf("the error shows the token: %v", err)
 			}
+			if strings.Contains(err.Error(), "refused to connect to the API") {
+				t.Errorf("the error blames a proxy: %v", err)
+			}
 		})
 	}
+}
+
+// TestRelationStatProxyRefuses has proxies that do not connect to the API: the error names the proxy and its reason,
+// and the request is certainly not billed. The connection to the proxy is plain or encrypted.
+func TestRelationStatProxyRefuses(t *testing.T) {
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
+	release := make(chan struct{})
+	for _, test := range []struct {
+		response   http.HandlerFunc
+		code, want string
+	}{
+		{status(http.StatusForbidden), "network: connection failed", "Forbidden"},
+		{status(http.StatusProxyAuthRequired), "network: connection failed", "Proxy Authentication Required"},
+		{status(http.StatusBadGateway), "network: connection failed", "Bad Gateway"},
+		{func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "network: connection failed",
+			"unexpected EOF"},
+		{func(http.ResponseWriter, *http.Request) { <-release }, "timeout: no response in time",
+			"context deadline exceeded"},
+	} {
+		plain, encrypted := httptest.NewServer(test.response), httptest.NewTLSServer(test.response)
+		defer plain.Close()
+		defer encrypted.Close()
+		for _, server := range []*httptest.Server{plain, encrypted} {
+			transport := server.Client().Transport.(*http.Transport).Clone()
+			transport.Proxy = http.ProxyURL(mustParse(t, server.URL))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err := justoneapi.New(mustParse(t, "https://host.invalid"), transport).RelationStat(ctx, token, wmid)
+			cancel()
+			want := test.code + ": proxy " + server.Listener.Addr().String() + " refused to connect to the API: " + test.want
+			var failure *justoneapi.Error
+			if !errors.As(err, &failure) || failure.Billing != justoneapi.NotBilled || err.Error() != want {
+				t.Errorf("got %v, want %s, not billed", err, want)
+			}
+		}
+	}
+	close(release)
 }
 
 // TestRelationStatTooLate connects so slowly that the moment until which the request may be sent has passed: it is not
@@ -290,7 +326,7 @@ func TestRelationStatTooLate(t *testing.T) {
 		ctx := justoneapi.WithSendBy(t.Context(), time.Now().Add(10*time.Millisecond))
 		_, err := justoneapi.New(mustParse(t, server.URL), transport).RelationStat(ctx, token, wmid)
 		var failure *justoneapi.Error
-		if !errors.As(err, &failure) || failure.Billing != justoneapi.NotBilled {
+		if !errors.As(err, &failure) || failure.Billing != justoneapi.NotBilled || strings.Contains(err.Error(), "proxy") {
 			t.Errorf("%s: got %v, want a failure that is not billed", server.URL, err)
 		}
 		if got := requests.Load(); got != 0 {

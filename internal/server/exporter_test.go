@@ -421,11 +421,14 @@ func TestNoTokenLeaks(t *testing.T) {
 	closed.Close()
 	tlsServer := httptest.NewTLSServer(http.NotFoundHandler())
 	defer tlsServer.Close()
+	refusingProxy := httptest.NewServer(http.NotFoundHandler())
+	defer refusingProxy.Close()
 	scenarios := []scenario{
 		{"connection refused", configFor(closed.URL)},
 		{"untrusted certificate", configFor(tlsServer.URL)},
 		{"proxy down", configFor("http://host.invalid", "  http_client: {proxy_url: '"+closed.URL+"'}\n")},
 		{"proxy down, https", configFor("https://host.invalid", "  http_client: {proxy_url: '"+closed.URL+"'}\n")},
+		{"proxy refuses", configFor("https://host.invalid", "  http_client: {proxy_url: '"+refusingProxy.URL+"'}\n")},
 	}
 	for _, fault := range justoneapitest.Faults() {
 		scenarios = append(scenarios, scenario{fault.Name, api(fault.Response)})
@@ -464,6 +467,28 @@ func TestNoTokenLeaks(t *testing.T) {
 			}
 			lookFor("the disk", string(state))
 		})
+	}
+}
+
+// TestRefusingProxy uses a proxy with a password that refuses to connect to the API: the log and the page name it,
+// without the password.
+func TestRefusingProxy(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	defer proxy.Close()
+	const password = "proxy-passw0rd"
+	proxyURL := strings.Replace(proxy.URL, "http://", "http://u:"+password+"@", 1)
+	e, logged := newExporter(t, configFor("https://host.invalid", "  http_client: {proxy_url: '"+proxyURL+"'}\n"))
+	expectPage(t, e, "/metrics", `upstream_error_code{code="network"} 3`, "!"+password)
+	want := "network: connection failed: proxy " + proxy.Listener.Addr().String() +
+		" refused to connect to the API: Proxy Authentication Required"
+	advice := "A proxy that refuses must allow connections to it; its user and password are in api.http_client.proxy_url."
+	expectPage(t, e, "/", want, advice, "!"+password)
+	line := `code=network err="` + want + `" billed=no advice="Check name resolution, firewall, proxy and certificates ` +
+		"between the exporter and api.base_url. " + advice
+	if got := logged.String(); !strings.Contains(got, line) || strings.Contains(got, password) {
+		t.Errorf("got\n%s\nwant a line with\n%s", got, line)
 	}
 }
 

@@ -41,7 +41,8 @@ const (
 		"These responses are billed."
 	undocumented = "No action is needed if it passes: the code is not documented, and says nothing about the user. " +
 		"If it persists, contact the vendor with the request ID; these responses are billed."
-	connection = "Check name resolution, firewall, proxy and certificates between the exporter and api.base_url."
+	connection = "Check name resolution, firewall, proxy and certificates between the exporter and api.base_url. " +
+		"A proxy that refuses must allow connections to it; its user and password are in api.http_client.proxy_url."
 	timeout    = "No action is needed if it passes. " +
 		"If it persists, make sure that api.timeout is at least 60s, and contact the vendor."
 	malformed = "If it persists, the API has changed or another server responds in its place: " +

@@ -29,8 +29,10 @@ var chineseAdvice = map[string]string{
 	"No action is needed if it passes: the code is not documented, and says nothing about the user. If it persists, " +
 		"contact the vendor with the request ID; these responses are billed.": "如果随后恢复，则无需处理：" +
 		"该错误码没有文档说明，与用户无关。如果持续出现，请联系服务商，并提供请求 ID；这些响应会计费。",
-	"Check name resolution, firewall, proxy and certificates between the exporter and api.base_url.": "" +
-		"请检查 exporter 与 api.base_url 之间的域名解析、防火墙、代理和证书。",
+	"Check name resolution, firewall, proxy and certificates between the exporter and api.base_url. A proxy that " +
+		"refuses must allow connections to it; its user and password are in api.http_client.proxy_url.": "" +
+		"请检查 exporter 与 api.base_url 之间的域名解析、防火墙、代理和证书。" +
+		"如果是代理拒绝，需要让代理允许连接该地址；代理的用户名和密码写在 api.http_client.proxy_url 中。",
 	"No action is needed if it passes. If it persists, make sure that api.timeout is at least 60s, and contact the " +
 		"vendor.": "如果随后恢复，则无需处理。如果持续出现，请确认 api.timeout 不低于 60s，并联系服务商。",
 	"If it persists, the API has changed or another server responds in its place: check api.base_url and look for a " +

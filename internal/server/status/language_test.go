@@ -17,7 +17,7 @@ import (
 var allowedEnglish = regexp.MustCompile(`bilibili_exporter|Asia/Shanghai|UTC|English|WMID|Prometheus|` +
 	`Status → Targets|exporter|Bilibili|B 站|API|UP 主|HTTP|NTP|CSRF|token|User Relation Stats \(V1\)|` +
 	`JUSTONEAPI_TOKEN|LoadCredential|systemd|` +
-	`(api|quota)\.[a-z_]+|https://space\.bilibili\.com/<wmid>|timeout|network|malformed|mismatch|http_\d+|\d+s\b|` +
+	`(api|quota)(\.[a-z_]+)+|https://space\.bilibili\.com/<wmid>|timeout|network|malformed|mismatch|http_\d+|\d+s\b|` +
 	`CNY|USD|upstream detail|请求 ID|agency:none|replica/\d|file name`)
 
 var latin = regexp.MustCompile(`[A-Za-z]+`)

@@ -2,6 +2,8 @@
 // eight made-up creators.
 //
 //	go run ./examples/demo
+//
+// The first start compiles it, which takes a minute or two.
 package main
 
 import (
@@ -80,14 +82,14 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *address, os.Stdout); err != nil {
+	if err := run(ctx, *address, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
 // run runs the exporter and the API until the context is canceled.
-func run(ctx context.Context, address string, output io.Writer) error {
+func run(ctx context.Context, address string, output, logs io.Writer) error {
 	api := justoneapitest.NewServer()
 	defer api.Close()
 	creators := newCreators(time.Now())
@@ -99,10 +101,10 @@ func run(ctx context.Context, address string, output io.Writer) error {
 		return err
 	}
 	server.FillVersion()
-	logger := level.NewFilter(log.NewLogfmtLogger(log.NewSyncWriter(os.Stderr)), level.AllowInfo())
+	logger := level.NewFilter(log.NewLogfmtLogger(log.NewSyncWriter(logs)), level.AllowInfo())
 	logger = log.With(logger, "ts", log.DefaultTimestampUTC)
 	exporter, err := server.New(cfg, server.Options{
-		Logger: logger, TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond,
+		Logger: logger, TelemetryPath: "/metrics", TimeoutOffset: 500 * time.Millisecond, Demo: true,
 	})
 	if err != nil {
 		return err

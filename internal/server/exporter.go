@@ -47,6 +47,7 @@ type Options struct {
 	StorageNamespace       string        // of the records in that database
 	EnableLifecycle        bool          // whether POST /-/reload is enabled
 	GrafanaURL             string        // of a Grafana with the dashboards, for links; empty if there is none
+	Demo                   bool          // whether nothing is billed, because a stand-in takes the place of the API
 
 	// Load reads the configuration again, for a reload. It is nil if there is no configuration file.
 	Load func() (*config.Config, error)
@@ -97,7 +98,7 @@ func Check(cfg *config.Config, options Options) error {
 
 // load derives what depends on a valid configuration, and checks the options other than those of storage.
 func load(cfg *config.Config, options Options) (*loadedConfig, error) {
-	loaded, err := newLoadedConfig(cfg, options.Logger)
+	loaded, err := newLoadedConfig(cfg, options)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +146,7 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 }
 
 // newLoadedConfig derives what depends on a configuration. It changes nothing in the exporter.
-func newLoadedConfig(cfg *config.Config, logger log.Logger) (*loadedConfig, error) {
+func newLoadedConfig(cfg *config.Config, options Options) (*loadedConfig, error) {
 	transport, err := promconfig.NewRoundTripperFromConfig(cfg.API.HTTPClient, "justoneapi",
 		// Every request has its own connection. On a reused one, a request could be lost, and perhaps billed,
 		// because the server has closed it, or could receive the rest of an earlier response.
@@ -163,7 +164,7 @@ func newLoadedConfig(cfg *config.Config, logger log.Logger) (*loadedConfig, erro
 	if err != nil {
 		return nil, fmt.Errorf("quota.time_zone: %w", err)
 	}
-	token, err := newTokenReader(cfg.API.ReadToken, logger)
+	token, err := newTokenReader(cfg.API.ReadToken, options.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +186,8 @@ func newLoadedConfig(cfg *config.Config, logger log.Logger) (*loadedConfig, erro
 		limits.Users = append(limits.Users, quota.User{WMID: user.WMID, MinInterval: time.Duration(user.MinInterval)})
 	}
 	return &loadedConfig{
-		config: cfg, yaml: sync.OnceValues(cfg.YAML), token: token, advice: advice.Advice{Token: tokenSource(&cfg.API)},
+		config: cfg, yaml: sync.OnceValues(cfg.YAML), token: token,
+		advice:   advice.Advice{Token: tokenSource(&cfg.API), Demo: options.Demo},
 		settings: settings, limits: limits,
 	}, nil
 }

@@ -34,7 +34,7 @@ func (e *Exporter) renderStatus(r *http.Request) (*bytes.Buffer, error) {
 		Advice: current.advice, BalanceInterval: current.settings.BalanceInterval,
 		Version: "bilibili_exporter " + version.Version + " (" + version.GetRevision() + ")",
 		Grafana: strings.TrimRight(e.options.GrafanaURL, "/"), AcceptLanguage: r.Header.Get("Accept-Language"),
-		RequestRate: current.requestRate(), Damage: e.storage.damage,
+		RequestRate: current.requestRate(), Damage: e.storage.damage, Demo: e.options.Demo,
 		Metrics: strings.TrimPrefix(e.options.TelemetryPath, "/"), Closing: e.closing.Load(),
 		ReloadError: e.reloads.lastError.get(), StorageError: e.storage.lastError.get(),
 		TokenError: current.token.lastError.get(), Replica: e.storage.statusReplica(),

@@ -105,7 +105,7 @@ func (e *Exporter) reload() error {
 	if err != nil {
 		return err
 	}
-	loaded, err := newLoadedConfig(cfg, e.options.Logger)
+	loaded, err := newLoadedConfig(cfg, e.options)
 	if err != nil {
 		return err
 	}

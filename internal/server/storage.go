@@ -56,7 +56,10 @@ func openStorage(options Options) (*storage, store.Contents, error) {
 		return 0
 	})
 	if options.StoragePath == "" && !s.shared {
-		level.Warn(s.logger).Log("msg", "Persistence disabled: a restart requests all users again")
+		if !options.Demo {
+			level.Warn(s.logger).Log("msg", "Persistence disabled",
+				"advice", "Set --storage.path: without it, a restart requests all users again, which may be billed.")
+		}
 		return s, store.Contents{}, nil
 	}
 	opened, contents, err := store.Open(store.Config{

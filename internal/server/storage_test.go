@@ -79,7 +79,7 @@ func TestStoreInUse(t *testing.T) {
 
 func TestNoStore(t *testing.T) {
 	_, logged := newExporter(t, configFor("http://127.0.0.1:1"))
-	if !strings.Contains(logged.String(), `level=warn msg="Persistence disabled: a restart requests all users again"`) {
+	if !strings.Contains(logged.String(), `level=warn msg="Persistence disabled" advice="Set --storage.path: `) {
 		t.Errorf("got log\n%s", logged)
 	}
 }

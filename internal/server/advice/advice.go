@@ -31,25 +31,25 @@ const (
 	wait      = "No action is needed: the exporter retries. If it persists, contact the vendor."
 	contact   = "If it persists, contact the vendor with the request ID."
 	checkWMID = "Check the WMID, the number in https://space.bilibili.com/<wmid>. " +
-		"If the user no longer exists, remove it: requests for it may be billed."
-	hidden      = "The user hides these numbers. Remove the user from the configuration: these responses are billed."
+		"If the user no longer exists, remove it from the configuration."
+	hidden      = "The user hides these numbers. Remove the user from the configuration."
 	riskControl = "No action is needed if it passes: Bilibili is throttling the vendor. " +
-		"A longer quota.min_interval makes it less frequent; these responses are billed."
+		"A longer quota.min_interval makes it less frequent."
 	bilibiliFails = "No action is needed if it passes: Bilibili is failing or being upgraded. " +
-		"If it persists, contact the vendor; these responses are billed."
-	session = "Contact the vendor with the request ID: Bilibili does not accept its session. " +
-		"These responses are billed."
+		"If it persists, contact the vendor."
+	session      = "Contact the vendor with the request ID: Bilibili does not accept its session."
 	undocumented = "No action is needed if it passes: the code is not documented, and says nothing about the user. " +
-		"If it persists, contact the vendor with the request ID; these responses are billed."
+		"If it persists, contact the vendor with the request ID."
 	connection = "Check name resolution, firewall, proxy and certificates between the exporter and api.base_url. " +
 		"A proxy that refuses must allow connections to it; its user and password are in api.http_client.proxy_url."
-	timeout    = "No action is needed if it passes. " +
+	timeout = "No action is needed if it passes. " +
 		"If it persists, make sure that api.timeout is at least 60s, and contact the vendor."
 	malformed = "If it persists, the API has changed or another server responds in its place: " +
 		"check api.base_url and look for a newer exporter."
 	httpError = "No action is needed if it passes. " +
 		"If it persists, check api.base_url and the proxy, if any, and contact the vendor."
-	mismatch = "Report it to the vendor, who bills these responses."
+	mismatch = "Report it to the vendor."
+	billed   = "These responses are billed."
 )
 
 // reasonOutage is the reason of a pause that is not due to the account.
@@ -88,7 +88,10 @@ var byBilibiliCode = map[string]string{
 }
 
 // Advice gives advice about one configuration.
-type Advice struct{ Token TokenSource }
+type Advice struct {
+	Token TokenSource
+	Demo  bool // whether nothing is billed
+}
 
 // For returns what to do about failures of a kind, in sentences. A kind that has only a reason stands for a pause.
 func (a Advice) For(kind justoneapi.Kind) string { return strings.Join(a.Texts(kind), " ") }
@@ -97,6 +100,9 @@ func (a Advice) For(kind justoneapi.Kind) string { return strings.Join(a.Texts(k
 func (a Advice) Texts(kind justoneapi.Kind) []string {
 	switch kind.Reason {
 	case "":
+		if kind.Billing == justoneapi.Billed && !a.Demo {
+			return []string{forCode(kind), billed}
+		}
 		return []string{forCode(kind)}
 	case justoneapi.ReasonToken, justoneapi.ReasonTokenLimit:
 		return []string{byReason[kind.Reason], changeToken[a.Token]}

@@ -24,20 +24,25 @@ func TestFor(t *testing.T) {
 		{"303", false, byReason[justoneapi.ReasonDailyQuota]},
 		{"404", false, checkWMID},
 		{"999", false, contact},
-		{"-404", true, checkWMID},
-		{"-626", true, checkWMID},
-		{"22115", true, hidden},
-		{"-352", true, riskControl},
-		{"-509", true, riskControl},
-		{"-503", true, bilibiliFails},
-		{"-8888", true, bilibiliFails},
-		{"-101", true, session},
-		{"-658", true, session},
-		{"303", true, undocumented},
-		{"-1", true, undocumented},
+		{"201", false, checkWMID + " " + billed},
+		{"mismatch", false, mismatch + " " + billed},
+		{"-404", true, checkWMID + " " + billed},
+		{"-626", true, checkWMID + " " + billed},
+		{"22115", true, hidden + " " + billed},
+		{"-352", true, riskControl + " " + billed},
+		{"-509", true, riskControl + " " + billed},
+		{"-503", true, bilibiliFails + " " + billed},
+		{"-8888", true, bilibiliFails + " " + billed},
+		{"-101", true, session + " " + billed},
+		{"-658", true, session + " " + billed},
+		{"303", true, undocumented + " " + billed},
+		{"-1", true, undocumented + " " + billed},
 	} {
 		if got := (Advice{}).For(justoneapi.Explain(test.code, test.bilibili)); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.code, got, test.want)
+		}
+		if got := (Advice{Demo: true}).For(justoneapi.Explain(test.code, test.bilibili)); strings.Contains(got, "bill") {
+			t.Errorf("%s: got %q in the demo", test.code, got)
 		}
 	}
 }
@@ -56,7 +61,7 @@ func TestUpstreamCodes(t *testing.T) {
 			if got == "" || strings.Contains(got, "emove") || strings.Contains(got, "WMID") {
 				t.Errorf("%s (of Bilibili: %v): got %q", code, bilibili, got)
 			}
-			if documented := strings.HasPrefix(code, "-") && code != "-1"; bilibili && documented && got == undocumented {
+			if documented := strings.HasPrefix(code, "-") && code != "-1"; bilibili && documented && strings.HasPrefix(got, undocumented) {
 				t.Errorf("%s: got the advice about undocumented codes", code)
 			}
 		}
@@ -87,7 +92,7 @@ func TestTokenSources(t *testing.T) {
 	}
 	for source := range places {
 		for _, code := range []string{"100", "602"} {
-			got := Advice{source}.For(justoneapi.Explain(code, false))
+			got := Advice{Token: source}.For(justoneapi.Explain(code, false))
 			for other, place := range places {
 				if strings.Contains(got, place) != (other == source) {
 					t.Errorf("%s of source %d: want %q only of source %d, got %q", code, source, place, other, got)

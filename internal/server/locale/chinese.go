@@ -32,16 +32,17 @@ func merge(parts ...map[string]string) map[string]string {
 var chinesePage = map[string]string{
 	"Metrics": "指标", "Configuration": "配置", "Health": "存活检查", "Readiness": "就绪检查", "Documentation": "文档",
 	"Grafana: creators": "Grafana：UP 主", "Grafana: exporter": "Grafana：exporter",
-	"Loading this page is a scrape: it requests the users that are due, which may be billed.": "打开此页就是一次抓取：" +
-		"会请求已到期的用户，可能计费。",
+	"Loading this page is a scrape: it requests the users that are due.": "打开此页就是一次抓取：会请求已到期的用户。",
+	"Requests may be billed.":                       "请求可能计费。",
+	"Nothing is billed in this demo.":               "本演示不会产生任何费用。",
 	"As of %s (UTC%s); all times are in this zone.": "截至 %s（UTC%s），所有时间均为此时区。",
 	"Refreshed every 30 s.":                         "每 30 秒刷新一次。",
 	"Stop refreshing":                               "停止刷新",
 	"Refresh every 30 s":                            "每 30 秒刷新",
 	"Requests are sent only on scrapes, and there has been none yet.": "只有抓取才会发送请求，而目前还没有抓取。",
 	"Add this exporter to the targets of Prometheus. To try it at once, open the metrics: that is a scrape, so the " +
-		"users that are due are requested, which may be billed.": "请把本 exporter 加入 Prometheus 的抓取目标。" +
-		"想马上试用，可以打开指标页：这就是一次抓取，会请求已到期的用户，可能计费。",
+		"users that are due are requested.": "请把本 exporter 加入 Prometheus 的抓取目标。" +
+		"想马上试用，可以打开指标页：这就是一次抓取，会请求已到期的用户。",
 	"Open the metrics": "打开指标页", "More about it": "详细说明",
 	"Users": "用户", "Today’s budget": "今日预算", "Balance": "余额", "Replicas": "副本", "Requests": "请求",
 	"Requests charged today":                                 "今日计入的请求",

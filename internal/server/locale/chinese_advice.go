@@ -13,22 +13,20 @@ var chineseAdvice = map[string]string{
 	"No action is needed: the exporter retries. If it persists, contact the vendor.": "无需处理，exporter 会自动重试。" +
 		"如果持续出现，请联系服务商。",
 	"If it persists, contact the vendor with the request ID.": "如果持续出现，请联系服务商，并提供请求 ID。",
-	"Check the WMID, the number in https://space.bilibili.com/<wmid>. If the user no longer exists, remove it: " +
-		"requests for it may be billed.": "请检查 WMID，即 https://space.bilibili.com/<wmid> 中的数字。" +
-		"如果该用户已不存在，请从配置中移除：对它的请求可能计费。",
-	"The user hides these numbers. Remove the user from the configuration: these responses are billed.": "" +
-		"该用户隐藏了这些数字。请从配置中移除该用户：这些响应会计费。",
+	"Check the WMID, the number in https://space.bilibili.com/<wmid>. If the user no longer exists, remove it from the " +
+		"configuration.": "请检查 WMID，即 https://space.bilibili.com/<wmid> 中的数字。" +
+		"如果该用户已不存在，请从配置中移除。",
+	"The user hides these numbers. Remove the user from the configuration.": "该用户隐藏了这些数字。请从配置中移除该用户。",
 	"No action is needed if it passes: Bilibili is throttling the vendor. A longer quota.min_interval makes it less " +
-		"frequent; these responses are billed.": "如果随后恢复，则无需处理：B 站正在限制服务商的访问。" +
-		"加长 quota.min_interval 可以减少此类情况；这些响应会计费。",
-	"No action is needed if it passes: Bilibili is failing or being upgraded. If it persists, contact the vendor; " +
-		"these responses are billed.": "如果随后恢复，则无需处理：B 站出了故障或正在升级。" +
-		"如果持续出现，请联系服务商；这些响应会计费。",
-	"Contact the vendor with the request ID: Bilibili does not accept its session. These responses are billed.": "" +
-		"请联系服务商，并提供请求 ID：B 站不接受服务商的会话。这些响应会计费。",
+		"frequent.": "如果随后恢复，则无需处理：B 站正在限制服务商的访问。加长 quota.min_interval 可以减少此类情况。",
+	"No action is needed if it passes: Bilibili is failing or being upgraded. If it persists, contact the vendor.": "" +
+		"如果随后恢复，则无需处理：B 站出了故障或正在升级。如果持续出现，请联系服务商。",
+	"Contact the vendor with the request ID: Bilibili does not accept its session.": "" +
+		"请联系服务商，并提供请求 ID：B 站不接受服务商的会话。",
 	"No action is needed if it passes: the code is not documented, and says nothing about the user. If it persists, " +
-		"contact the vendor with the request ID; these responses are billed.": "如果随后恢复，则无需处理：" +
-		"该错误码没有文档说明，与用户无关。如果持续出现，请联系服务商，并提供请求 ID；这些响应会计费。",
+		"contact the vendor with the request ID.": "如果随后恢复，则无需处理：" +
+		"该错误码没有文档说明，与用户无关。如果持续出现，请联系服务商，并提供请求 ID。",
+	"These responses are billed.": "这些响应会计费。",
 	"Check name resolution, firewall, proxy and certificates between the exporter and api.base_url. A proxy that " +
 		"refuses must allow connections to it; its user and password are in api.http_client.proxy_url.": "" +
 		"请检查 exporter 与 api.base_url 之间的域名解析、防火墙、代理和证书。" +
@@ -40,7 +38,7 @@ var chineseAdvice = map[string]string{
 		"并看看 exporter 有没有更新的版本。",
 	"No action is needed if it passes. If it persists, check api.base_url and the proxy, if any, and contact the " +
 		"vendor.": "如果随后恢复，则无需处理。如果持续出现，请检查 api.base_url 和代理（如有），并联系服务商。",
-	"Report it to the vendor, who bills these responses.": "请告知服务商，这些响应会计费。",
+	"Report it to the vendor.": "请告知服务商。",
 
 	"Use a valid token. A different token ends the pause at once.": "请使用有效的 token。换用另一个 token 后，暂停会立即结束。",
 	`Have the API "User Relation Stats (V1)" enabled for the account on the vendor's site.`: "" +

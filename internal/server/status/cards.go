@@ -71,6 +71,23 @@ func (r renderer) newBalance() *balance {
 	return b
 }
 
+// describeFirstScrape describes how to trigger the first scrape. It is empty if there has been one.
+func (r renderer) describeFirstScrape() string {
+	if !r.LastScrape.IsZero() {
+		return ""
+	}
+	return r.Join(r.Text("Add this exporter to the targets of Prometheus. To try it at once, open the metrics: "+
+		"that is a scrape, so the users that are due are requested."), r.billing())
+}
+
+// billing says whether a request is billed.
+func (r renderer) billing() string {
+	if r.Demo {
+		return r.Text("Nothing is billed in this demo.")
+	}
+	return r.Text("Requests may be billed.")
+}
+
 // describeScrapes describes when the last scrape was.
 func (r renderer) describeScrapes() string {
 	if r.LastScrape.IsZero() {

@@ -36,6 +36,7 @@ type Data struct {
 	Grafana string // URL of Grafana, without a slash at the end; empty if it is not known
 
 	AcceptLanguage string // header of the request
+	Demo           bool   // whether nothing is billed, because a stand-in takes the place of the API
 
 	Damage       *Damage // of the persistent state at startup; nil if there was none
 	ReloadError  string  // of the last reload; empty if it succeeded
@@ -94,7 +95,6 @@ type templateData struct {
 	Headline   headline
 	AsOf       string
 	Refresh    refresh
-	Unscraped  bool // whether there has been no scrape yet
 	Problems   []problem
 	Health     []healthLink
 	Budget     budget
@@ -108,6 +108,9 @@ type templateData struct {
 	Style      template.CSS
 	Version    string
 	Metrics    string
+
+	AboutMetrics string // what loading the metrics does
+	FirstScrape  string // how to trigger the first scrape; empty if there has been one
 }
 
 // Render writes the page. The query selects and sorts the users: q (search text), state, label, sort, order and page.
@@ -126,7 +129,6 @@ func Render(w io.Writer, data Data, values url.Values) error {
 		Headline:   r.newHeadline(problems),
 		AsOf:       r.asOf(!q.still),
 		Refresh:    newRefresh(q),
-		Unscraped:  data.LastScrape.IsZero(),
 		Problems:   problems,
 		Health:     newHealthLinks(r.counts, q),
 		Budget:     r.newBudget(),
@@ -140,5 +142,8 @@ func Render(w io.Writer, data Data, values url.Values) error {
 		Style:      template.CSS(style), //nolint:gosec // our own file
 		Version:    data.Version,
 		Metrics:    data.Metrics,
+
+		AboutMetrics: r.Join(r.Text("Loading this page is a scrape: it requests the users that are due."), r.billing()),
+		FirstScrape:  r.describeFirstScrape(),
 	})
 }

@@ -177,8 +177,11 @@ var summaries = []struct {
 		d.Users = []collector.UserSnapshot{{User: collector.User{WMID: 1, Name: "one"}}}
 	}, []string{
 		"Waiting for the first scrape Requests are sent only on scrapes, and there has been none yet. Add this exporter",
-		"which may be billed. Open the metrics Users 0 fresh 0 stale 0 failing 0 unavailable 1 waiting",
+		"are requested. Requests may be billed. Open the metrics Users 0 fresh 0 stale 0 failing 0 unavailable 1 waiting",
 		"Queue: 1 user due. Their requests take about 2 s. No scrape since startup 1 min ago.", "waiting one 1 next scrape",
+	}},
+	{"demo", func(d *Data) { d.LastScrape, d.Started, d.Demo = time.Time{}, minutesAgo(1), true }, []string{
+		"the users that are due are requested. Nothing is billed in this demo. Open the metrics",
 	}},
 	{"starting", func(d *Data) { d.Users[0].State = quota.UserState{} }, []string{
 		"Starting: 1 of 2 users waiting",

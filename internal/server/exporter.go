@@ -25,6 +25,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/refresh"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
+	"github.com/bilibili-exporter/bilibili_exporter/internal/server/status"
 )
 
 // FillVersion sets the version of a binary built without ldflags to the one that the Go toolchain recorded in it. A
@@ -239,20 +240,30 @@ const recordTimeout = 2 * time.Second
 func wallTime() time.Time { return time.Now().Round(0) }
 
 // lastError is the error of the last attempt at a repeated operation. It is safe for concurrent use.
-type lastError struct{ message atomic.Pointer[string] }
+type lastError struct {
+	mu   sync.Mutex // protects the following field
+	last status.LastError
+}
 
 // set sets the error, empty after a success, and returns the previous one.
-func (e *lastError) set(message string) (previous string) {
-	if p := e.message.Swap(&message); p != nil {
-		previous = *p
+func (e *lastError) set(text string) (previous string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	previous = e.last.Text
+	switch {
+	case text == "":
+		e.last = status.LastError{}
+	case previous == "":
+		e.last = status.LastError{Text: text, Since: wallTime()}
+	default:
+		e.last.Text = text
 	}
 	return previous
 }
 
-// get returns the error, empty after a success.
-func (e *lastError) get() string {
-	if p := e.message.Load(); p != nil {
-		return *p
-	}
-	return ""
+// get returns the error, and since when there has been one.
+func (e *lastError) get() status.LastError {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last
 }

@@ -519,11 +519,11 @@ func TestTokenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	scrape(`bilibili_up{wmid="1"} 1`)
-	expectPage(t, e, "/", "Error reading the token, using the last valid one: api.token_file: stat "+path)
+	expectPage(t, e, "/", ", and the last valid one is used: api.token_file: stat "+path)
 	scrape(`bilibili_up{wmid="1"} 1`)
 	write(justoneapitest.Token)
 	scrape(`bilibili_up{wmid="1"} 1`)
-	expectPage(t, e, "/", "!Error reading the token")
+	expectPage(t, e, "/", "!Reading the token has failed")
 	for _, message := range []string{"Token changed", "Error reading the token", "Token readable again"} {
 		if got := strings.Count(logged.String(), message); got != 1 {
 			t.Errorf("got %q %d times in the log, want once:\n%s", message, got, logged)

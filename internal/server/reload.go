@@ -33,7 +33,7 @@ func newReloads() *reloads {
 		Name: "bilibili_exporter_config_last_reload_successful",
 		Help: "Whether the last configuration reload was successful (1) or not (0).",
 	}, func() float64 {
-		if r.lastError.get() == "" {
+		if r.lastError.get().Text == "" {
 			return 1
 		}
 		return 0

@@ -71,12 +71,12 @@ func TestReload(t *testing.T) {
 		t.Errorf("the log lacks %s…%s:\n%s", line, want, logged)
 	}
 	expectPage(t, e, "/config", "agency: x")
-	expectPage(t, e, "/", "Error reloading configuration, keeping the previous one: ", want, "four")
+	expectPage(t, e, "/", "Reloading the configuration has failed since ", ", and the previous one is used: ", want, "four")
 	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 0\n", `wmid="4"`)
 
 	text = configFor(api.URL)
 	send(e, http.MethodPost, "/-/reload")
-	expectPage(t, e, "/", "!Error reloading configuration")
+	expectPage(t, e, "/", "!Reloading the configuration has failed")
 	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 1\n",
 		`bilibili_user_info{name="1",wmid="1"} 1`)
 	if got := api.Total().Requests; got != 4 {
@@ -175,7 +175,7 @@ func TestHungReload(t *testing.T) {
 		t.Errorf("got status %d and %s, and the log\n%s", w.Code, w.Body, logged)
 	}
 	expectPage(t, e, "/metrics", `bilibili_up{wmid="3"} 1`, "bilibili_exporter_config_last_reload_successful 0")
-	expectPage(t, e, "/", "Error reloading configuration, keeping the previous one: another reload is still running")
+	expectPage(t, e, "/", ", and the previous one is used: another reload is still running")
 }
 
 // TestForeignReload sends what a page of another origin makes a browser send.

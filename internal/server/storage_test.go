@@ -97,7 +97,7 @@ func TestFailingDisk(t *testing.T) {
 		send(e, http.MethodGet, "/metrics")
 		time.Sleep(2 * time.Millisecond)
 	}
-	expectPage(t, e, "/", "Error writing persistent state: "+state+" was removed, replaced or cut")
+	expectPage(t, e, "/", "Writing persistent state has failed since ", state+" was removed, replaced or cut")
 	if got := strings.Count(logged.String(), `level=error msg="Error writing persistent state"`); got != 1 {
 		t.Errorf("the error is logged %d times, want once:\n%s", got, logged)
 	}
@@ -105,7 +105,7 @@ func TestFailingDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	send(e, http.MethodGet, "/metrics")
-	expectPage(t, e, "/", "!Error writing persistent state")
+	expectPage(t, e, "/", "!Writing persistent state has failed")
 	if !strings.Contains(logged.String(), `level=info msg="Persistent state recovered"`) {
 		t.Errorf("got log\n%s", logged)
 	}

@@ -61,7 +61,8 @@ func TestUpstreamCodes(t *testing.T) {
 			if got == "" || strings.Contains(got, "emove") || strings.Contains(got, "WMID") {
 				t.Errorf("%s (of Bilibili: %v): got %q", code, bilibili, got)
 			}
-			if documented := strings.HasPrefix(code, "-") && code != "-1"; bilibili && documented && strings.HasPrefix(got, undocumented) {
+			documented := strings.HasPrefix(code, "-") && code != "-1"
+			if bilibili && documented && strings.HasPrefix(got, undocumented) {
 				t.Errorf("%s: got the advice about undocumented codes", code)
 			}
 		}

@@ -93,18 +93,20 @@ var chineseSummary = map[string]string{
 	"No scrape for %s.": "已有 %s没有抓取。",
 	"Requests are made only on scrapes. Check the target in Prometheus (Status, Targets).": "只有抓取才会发送请求。" +
 		"请在 Prometheus 中检查抓取目标（Status → Targets）。",
-	"Error reloading configuration, keeping the previous one: %s": "重新加载配置失败，继续使用之前的配置：%s",
-	"Fix it and reload again.":                                    "请更正后重新加载。",
-	"the database cannot be used":                                 "数据库不可用",
-	"Error using the database: %s":                                "访问数据库出错：%s",
-	"Requests are sent again once the database can be used.":      "数据库恢复后，才会再次发送请求。",
-	"Error writing persistent state: %s":                          "写入持久化状态出错：%s",
+	"Reloading the configuration has failed since %s, and the previous one is used: %s": "自 %s 起重新加载配置失败，" +
+		"继续使用之前的配置：%s",
+	"Fix it and reload again.":                               "请更正后重新加载。",
+	"the database cannot be used":                            "数据库不可用",
+	"Using the database has failed since %s: %s":             "自 %s 起访问数据库出错：%s",
+	"Requests are sent again once the database can be used.": "数据库恢复后，才会再次发送请求。",
+	"Writing persistent state has failed since %s: %s":       "自 %s 起写入持久化状态出错：%s",
 	"Check the disk: a restart would request users again, which may be billed.": "请检查磁盘：" +
 		"此时重启会再次请求用户，可能重复计费。",
-	"This replica cannot become active: %s":                     "本副本无法成为活动副本：%s",
-	"Synchronize the clocks, for instance by NTP.":              "请同步时钟，例如使用 NTP。",
-	"no replica is active":                                      "没有活动副本",
-	"Error reading the token, using the last valid one: %s":     "读取 token 出错，继续使用上一个有效的 token：%s",
+	"This replica cannot become active: %s":        "本副本无法成为活动副本：%s",
+	"Synchronize the clocks, for instance by NTP.": "请同步时钟，例如使用 NTP。",
+	"no replica is active":                         "没有活动副本",
+	"Reading the token has failed since %s, and the last valid one is used: %s": "自 %s 起读取 token 出错，" +
+		"继续使用上一个有效的 token：%s",
 	"Restore the file: the exporter does not start without it.": "请恢复该文件：没有它，exporter 无法启动。",
 	"The persistent state was damaged at startup and was renamed to %s: %s": "启动时发现持久化状态已损坏，" +
 		"已改名为 %s：%s",

@@ -26,11 +26,11 @@ func (r renderer) newHeadline(problems []problem) headline {
 	case r.counts[failing] > 0:
 		return r.broken(r.describeFailures())
 	case r.counts[stale] > 0:
-		return r.broken(r.share("%s of %s stale", stale))
+		return r.broken(r.since(r.share("%s of %s stale", stale), r.staleSince()))
 	case r.counts[waiting] > 0:
 		return headline{"partly", r.Text("Starting: %s", r.share("%s of %s waiting", waiting))}
 	case r.counts[unavailable] > 0 && r.counts[fresh] == 0:
-		return r.broken(r.share("%s of %s unavailable", unavailable))
+		return r.broken(r.since(r.share("%s of %s unavailable", unavailable), r.failingSince(unavailable)))
 	case len(problems) > 0:
 		return headline{"partly", r.Text("Working, with warnings")}
 	case r.Replica != nil && !r.Replica.Active:
@@ -70,7 +70,7 @@ func (r renderer) describeFailures() string {
 	if !only {
 		text = "%s of %s failing, mostly with %s"
 	}
-	return r.since(r.Text(text, formatNumber(r.counts[failing]), r.users(len(r.Users)), code), r.failingSince())
+	return r.since(r.Text(text, formatNumber(r.counts[failing]), r.users(len(r.Users)), code), r.failingSince(failing))
 }
 
 // describeOutage describes an outage: the users without a new value, and the most frequent code.
@@ -100,18 +100,30 @@ func (r renderer) failingCode() (code string, only bool) {
 	return code, len(counts) == 1
 }
 
-// failingSince returns when the failures started: the first failure after the last value that a failing user got. So a
-// user that has failed for days does not make an outage older.
-func (r renderer) failingSince() time.Time {
+// staleSince returns when the first of the stale users became stale; zero if that is not known.
+func (r renderer) staleSince() time.Time {
+	var first time.Time
+	for _, e := range r.entries {
+		at := staleAt(e.State)
+		if e.health == stale && at.Before(r.Now) && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+// failingSince returns when the failures of the users with a health started: the first failure after the last value
+// that one of them got. So a user that has failed for days does not make an outage older.
+func (r renderer) failingSince(h health) time.Time {
 	var lastValue, first time.Time
 	for _, e := range r.entries {
-		if e.health == failing {
+		if e.health == h {
 			lastValue = latest(lastValue, e.State.Value.At)
 		}
 	}
 	for _, e := range r.entries {
 		since := e.State.FailingSince
-		if e.health != failing || since.IsZero() || since.Before(lastValue) {
+		if e.health != h || since.IsZero() || since.Before(lastValue) {
 			continue
 		}
 		if first.IsZero() || since.Before(first) {

@@ -53,12 +53,15 @@ func newHealth(user collector.UserSnapshot, now time.Time) health {
 		return unavailable
 	case s.Last.Verdict != quota.VerdictSuccess:
 		return failing
-	case !user.Exposed || now.Sub(s.Value.At) > s.Interval+max(s.Interval, allowedDelay):
+	case !user.Exposed || now.After(staleAt(s)):
 		return stale
 	default:
 		return fresh
 	}
 }
+
+// staleAt returns when the value of a user becomes stale.
+func staleAt(s quota.UserState) time.Time { return s.Value.At.Add(s.Interval + max(s.Interval, allowedDelay)) }
 
 // healthCounts is the number of users by health.
 type healthCounts map[health]int

@@ -41,7 +41,7 @@ func TestChineseSummaries(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			data := newData(user(1, "一", 10, 5), user(2, "二", 20, 5))
 			test.change(&data)
-			for _, text := range []*string{&data.ReloadError, &data.StorageError, &data.TokenError} {
+			for _, text := range []*string{&data.ReloadError.Text, &data.StorageError.Text, &data.TokenError.Text} {
 				if *text != "" {
 					*text = "upstream detail"
 				}

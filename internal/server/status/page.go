@@ -38,11 +38,17 @@ type Data struct {
 	AcceptLanguage string // header of the request
 	Demo           bool   // whether nothing is billed, because a stand-in takes the place of the API
 
-	Damage       *Damage // of the persistent state at startup; nil if there was none
-	ReloadError  string  // of the last reload; empty if it succeeded
-	StorageError string  // of the last access to the persistent state; empty if it succeeded
-	TokenError   string  // of the last attempt to read the token; empty if it succeeded
-	Closing      bool    // whether the exporter is shutting down
+	Damage       *Damage   // of the persistent state at startup; nil if there was none
+	ReloadError  LastError // of the last reload
+	StorageError LastError // of the last access to the persistent state
+	TokenError   LastError // of the last attempt to read the token
+	Closing      bool      // whether the exporter is shutting down
+}
+
+// LastError is the error of the last attempt at something. The zero value is a success.
+type LastError struct {
+	Text  string
+	Since time.Time // of the first failure after the last success
 }
 
 // Damage is what was wrong with the persistent state.

@@ -98,7 +98,7 @@ var hostile = []string{
 func TestHostileNames(t *testing.T) {
 	for _, text := range hostile {
 		data := newData(failed(user(1, text, 1, 1), "-1", text))
-		data.ReloadError, data.StorageError, data.Version = text, text, text
+		data.ReloadError.Text, data.StorageError.Text, data.TokenError.Text, data.Version = text, text, text, text
 		checkPage(t, render(t, data, "q="+url.QueryEscape(text)+"&sort="+url.QueryEscape(text)))
 		checkPage(t, render(t, data, ""))
 	}

@@ -164,30 +164,32 @@ func (r renderer) minInterval() time.Duration {
 }
 
 func (r renderer) reloadFailed() *problem {
-	if r.ReloadError == "" {
+	if r.ReloadError.Text == "" {
 		return nil
 	}
 	return &problem{
-		Description: r.Text("Error reloading configuration, keeping the previous one: %s", r.ReloadError),
+		Description: r.Text("Reloading the configuration has failed since %s, and the previous one is used: %s",
+			r.clock(r.ReloadError.Since), r.ReloadError.Text),
 		Advice:      r.Text("Fix it and reload again."),
 		Document:    r.Document("alerts.md#bilibiliconfigreloadfailed"),
 	}
 }
 
 func (r renderer) storageFailed() *problem {
+	failure, since := r.StorageError.Text, r.StorageError.Since
 	switch {
-	case r.StorageError == "":
+	case failure == "":
 		return nil
 	case r.Replica != nil:
 		return &problem{
-			Headline:    r.Text("the database cannot be used"),
-			Description: r.Text("Error using the database: %s", r.StorageError),
+			Headline:    r.since(r.Text("the database cannot be used"), since),
+			Description: r.Text("Using the database has failed since %s: %s", r.clock(since), failure),
 			Advice:      r.Text("Requests are sent again once the database can be used."),
 			Document:    r.Document("alerts.md#bilibilistoragefailing"),
 		}
 	default:
 		return &problem{
-			Description: r.Text("Error writing persistent state: %s", r.StorageError),
+			Description: r.Text("Writing persistent state has failed since %s: %s", r.clock(since), failure),
 			Advice:      r.Text("Check the disk: a restart would request users again, which may be billed."),
 			Document:    r.Document("alerts.md#bilibilistoragefailing"),
 		}
@@ -210,11 +212,12 @@ func (r renderer) refusedReplica() *problem {
 }
 
 func (r renderer) tokenUnreadable() *problem {
-	if r.TokenError == "" {
+	if r.TokenError.Text == "" {
 		return nil
 	}
 	return &problem{
-		Description: r.Text("Error reading the token, using the last valid one: %s", r.TokenError),
+		Description: r.Text("Reading the token has failed since %s, and the last valid one is used: %s",
+			r.clock(r.TokenError.Since), r.TokenError.Text),
 		Advice:      r.Text("Restore the file: the exporter does not start without it."),
 		Document:    r.Document("operations.md#rotate-the-token"),
 	}

@@ -41,7 +41,7 @@ var summaries = []struct {
 	}},
 	{"all unavailable", func(d *Data) {
 		d.Users = []collector.UserSnapshot{failed(user(1, "one", 10, 5), "400", "")}
-	}, []string{"Not working: 1 of 1 user unavailable"}},
+	}, []string{"Not working: 1 of 1 user unavailable since 19:56"}},
 	{"one of them failing", func(d *Data) {
 		d.Users[0], d.Users[1] = failed(d.Users[0], "mismatch", ""), failed(d.Users[1], "301", "")
 	}, []string{"Not working: 1 of 2 users failing with 301 since 19:56 Users 0 fresh 0 stale 1 failing 1 unavailable"}},
@@ -96,7 +96,7 @@ var summaries = []struct {
 		d.Users[0].State.Last.Bilibili = true
 	}, []string{"303: Bilibili: not documented No action is needed"}},
 	{"stale", func(d *Data) { d.Users[0] = user(1, "one", 10, 31) }, []string{
-		"Partly working: 1 of 2 users stale", "31 min next scrape A request has been due for 16 min. " +
+		"Partly working: 1 of 2 users stale since 19:59 Users", "31 min next scrape A request has been due for 16 min. " +
 			"If this persists although the exporter is scraped, requests do not keep up: raise",
 	}},
 	{"a short interval is late, but not stale", func(d *Data) {
@@ -122,7 +122,7 @@ var summaries = []struct {
 	{"expired", func(d *Data) {
 		d.Users[0] = user(1, "one", 10, 3*24*60)
 		d.Users[0].Exposed = false
-	}, []string{"1 of 2 users stale", "3 d expired, no longer exposed"}},
+	}, []string{"1 of 2 users stale since 2026-11-20 20:30 Users", "3 d expired, no longer exposed"}},
 	{"paused", func(d *Data) {
 		d.Account.Pause = quota.Pause{
 			Reason: quota.ReasonDailyQuota, Resume: now.Add(12*time.Minute + time.Second), Since: minutesAgo(5),
@@ -201,17 +201,19 @@ var summaries = []struct {
 	{"no longer scraped", func(d *Data) { d.LastScrape = minutesAgo(16) }, []string{
 		"Partly working: no scrape since 19:44 No scrape for 16 min.",
 	}},
-	{"reload failed", func(d *Data) { d.ReloadError = "b.yml:3: users: <x>" }, []string{
-		"Working, with warnings Error reloading configuration, keeping the previous one: b.yml:3: users: <x> Fix it",
+	{"reload failed", func(d *Data) { d.ReloadError = LastError{"b.yml:3: users: <x>", minutesAgo(48 * 60)} }, []string{
+		"Working, with warnings Reloading the configuration has failed since 2026-11-21 20:00, and the previous one is " +
+			"used: b.yml:3: users: <x> Fix it",
 	}},
-	{"disk full", func(d *Data) { d.StorageError = "no space left" }, []string{
-		"Working, with warnings Error writing persistent state: no space left Check the disk",
+	{"disk full", func(d *Data) { d.StorageError = LastError{"no space left", minutesAgo(8)} }, []string{
+		"Working, with warnings Writing persistent state has failed since 19:52: no space left Check the disk",
 	}},
 	{"database down", func(d *Data) {
-		d.StorageError, d.Replica = "connection refused", &Replica{Name: "a/1", Active: true, Since: minutesAgo(5)}
+		d.StorageError = LastError{"connection refused", minutesAgo(8)}
+		d.Replica = &Replica{Name: "a/1", Active: true, Since: minutesAgo(5)}
 	}, []string{
-		"Partly working: the database cannot be used Error using the database: connection refused " +
-			"Requests are sent again once the database can be used.",
+		"Partly working: the database cannot be used since 19:52 Using the database has failed since 19:52: " +
+			"connection refused Requests are sent again once the database can be used.",
 	}},
 	{"active replica", func(d *Data) {
 		d.Replica = &Replica{Name: "a/1", Active: true, Holder: "a/1", Held: true, Since: minutesAgo(61)}
@@ -234,8 +236,9 @@ var summaries = []struct {
 		"Partly working: no replica is active This replica cannot become active: the clock differs",
 		"Replicas No replica is active. This replica, a/1, becomes active at its next scrape if it can.",
 	}},
-	{"token file removed", func(d *Data) { d.TokenError = "no such file" }, []string{
-		"Working, with warnings Error reading the token, using the last valid one: no such file Restore the file",
+	{"token file removed", func(d *Data) { d.TokenError = LastError{"no such file", minutesAgo(8)} }, []string{
+		"Working, with warnings Reading the token has failed since 19:52, and the last valid one is used: no such file " +
+			"Restore the file",
 	}},
 	{"shutting down", func(d *Data) { d.Closing = true }, []string{
 		"Partly working: the exporter is shutting down The exporter is shutting down and starts no more requests. " +

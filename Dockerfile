@@ -7,7 +7,7 @@ FROM --platform=$BUILDPLATFORM golang:1.26 AS source
 ARG GOPROXY
 ENV CGO_ENABLED=0
 WORKDIR /src
-RUN mkdir /data
+RUN mkdir -p -m 0700 /root-directory/data
 COPY . .
 
 FROM source AS build
@@ -52,7 +52,7 @@ LABEL org.opencontainers.image.title="bilibili_exporter" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /bilibili_exporter /bilibili_exporter
-COPY --from=build --chown=65534:65534 /data /data
+COPY --from=build --chown=65534:65534 /root-directory /
 USER 65534:65534
 VOLUME /data
 EXPOSE 12233

@@ -235,8 +235,8 @@ func testExporterImage(t *testing.T, b *buildah) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobody {
-		t.Errorf("/data belongs to %d, want %d", owner, nobody)
+	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobody || info.Mode().Perm() != 0o700 {
+		t.Errorf("/data belongs to %d with mode %v, want %d and 0700", owner, info.Mode(), nobody)
 	}
 	certificates := exportertest.ReadFile(t, root+"/etc/ssl/certs/ca-certificates.crt")
 	if !x509.NewCertPool().AppendCertsFromPEM([]byte(certificates)) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -79,6 +80,7 @@ func openStorage(options Options) (*storage, store.Contents, error) {
 			"replica", replicaName(), "records", len(contents.Records))
 	} else {
 		level.Info(s.logger).Log("msg", "Opened storage", "path", options.StoragePath, "records", len(contents.Records))
+		s.checkMode(options.StoragePath)
 	}
 	if contents.Damage != nil {
 		s.damage = &status.Damage{Error: contents.Damage.Error(), RenamedTo: contents.RenamedTo}
@@ -87,6 +89,19 @@ func openStorage(options Options) (*storage, store.Contents, error) {
 			"advice", "All users are requested again, and the elapsed share of the day's budget counts as used.")
 	}
 	return s, contents, nil
+}
+
+// checkMode warns about a directory that other users may use. One that was created for the exporter has mode 0700. The
+// setgid bit says that a directory is shared with a group on purpose; Kubernetes sets it for fsGroup.
+func (s *storage) checkMode(dir string) {
+	info, err := os.Stat(dir)
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 || info.Mode()&os.ModeSetgid != 0 {
+		return
+	}
+	level.Warn(s.logger).Log("msg", "Storage directory is open to other users", "path", dir,
+		"mode", fmt.Sprintf("%04o", info.Mode().Perm()),
+		"advice", "Run chmod 0700 on it, unless it is shared on purpose. Others cannot read the state, but who can write "+
+			"to the directory can delete or replace it.")
 }
 
 // replicaName names this process among the replicas.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,6 +63,30 @@ func TestDamagedStore(t *testing.T) {
 	}
 	expectPage(t, e, "/", "The persistent state was damaged at startup and was renamed to "+dir,
 		"the share of the day that had passed by then counts as used.")
+}
+
+// TestStorageMode checks that a directory that others may use is warned about, unless it is shared on purpose.
+func TestStorageMode(t *testing.T) {
+	for _, test := range []struct {
+		mode os.FileMode // 0 if the exporter creates the directory
+		want string      // empty for no warning
+	}{
+		{0, ""}, {0o700, ""}, {0o770 | os.ModeSetgid, ""},
+		{0o755, "mode=0755"}, {0o710, "mode=0710"}, {0o777 | os.ModeSticky, "mode=0777"},
+	} {
+		dir := filepath.Join(t.TempDir(), "data")
+		if test.mode != 0 {
+			if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, test.mode)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, logged := newExporter(t, configFor("http://127.0.0.1:1"), func(o *server.Options) { o.StoragePath = dir })
+		line := `level=warn msg="Storage directory is open to other users" path=` + dir + " " + test.want
+		if got := logged.String(); strings.Contains(got, "level=warn") != (test.want != "") ||
+			test.want != "" && !strings.Contains(got, line) {
+			t.Errorf("%v: got\n%s\nwant a warning with %q", test.mode, got, test.want)
+		}
+	}
 }
 
 func TestStoreInUse(t *testing.T) {

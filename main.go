@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -228,6 +229,7 @@ func serve(f *flags, base, logger log.Logger) error {
 	httpServer := server.NewHTTPServer(exp, newServerLog(logger))
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(httpServer, f.web, newSlog(base)) }()
+	debug.FreeOSMemory() // that loading has taken; only now, so that the first response does not wait for it
 	var err error
 	select {
 	case err = <-served:

@@ -9,15 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 )
 
 // maxConfigSize is the maximum size of a configuration and of a user file, in bytes: some 100,000 users.
 const maxConfigSize = 8 << 20
-
-// manyUsers is the number of users from which on loading takes so much memory that it is given back afterwards.
-const manyUsers = 1000
 
 // Loader reads a configuration file again and again, and notices when it or a user file has changed. It is safe for
 // concurrent use.
@@ -54,13 +50,8 @@ func (l *Loader) Load() (*Config, error) {
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	c := p.config
-	l.warn(c)
-	if len(c.Users) >= manyUsers {
-		p = nil
-		debug.FreeOSMemory()
-	}
-	return c, nil
+	l.warn(p.config)
+	return p.config, nil
 }
 
 // Changed reports whether the configuration or its user files are not what the last Load has read.

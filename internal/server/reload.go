@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -91,6 +92,7 @@ func (e *Exporter) Reload() error {
 	e.reloads.lastSuccess.SetToCurrentTime()
 	level.Info(e.options.Logger).Log("msg", reloadSucceeded)
 	LogUsage(e.current.Load().config, e.options.Logger)
+	debug.FreeOSMemory() // that loading has taken
 	return nil
 }
 

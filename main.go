@@ -95,7 +95,7 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 	app.UsageWriter(stdout)
 	app.HelpFlag.Short('h')
 	app.Version(version.Print(program))
-	app.Flag("config.file", "Configuration file.").Default("bilibili_exporter.yml").
+	app.Flag("config.file", "Configuration file, in YAML.").Default("bilibili_exporter.yml").
 		IsSetByUser(&f.configFileSet).StringVar(&f.configFile)
 	app.Flag("config.check", "Validate the configuration and exit with status 0 if it is valid, else with status 1. "+
 		"Makes no API requests.").BoolVar(&f.configCheck)
@@ -105,11 +105,12 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		"Replaces the configuration file; the token is read from $"+config.TokenVariable+".").StringsVar(&f.wmids)
 	app.Flag("storage.path", "Directory for persistent state; created if missing; an empty value disables persistence.").
 		Default("data/").IsSetByUser(&f.storagePathSet).StringVar(&f.storagePath)
-	app.Flag("storage.url", "PostgreSQL database for persistent state that several replicas share, in place of "+
-		"--storage.path: postgres://user@host/database. The password can be in $PGPASSWORD or a file named by $PGPASSFILE.").
+	app.Flag("storage.url", "URL of a PostgreSQL database, such as postgres://user@host/database, for persistent state "+
+		"that several replicas share; replaces --storage.path. The password can be in $PGPASSWORD, or in a file named by "+
+		"$PGPASSFILE.").
 		PlaceHolder("URL").IsSetByUser(&f.storageURLSet).StringVar(&f.storageURL)
-	app.Flag("storage.namespace", "Name that keeps the state of one token apart from that of others in the database of "+
-		"--storage.url.").Default("default").StringVar(&f.storageNamespace)
+	app.Flag("storage.namespace", "Name of the state of this token in the database of --storage.url, where each token "+
+		"needs a name of its own.").Default("default").StringVar(&f.storageNamespace)
 	app.Flag("timeout-offset", "Offset to subtract from the scrape timeout, in seconds.").
 		Default("0.5").StringVar(&f.timeoutOffset)
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
@@ -244,7 +245,8 @@ func serve(f *flags, base, logger log.Logger) error {
 // start returns an exporter with its state. For --config.check it only validates the configuration.
 func start(f *flags, logger log.Logger) (*server.Exporter, error) {
 	if !f.configCheck {
-		level.Info(logger).Log("msg", "Starting "+program, "version", version.Info(), "build_context", version.BuildContext())
+		level.Info(logger).Log("msg", "Starting "+program,
+			"version", version.Info(), "build_context", version.BuildContext())
 	}
 	options, err := f.options(logger)
 	if err != nil {

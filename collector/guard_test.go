@@ -266,7 +266,7 @@ func TestPauseLog(t *testing.T) {
 level=info msg="Requests remain paused" reason=token err="100: invalid token" next_probe=2000-01-01T00:15:00Z
 level=info msg="Resuming API requests" paused_for=token
 ` + paused + `2000-01-01T00:35:00Z
-level=info msg="Resuming API requests: token has changed"
+level=info msg="Resuming API requests, because the token has changed"
 ` + paused + `2000-01-01T00:35:00Z`
 		if got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -380,7 +380,7 @@ func TestBudgetLog(t *testing.T) {
 		}
 		want := `level=warn msg="Daily budget used up" daily_limit=2 resumes=2000-01-02T00:00:00Z ` +
 			`advice="Raise quota.daily_limit if the account allows more, or lengthen the intervals."
-level=info msg="Resuming API requests: daily budget available" daily_limit=2 remaining=2`
+level=info msg="Resuming API requests, because there is a budget again" daily_limit=2 remaining=2`
 		if got := strings.Join(lines.aboveDebug(), "\n"); !strings.HasPrefix(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}

@@ -143,8 +143,8 @@ func (b *budgetLog) update(logger log.Logger, account quota.Account) {
 			"resumes", formatTime(account.Reset),
 			"advice", "Raise quota.daily_limit if the account allows more, or lengthen the intervals.")
 	case !usedUp && b.usedUp:
-		level.Info(logger).Log("msg", "Resuming API requests: daily budget available", "daily_limit", account.Limit,
-			"remaining", account.Remaining)
+		level.Info(logger).Log("msg", "Resuming API requests, because there is a budget again",
+			"daily_limit", account.Limit, "remaining", account.Remaining)
 	}
 	b.usedUp = usedUp
 }

@@ -117,7 +117,7 @@ func (r *Refresher) setToken(s *Settings, token justoneapi.Token) {
 	lifted := r.settings == s && r.guard.SetToken(token.Fingerprint)
 	r.mu.Unlock()
 	if lifted {
-		level.Info(r.logger).Log("msg", "Resuming API requests: token has changed")
+		level.Info(r.logger).Log("msg", "Resuming API requests, because the token has changed")
 	}
 }
 

@@ -78,7 +78,7 @@ func configuration(apiURL string, creators []creator) string {
 }
 
 func main() {
-	address := flag.String("web.listen-address", "127.0.0.1:12233", "Address on which to expose metrics")
+	address := flag.String("web.listen-address", "127.0.0.1:12233", "Address of metrics and status page")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

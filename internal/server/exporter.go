@@ -143,7 +143,21 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	e.registry = e.newRegistry()
 	e.Handler = e.newMux()
 	e.apply(loaded)
+	e.logPause()
 	return e, nil
+}
+
+// logPause logs a pause that started before this process.
+func (e *Exporter) logPause() {
+	current := e.current.Load()
+	pause := current.snapshot.Account().Pause
+	if pause.Reason == "" {
+		return
+	}
+	level.Warn(e.options.Logger).Log("msg", "Requests are still paused", "reason", pause.Reason,
+		"since", pause.Since.Format(time.RFC3339),
+		"advice", current.advice.For(justoneapi.Kind{Reason: justoneapi.Reason(pause.Reason)}),
+		"next_probe", pause.Resume.Format(time.RFC3339))
 }
 
 // newLoadedConfig derives what depends on a configuration. It changes nothing in the exporter.

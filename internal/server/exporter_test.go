@@ -184,7 +184,7 @@ func TestMaxRequests(t *testing.T) {
 	if w.Code != http.StatusServiceUnavailable || w.Body.String() != want {
 		t.Errorf("got status %d and %q, want 503 and %q", w.Code, w.Body.String(), want)
 	}
-	want = `level=warn msg="Scrapes rejected: limit of concurrent scrapes reached" max_requests=1 advice=`
+	want = `level=warn msg="Scrapes rejected, because there are too many at a time" max_requests=1 advice=`
 	if !strings.Contains(logged.String(), want) {
 		t.Errorf("the log lacks %s:\n%s", want, logged)
 	}

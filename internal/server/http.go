@@ -135,7 +135,7 @@ func (e *Exporter) metricsHandler() http.Handler {
 	sometimes := rate.Sometimes{Interval: time.Minute}
 	rejected := func() {
 		sometimes.Do(func() {
-			level.Warn(e.options.Logger).Log("msg", "Scrapes rejected: limit of concurrent scrapes reached",
+			level.Warn(e.options.Logger).Log("msg", "Scrapes rejected, because there are too many at a time",
 				"max_requests", e.options.MaxRequests,
 				"advice", "Check for many scrapers, or for clients that do not read responses.")
 		})

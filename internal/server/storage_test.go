@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-kit/log"
 
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server"
 )
@@ -86,6 +88,23 @@ func TestStorageMode(t *testing.T) {
 			test.want != "" && !strings.Contains(got, line) {
 			t.Errorf("%v: got\n%s\nwant a warning with %q", test.mode, got, test.want)
 		}
+	}
+}
+
+// TestRestartInPause checks that a restart logs the pause that the last process started.
+func TestRestartInPause(t *testing.T) {
+	api := newServer(t)
+	api.SetAccount(justoneapitest.Account{DeadToken: true})
+	dir := t.TempDir()
+	withStore := func(o *server.Options) { o.StoragePath = dir }
+	e, _ := newExporter(t, configFor(api.URL), withStore)
+	send(e, http.MethodGet, "/metrics")
+	e.Close(t.Context())
+	_, logged := newExporter(t, configFor(api.URL), withStore)
+	want := regexp.MustCompile(`level=warn msg="Requests are still paused" reason=token since=\S+\+08:00 ` +
+		`advice="Use a valid token\..*" next_probe=\S+\+08:00\n`)
+	if got := logged.String(); !want.MatchString(got) {
+		t.Errorf("got\n%s\nwant a line that matches %s", got, want)
 	}
 }
 

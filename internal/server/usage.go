@@ -39,7 +39,8 @@ func LogUsage(cfg *config.Config, logger log.Logger) {
 	}
 	usage := []any{
 		"msg", "Estimated API usage", "users", len(cfg.Users),
-		"requests_per_day", int64(math.Ceil(required)), "daily_limit", limit, "stretch", fmt.Sprintf("%.2f", required/wanted),
+		"requests_per_day", int64(math.Ceil(required)), "daily_limit", limit,
+		"stretch", fmt.Sprintf("%.2f", required/wanted),
 		"max_requests_per_day", int64(possible), "assumed_request_duration", typicalDuration,
 	}
 	switch {

@@ -3,7 +3,7 @@
 //
 //	go run ./examples/demo
 //
-// The first start compiles it, which takes a minute or two.
+// The first start compiles it, which takes a minute or more.
 package main
 
 import (

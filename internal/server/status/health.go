@@ -61,7 +61,9 @@ func newHealth(user collector.UserSnapshot, now time.Time) health {
 }
 
 // staleAt returns when the value of a user becomes stale.
-func staleAt(s quota.UserState) time.Time { return s.Value.At.Add(s.Interval + max(s.Interval, allowedDelay)) }
+func staleAt(s quota.UserState) time.Time {
+	return s.Value.At.Add(s.Interval + max(s.Interval, allowedDelay))
+}
 
 // healthCounts is the number of users by health.
 type healthCounts map[health]int

@@ -170,8 +170,8 @@ func (r renderer) reloadFailed() *problem {
 	return &problem{
 		Description: r.Text("Reloading the configuration has failed since %s, and the previous one is used: %s",
 			r.clock(r.ReloadError.Since), r.ReloadError.Text),
-		Advice:      r.Text("Fix it and reload again."),
-		Document:    r.Document("alerts.md#bilibiliconfigreloadfailed"),
+		Advice:   r.Text("Fix it and reload again."),
+		Document: r.Document("alerts.md#bilibiliconfigreloadfailed"),
 	}
 }
 
@@ -218,8 +218,8 @@ func (r renderer) tokenUnreadable() *problem {
 	return &problem{
 		Description: r.Text("Reading the token has failed since %s, and the last valid one is used: %s",
 			r.clock(r.TokenError.Since), r.TokenError.Text),
-		Advice:      r.Text("Restore the file: the exporter does not start without it."),
-		Document:    r.Document("operations.md#rotate-the-token"),
+		Advice:   r.Text("Restore the file: the exporter does not start without it."),
+		Document: r.Document("operations.md#rotate-the-token"),
 	}
 }
 

@@ -23,7 +23,8 @@ LDFLAGS := -s -w \
 GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
-SHIPPED   := LICENSE README.md CHANGELOG.md examples/bilibili_exporter.yml
+SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
+	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
 .PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash damage replicas soak image bench fuzz examples lint \
 	prose fmt prometheusrule

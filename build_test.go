@@ -71,7 +71,8 @@ func TestReleases(t *testing.T) {
 	for variable, want := range map[string][]string{
 		"SHIPPED": config.Tarball.Files, "PLATFORMS": config.Crossbuild.Platforms,
 	} {
-		if got := strings.Fields(exportertest.Find(t, "Makefile", variable+` +:= (.*)`)); !slices.Equal(got, want) {
+		list := exportertest.Find(t, "Makefile", variable+` +:= ((?:.*\\\n)*.*)`)
+		if got := strings.Fields(strings.ReplaceAll(list, "\\\n", " ")); !slices.Equal(got, want) {
 			t.Errorf("Makefile: %s is %s, want %s as in .promu.yml", variable, got, want)
 		}
 	}

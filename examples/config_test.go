@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -11,10 +12,21 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// TestConfig checks that bilibili_exporter.yml has every key, with its default.
-func TestConfig(t *testing.T) {
-	const path = "examples/bilibili_exporter.yml"
+// configs are the example in each language.
+var configs = []string{"examples/bilibili_exporter.yml", "examples/bilibili_exporter.zh-CN.yml"}
+
+// inEachLanguage calls check with the example in each language.
+func inEachLanguage(t *testing.T, check func(t *testing.T, path string)) {
 	t.Setenv(config.TokenVariable, "x")
+	for _, path := range configs {
+		t.Run(filepath.Base(path), func(t *testing.T) { check(t, path) })
+	}
+}
+
+// TestConfig checks that the example has every key, with its default.
+func TestConfig(t *testing.T) { inEachLanguage(t, expectDefaults) }
+
+func expectDefaults(t *testing.T, path string) {
 	got, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -40,9 +52,10 @@ func TestConfig(t *testing.T) {
 // uncommentable matches a line that is a key or a value in a comment; its groups are the indentation and the key.
 var uncommentable = regexp.MustCompile(`^( *)#(?: ?)( *[a-z_]+:(?: .*)?)$`)
 
-// TestUncommented removes the comment sign of every block of keys in bilibili_exporter.yml, and of each of its lines.
-func TestUncommented(t *testing.T) {
-	const path = "examples/bilibili_exporter.yml"
+// TestUncommented removes the comment sign of every block of keys in the example, and of each of its lines.
+func TestUncommented(t *testing.T) { inEachLanguage(t, expectUncommentable) }
+
+func expectUncommentable(t *testing.T, path string) {
 	lines := strings.Split(exportertest.ReadFile(t, path), "\n")
 	blocks := 0
 	for first := 0; first < len(lines); first++ {
@@ -69,8 +82,35 @@ func expectUncommented(t *testing.T, lines []string, first, last int) {
 		changed[i] = uncommentable.ReplaceAllString(lines[i], "$1$2")
 	}
 	text := strings.Join(changed, "\n")
-	t.Setenv(config.TokenVariable, "x")
 	if _, err := config.Parse("b.yml", strings.NewReader(text)); err != nil {
 		t.Errorf("%v after removing the comment sign of\n%s", err, strings.Join(lines[first:last], "\n"))
 	}
+}
+
+// prose matches a comment, with the white space before it.
+var prose = regexp.MustCompile(`( *)#.*$`)
+
+// TestTranslation compares the example in each language with the first one, but for the text of the comments.
+func TestTranslation(t *testing.T) {
+	want := withoutProse(exportertest.ReadFile(t, configs[0]))
+	inEachLanguage(t, func(t *testing.T, path string) {
+		if got := withoutProse(exportertest.ReadFile(t, path)); got != want {
+			t.Errorf("got\n%s\nwant as in %s\n%s", got, configs[0], want)
+		}
+	})
+}
+
+// withoutProse removes the text of comments, except of lines that can be uncommented. Of a comment of several lines it
+// keeps one.
+func withoutProse(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSuffix(line, "\n"); !uncommentable.MatchString(line) {
+			line = prose.ReplaceAllString(line, "$1#")
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(slices.CompactFunc(lines, func(a, b string) bool {
+		return a == b && strings.HasSuffix(a, "#")
+	}), "\n")
 }

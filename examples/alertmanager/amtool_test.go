@@ -3,9 +3,9 @@
 package alertmanager
 
 import (
-	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,8 +13,6 @@ import (
 )
 
 const path = "examples/alertmanager/alertmanager.yml"
-
-func TestMain(m *testing.M) { os.Exit(exportertest.Main(m)) }
 
 // amtool runs amtool, which must succeed.
 func amtool(t *testing.T, args ...string) {
@@ -24,15 +22,22 @@ func amtool(t *testing.T, args ...string) {
 	}
 }
 
-// TestE2EAmtool checks the configuration, as it is and with the receiver for WeCom.
+// commented matches a receiver in a comment; its group is the name.
+var commented = regexp.MustCompile(`(?m)^  # - name: (.+)\n(?:  #   .*\n)+`)
+
+// TestE2EAmtool checks the configuration, as it is and with each receiver that is in a comment.
 func TestE2EAmtool(t *testing.T) {
 	amtool(t, "check-config", path)
-	commented := regexp.MustCompile(`(?m)^  # (- name: wecom|  .*)$`)
-	wecom := commented.ReplaceAllString(exportertest.ReadFile(t, path), "  $1")
-	if !strings.Contains(wecom, "\n    wechat_configs:\n") {
-		t.Fatal("there is no receiver for WeCom")
+	text := exportertest.ReadFile(t, path)
+	var names []string
+	for _, match := range commented.FindAllStringSubmatch(text, -1) {
+		names = append(names, match[1])
+		uncommented := strings.Replace(text, match[0], strings.ReplaceAll(match[0], "  # ", "  "), 1)
+		amtool(t, "check-config", exportertest.WriteFile(t, match[1]+".yml", uncommented))
 	}
-	amtool(t, "check-config", exportertest.WriteFile(t, "wecom.yml", wecom))
+	if want := []string{"wecom", "dingtalk", "feishu"}; !slices.Equal(names, want) {
+		t.Errorf("got the receivers %q in comments, want %q", names, want)
+	}
 }
 
 // TestE2EAmtoolRoutes checks that every alert goes to the receiver of its severity.

@@ -48,7 +48,7 @@ var chinesePage = map[string]string{
 	"Requests charged today":                                 "今日计入的请求",
 	"Requests are made only on scrapes, never by this page.": "只有抓取才会发送请求，本页不会。",
 	"Name, WMID or label":                                    "名称、WMID 或标签",
-	"Sort by":                                                "排序", "Worst first": "最差的在前", "Show": "显示",
+	"Sort by":                                                "排序", "Worst first": "异常优先", "Show": "显示",
 	"Show all users": "显示所有用户", "Pages": "翻页", "First": "首页", "Previous": "上一页", "Next": "下一页", "Last": "末页",
 	"What the states mean": "状态的含义", "What the codes mean": "错误码的含义",
 

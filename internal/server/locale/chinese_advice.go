@@ -63,7 +63,7 @@ var chineseMeanings = map[string]string{
 	"connection failed":                                "连接失败",
 	"response does not match the documented format":    "响应与文档中的格式不符",
 	"response is about another user":                   "响应属于另一位用户",
-	"HTTP error instead of an API response":            "HTTP 错误，且不是 API 的响应",
+	"HTTP error instead of an API response":            "收到的是 HTTP 错误，而不是 API 的响应",
 	"unknown code":                                     "未知的错误码",
 	"not explained by the vendor":                      "服务商未作说明",
 	"not documented by the vendor":                     "服务商未作说明",

@@ -71,7 +71,8 @@ func TestReload(t *testing.T) {
 		t.Errorf("the log lacks %s…%s:\n%s", line, want, logged)
 	}
 	expectPage(t, e, "/config", "agency: x")
-	expectPage(t, e, "/", "Reloading the configuration has failed since ", ", and the previous one is used: ", want, "four")
+	expectPage(t, e, "/", "Reloading the configuration has failed since ", ", and the previous one is used: ", want,
+		"four")
 	expectPage(t, e, "/metrics", "bilibili_exporter_config_last_reload_successful 0\n", `wmid="4"`)
 
 	text = configFor(api.URL)

@@ -136,6 +136,7 @@ func expectSame(t *testing.T, path string, documented, actual map[string]string)
 }
 
 // TestTranslations compares the names of the documents, and the commands and queries in them, with the English ones.
+// Each document links to the other language, because the links of alerts lead to the English one.
 func TestTranslations(t *testing.T) {
 	for _, l := range languages {
 		var want, got []string
@@ -153,6 +154,10 @@ func TestTranslations(t *testing.T) {
 			pairs[filepath.Join(l.dir, name)] = filepath.Join(english.dir, name)
 		}
 		for path, original := range pairs {
+			if l != english {
+				expectLink(t, path, original)
+				expectLink(t, original, path)
+			}
 			for _, lang := range []string{"sh", "promql", "sql", "yaml"} {
 				got, want := withoutComments(read(t, path).blocks(lang)), withoutComments(read(t, original).blocks(lang))
 				if !slices.Equal(got, want) {
@@ -160,6 +165,19 @@ func TestTranslations(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// expectLink checks that a document links to another one above its first section.
+func expectLink(t *testing.T, path, target string) {
+	t.Helper()
+	relative, err := filepath.Rel(filepath.Dir(path), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	above, _, _ := strings.Cut(read(t, path).text, "\n## ")
+	if !strings.Contains(above, "]("+filepath.ToSlash(relative)+")") {
+		t.Errorf("%s: no link to %s", path, target)
 	}
 }
 

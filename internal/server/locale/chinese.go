@@ -86,7 +86,7 @@ var chineseSummary = map[string]string{
 	"Raise quota.daily_limit if the account allows more, or lengthen the intervals.": "如果账号允许，" +
 		"请调高 quota.daily_limit，或者加长间隔。",
 	"The daily limit is low: to stay within it, every interval is stretched by %s.": "每日上限偏低：" +
-		"为了不超出上限，所有间隔都拉长为 %s 倍。",
+		"为了不超出上限，所有间隔都拉长到 %s 倍。",
 	"Values are updated less often. Raise quota.daily_limit if the account allows more, lengthen the intervals, or " +
 		"configure fewer users.": "数值的更新因此变慢。如果账号允许，请调高 quota.daily_limit，或者加长间隔，或者减少配置的用户。",
 	"no scrape":         "没有抓取",
@@ -117,9 +117,9 @@ var chineseSummary = map[string]string{
 	"Resets at %s.": "将于 %s重置。",
 	"%s charged today; no daily limit is configured": "今日计入 %s；未设置每日上限",
 	"%s of %s charged, %s left":                      "%[2]s中已计入 %[1]s 个，剩余 %[3]s 个",
-	"Until then, every interval is stretched by %s.": "在此之前，所有间隔都拉长为 %s 倍。",
+	"Until then, every interval is stretched by %s.": "在此之前，所有间隔都拉长到 %s 倍。",
 	"Because the state was damaged at startup (%s), the share of the day that had passed by then counts as used.": "" +
-		"由于启动时（%s）状态已损坏，当天在此之前的份额按已用计算。",
+		"由于启动时（%s）发现状态已损坏，当天此前的时间所对应的份额按已用计算。",
 	"Not yet requested.": "尚未请求。",
 	"Not known; last requested %s. The log has the error, if any.": "未知；上次请求于 %s。如有错误，见日志。",
 	"%s %s, received %s": "%s %s，%s取得",

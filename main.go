@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	stdlog "log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -239,6 +240,9 @@ func serve(f *flags, base, logger log.Logger) error {
 	}
 	shutDown(exp, httpServer)
 	level.Info(logger).Log("msg", "Stopped")
+	if failure, ok := errors.AsType[*net.OpError](err); ok && failure.Op == "listen" {
+		return fmt.Errorf("--web.listen-address: %w", err)
+	}
 	return err
 }
 

@@ -104,7 +104,7 @@ func TestFailedStarts(t *testing.T) {
 			`err="--storage.path: opening the store in ` + inUse + `: it is in use by another process: ` +
 				`run one exporter for each token, each with a directory of its own"`},
 		"address in use": {[]string{"--wmid=2", "--web.listen-address=" + busy.Addr().String()},
-			`bind: address already in use"`},
+			`err="--web.listen-address: listen tcp ` + busy.Addr().String() + `: bind: address already in use"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, stdout, stderr := exportertest.Run(t, append(test.args, "--log.level=error")...)

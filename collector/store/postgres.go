@@ -160,7 +160,10 @@ func (p *postgresDB) inTransaction(f func(*sql.Tx) error) error {
 // prepare makes sure that the tables exist and that the role may change them.
 func (p *postgresDB) prepare() error {
 	var encoding string
-	if err := p.db.QueryRow("SHOW server_encoding").Scan(&encoding); err != nil {
+	switch err := p.db.QueryRow("SHOW server_encoding").Scan(&encoding); {
+	case errors.Is(err, pq.ErrSSLNotSupported):
+		return fmt.Errorf("%w; add ?sslmode=disable to the URL if the connection needs no encryption", err)
+	case err != nil:
 		return err
 	}
 	if encoding != "UTF8" && encoding != "SQL_ASCII" {

@@ -25,11 +25,13 @@ type failingStart struct {
 	role       string // empty for the superuser
 	password   string // empty for the right one
 	unused     bool   // whether there is no server at the port
+	encrypted  bool   // whether the URL demands encryption, which the server does not have
 	want       []string
 }
 
 var failingStarts = []failingStart{
 	{name: "unreachable", unused: true, want: []string{"connection refused"}},
+	{name: "encryption", encrypted: true, want: []string{"SSL is not enabled on the server; add ?sslmode=disable"}},
 	{name: "wrong password", password: "wrong-secret", want: []string{"password authentication failed"}},
 	{
 		name: "read-only role", role: "reader",
@@ -139,6 +141,9 @@ func testFailingStart(t *testing.T, config string, port int, database, source st
 	}
 	password := cmp.Or(test.password, pgtest.Password)
 	address, variable := passwordSources[source](t, pgtest.URL(cmp.Or(test.role, "postgres"), port, database), password)
+	if test.encrypted {
+		address = strings.Replace(address, "sslmode=disable", "sslmode=require", 1)
+	}
 	cmd := exportertest.Command("--config.file="+config, "--storage.url="+address, "--log.level=debug",
 		"--web.listen-address=127.0.0.1:0")
 	cmd.Env = append(os.Environ(), variable)

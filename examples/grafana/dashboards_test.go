@@ -35,6 +35,9 @@ var hidden = map[string]string{
 func TestDashboardMetrics(t *testing.T) {
 	families := exportertest.Exposition(t)
 	shown := map[string]bool{"ALERTS": true, "up": true} // Prometheus' own
+	for _, rule := range exportertest.Rules(t) {
+		shown[rule.Record] = true
+	}
 	for _, expression := range exportertest.DashboardExpressions(t) {
 		if strings.Contains(expression, "$_") || strings.Contains(expression, "${") {
 			t.Errorf("%s: unknown variable", expression)
@@ -55,7 +58,7 @@ func TestDashboardMetrics(t *testing.T) {
 	}
 }
 
-// mapping is a value mapping of Grafana, of the type value or regex.
+// mapping is a value mapping of Grafana, of the type value, regex or special.
 type mapping struct {
 	Type    string
 	Options json.RawMessage
@@ -67,70 +70,45 @@ func (m mapping) text(t *testing.T, value string) (string, bool) {
 	type result struct{ Text string }
 	var byValue map[string]result
 	var byPattern struct {
-		Pattern string
-		Result  result
+		Pattern, Match string
+		Result         result
 	}
-	options := any(&byValue)
-	if m.Type == "regex" {
-		options = &byPattern
+	options := any(&byPattern)
+	if m.Type == "value" {
+		options = &byValue
 	}
 	if err := json.Unmarshal(m.Options, options); err != nil {
 		t.Fatal(err)
 	}
-	if m.Type == "regex" {
+	switch m.Type {
+	case "regex":
 		return byPattern.Result.Text, regexp.MustCompile(strings.Trim(byPattern.Pattern, "/")).MatchString(value)
+	case "special":
+		return byPattern.Result.Text, byPattern.Match == "null+nan" && value == "NaN"
 	}
 	found, ok := byValue[value]
 	return found.Text, ok
 }
 
-// meanings returns the value mappings of all columns "Meaning" of a dashboard.
-func meanings(t *testing.T, dashboard any) [][]mapping {
-	t.Helper()
-	var all [][]mapping
-	exportertest.Walk(dashboard, func(object map[string]any) {
-		matcher, _ := object["matcher"].(map[string]any)
-		if matcher["options"] != "Meaning" {
-			return
-		}
-		text, err := json.Marshal(object["properties"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		var properties []struct {
-			ID    string
-			Value json.RawMessage
-		}
-		if err := json.Unmarshal(text, &properties); err != nil {
-			t.Fatal(err)
-		}
-		for _, property := range properties {
-			var mappings []mapping
-			if property.ID == "mappings" && json.Unmarshal(property.Value, &mappings) == nil {
-				all = append(all, mappings)
-			}
-		}
-	})
-	return all
-}
-
 // TestDashboardCodes compares the meanings of codes in the dashboards with those of the exporter.
 func TestDashboardCodes(t *testing.T) {
-	for name, dashboard := range exportertest.Dashboards(t) {
-		columns := meanings(t, dashboard)
-		if len(columns) != 1 {
-			t.Errorf("%s: got %d columns with meanings, want 1", name, len(columns))
-		}
-		for _, mappings := range columns {
-			for _, known := range append(justoneapi.KnownCodes(), "http_502", "-1", "999") {
-				want := exportertest.Explain(known).Meaning
-				if got := findMeaning(t, mappings, known); got != want {
-					t.Errorf("%s: got the meaning %q for code %s, want %q", name, got, known, want)
+	for name, column := range map[string]string{"creators.json": "State", "exporter.json": "Meaning"} {
+		var found []mapping
+		for _, p := range dashboards(t)[name].Panels {
+			for _, o := range p.FieldConfig.Overrides {
+				if o.Matcher.Options == column {
+					found, _ = property[[]mapping](t, o, "mappings")
 				}
 			}
-			if findMeaning(t, mappings, "other") == "" {
-				t.Errorf("%s: the code other has no meaning", name)
+		}
+		for _, known := range append(justoneapi.KnownCodes(), "http_502", "-1", "999") {
+			want := exportertest.Explain(known).Meaning
+			if got := findMeaning(t, found, known); got != want {
+				t.Errorf("%s: got the meaning %q for code %s, want %q", name, got, known, want)
 			}
+		}
+		if findMeaning(t, found, "other") == "" {
+			t.Errorf("%s: the code other has no meaning", name)
 		}
 	}
 }
@@ -146,7 +124,7 @@ func findMeaning(t *testing.T, mappings []mapping, code string) string {
 	return ""
 }
 
-// TestProvisioning checks the data source and the provider of the dashboards.
+// TestProvisioning checks the data source and the providers of the dashboards.
 func TestProvisioning(t *testing.T) {
 	type source struct {
 		Name, UID, Type, Access, URL string
@@ -179,7 +157,11 @@ func TestProvisioning(t *testing.T) {
 		s[0].URL != "http://prometheus:9090" {
 		t.Errorf("got data sources %+v", s)
 	}
-	if p := got.Providers; len(p) != 1 || p[0].Type != "file" || p[0].Options["path"] != "/etc/dashboards" {
-		t.Errorf("got providers %+v", p)
+	var paths []string
+	for _, p := range got.Providers {
+		paths = append(paths, p.Type+" "+p.Options["path"])
+	}
+	if want := []string{"file /etc/dashboards"}; !slices.Equal(paths, want) {
+		t.Errorf("got providers of %q, want %q", paths, want)
 	}
 }

@@ -196,7 +196,7 @@ func TestInhibition(t *testing.T) {
 // mayBeEmpty are parts of expressions that may yield nothing in TestAlerts, because it is shorter than a day, nothing
 // fails, and no user gains followers.
 var mayBeEmpty = []string{
-	"offset 24h", "offset 1d", "offset 7d", "1d -", "delta1d /", "delta7d /", "BilibiliFollowersDropped",
+	"offset 24h", "offset 1d", "offset -1d", "offset 7d", "1d -", "delta1d /", "delta7d /", "BilibiliFollowersDropped",
 	"_account_balance", "_code", "_error_info", "_paused", "_resume_", "_storage_errors_total[1h])) > 0",
 	"_successful == 0", `(up{job="bilibili"}) == 0`, "exporter_active) == 0", ") > 2", "(bilibili_up)\n) == 0", "> 3 *",
 	"> 0)",

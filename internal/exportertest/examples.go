@@ -136,8 +136,8 @@ var variableQuery = regexp.MustCompile(`^(?:query_result|label_values)\((.*?)(?:
 // variables are replaced: everything is selected, and times are short.
 func DashboardExpressions(t *testing.T) []string {
 	t.Helper()
-	variables := strings.NewReplacer("${creator:regex}", ".*", "${instance:regex}", ".*",
-		"$window", "1h", "$__rate_interval", "4m", "$__range", "1h")
+	variables := strings.NewReplacer("$job", "bilibili", "$creator", ".*", "$top", "10", "$window", "1h",
+		"$__rate_interval", "4m", "$__range", "1h", "$__interval", "1m")
 	unique := make(map[string]bool)
 	for _, dashboard := range Dashboards(t) {
 		Walk(dashboard, func(object map[string]any) {
@@ -160,7 +160,7 @@ var (
 		`\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)`)
 	// identifier matches a name; its second group is not empty for a function.
 	identifier = regexp.MustCompile(`\b([a-zA-Z_:][\w:]*)(\s*\()?`)
-	operators  = []string{"and", "or", "unless", "bool", "offset"}
+	operators  = []string{"and", "or", "unless", "bool", "offset", "NaN"}
 )
 
 // MetricNames returns the names of the metrics in an expression.

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
@@ -22,12 +24,13 @@ type file struct {
 	raw struct {
 		Panels []struct {
 			FieldConfig json.RawMessage
+			Targets     []json.RawMessage
 		}
 	}
 	dashboard dashboard.Dashboard
 }
 
-// dashboards decodes all dashboards strictly, by file name.
+// dashboards decodes all dashboards strictly, by path.
 func dashboards(t *testing.T) map[string]file {
 	t.Helper()
 	plugins.RegisterDefaultPlugins() // decode panel options and queries
@@ -48,7 +51,7 @@ func dashboards(t *testing.T) map[string]file {
 		if err := f.dashboard.UnmarshalJSONStrict(text); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
-		all[filepath.Base(path)] = f
+		all[path] = f
 	}
 	return all
 }
@@ -64,7 +67,8 @@ func (f file) panels() []*dashboard.Panel {
 	return panels
 }
 
-// TestStrict decodes the field settings of the panels. The strict decoder of dashboards does not check them.
+// TestStrict decodes the field settings and queries of the panels. The strict decoder of dashboards does not check the
+// settings, and does not know that queries without a data source have that of the panel.
 func TestStrict(t *testing.T) {
 	for name, f := range dashboards(t) {
 		for i, panel := range f.raw.Panels {
@@ -74,6 +78,13 @@ func TestStrict(t *testing.T) {
 			var config dashboard.FieldConfigSource
 			if err := config.UnmarshalJSONStrict(panel.FieldConfig); err != nil {
 				t.Errorf("%s: panel %d: %v", name, i, err)
+			}
+			for _, target := range panel.Targets {
+				decoded, err := cog.StrictUnmarshalDataquery(target, "prometheus")
+				query, ok := decoded.(*prometheus.Dataquery)
+				if err != nil || !ok || query.Datasource != nil {
+					t.Errorf("%s: panel %d: got query %+v of type %T, %v", name, i, query, decoded, err)
+				}
 			}
 		}
 		for _, panel := range f.panels() {
@@ -88,14 +99,16 @@ func TestStrict(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	for name, f := range dashboards(t) {
 		d := f.dashboard
-		if want := "bilibili-" + strings.TrimSuffix(name, ".json"); d.Id != nil || d.Uid == nil || *d.Uid != want {
+		want := "bilibili-" + strings.TrimSuffix(filepath.Base(name), ".json")
+		if d.Id != nil || d.Uid == nil || *d.Uid != want {
 			t.Errorf("%s: got id %v and uid %v, want none and %s", name, d.Id, d.Uid, want)
 		}
-		if len(d.Tags) != 1 || d.Tags[0] != "bilibili" {
-			t.Errorf("%s: got tags %v", name, d.Tags)
+		tags := []string{"bilibili"}
+		if !slices.Equal(d.Tags, tags) {
+			t.Errorf("%s: got tags %q, want %q", name, d.Tags, tags)
 		}
-		if len(d.Links) != 1 || len(d.Links[0].Tags) != 1 || d.Links[0].Tags[0] != "bilibili" {
-			t.Errorf("%s: got links %+v, want one to the dashboards with the tag bilibili", name, d.Links)
+		if len(d.Links) != 1 || !slices.Equal(d.Links[0].Tags, tags) {
+			t.Errorf("%s: got links %+v, want one to the dashboards with the tags %q", name, d.Links, tags)
 		}
 		for _, a := range d.Annotations.List {
 			if !selected(&a.Datasource) {
@@ -147,16 +160,12 @@ func missingProperties(p *dashboard.Panel) []string {
 	need("description", text(p.Description))
 	need("data source "+datasource, selected(p.Datasource))
 	need("query", len(p.Targets) > 0)
-	for _, target := range p.Targets {
-		query, ok := target.(*prometheus.Dataquery)
-		need("Prometheus query with the data source "+datasource, ok && selected(query.Datasource))
-	}
 	need("field settings", p.FieldConfig != nil)
 	if p.FieldConfig != nil {
 		defaults := p.FieldConfig.Defaults
 		need("unit", text(defaults.Unit))
 		need("text for no data", text(defaults.NoValue))
-		need("thresholds", p.Type == "heatmap" ||
+		need("thresholds", p.Type == "timeseries" ||
 			defaults.Thresholds != nil && len(defaults.Thresholds.Steps) > 0)
 	}
 	return missing

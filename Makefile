@@ -26,8 +26,8 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
-.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash damage replicas soak image bench fuzz examples lint \
-	prose fmt prometheusrule
+.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash damage replicas soak image bench queries \
+	fuzz examples lint prose fmt prometheusrule
 all: build test lint
 
 help: ## list the targets
@@ -87,6 +87,10 @@ bench: build ## measure the exporter and compare it with the least that the same
 	.ci/install initdb=postgresql
 	$(GO) test -tags bench -count=1 -v -timeout 30m ./internal/bench -users=$(USERS) -rounds=$(BENCHES)
 	$(GO) test -run '^$$' -bench Decode ./collector/justoneapi
+
+queries: ## measure the queries of the dashboards with 1,000 creators and a week of history
+	.ci/install prometheus
+	$(GO) test -tags dashboards -count=1 -v -timeout 1h -run TestBench ./examples/grafana
 
 fuzz: ## fuzz the parsers of external input; new failures are stored in testdata/fuzz
 	$(FUZZ) -fuzz FuzzDecode ./collector/justoneapi

@@ -2,6 +2,7 @@ package grafana
 
 import (
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +24,8 @@ func TestMetricNames(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+var update = flag.Bool("update", false, "write the files that the tests compare with")
 
 // hidden maps the prefixes of metrics that need not be in a dashboard to the reason.
 var hidden = map[string]string{

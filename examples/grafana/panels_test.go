@@ -1,8 +1,13 @@
 package grafana
 
 import (
+	"cmp"
 	"encoding/json"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
 
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
@@ -20,6 +25,8 @@ type dashboard struct {
 
 type panel struct {
 	Type, Title string
+	Interval    string // the shortest step
+	MaxPoints   int    `json:"maxDataPoints"`
 	Targets     []struct {
 		RefID   string
 		Expr    string
@@ -97,4 +104,54 @@ func dashboards(t *testing.T) map[string]dashboard {
 		all[name] = d
 	}
 	return all
+}
+
+// query is a query of a panel.
+type query struct {
+	dashboard, panel, ref string
+	expr                  string
+	instant               bool
+	step                  time.Duration
+}
+
+// String names the query.
+func (q query) String() string { return q.dashboard + ": " + q.panel + ": " + q.ref }
+
+// queries returns the queries of all panels for a week, with all creators, or one on the dashboard of a single one.
+func queries(t *testing.T) []query {
+	t.Helper()
+	all := dashboards(t)
+	var found []query
+	for _, name := range []string{"creators", "creator", "exporter"} {
+		creator := ".*"
+		if name == "creator" {
+			creator = "2"
+		}
+		for _, p := range all[name+".json"].Panels {
+			interval := model.Duration(step(t, p)).String()
+			variables := strings.NewReplacer("$job", "bilibili", "$creator", creator, "$top", "10", "$window", "1d",
+				"$__rate_interval", "10m", "$__range", "604800s", "$__interval", interval)
+			for _, target := range p.Targets {
+				found = append(found, query{
+					dashboard: name, panel: p.Title, ref: target.RefID, expr: variables.Replace(target.Expr),
+					instant: target.Instant, step: step(t, p),
+				})
+			}
+		}
+	}
+	return found
+}
+
+// week is the time range of [queries].
+const week = 7 * 24 * time.Hour
+
+// step returns the step of a panel 1000 pixels wide that shows a week. Grafana rounds more coarsely.
+func step(t *testing.T, p panel) time.Duration {
+	t.Helper()
+	shortest, err := model.ParseDuration(cmp.Or(p.Interval, "1m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	points := cmp.Or(p.MaxPoints, 1000)
+	return max(time.Duration(shortest), (week / time.Duration(points)).Round(10*time.Minute))
 }

@@ -1,0 +1,66 @@
+//go:build dashboards
+
+package grafana
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
+)
+
+var data = flag.String("data", "", "existing directory for the data, to use it again in the next run")
+
+// TestBench measures all queries of the dashboards with 1,000 creators and a week of scrapes every minute. A query may
+// take 2 s of CPU time, which is how long it lasts on an idle machine, when it runs for the second time, that is, when the
+// blocks are in the page cache.
+func TestBench(t *testing.T) {
+	const allowed = 2.0
+	dir := cmp.Or(*data, t.TempDir())
+	if found, err := os.ReadDir(dir); err != nil {
+		t.Fatal(err)
+	} else if len(found) == 0 {
+		loadWeek(t, dir)
+	}
+	p := start(t, dir)
+	for _, q := range queries(t) {
+		p.query(q, week)
+		begin, before := time.Now(), p.cpu()
+		p.query(q, week)
+		took, used := time.Since(begin).Seconds(), p.cpu()-before
+		t.Logf("%6.2f s, %6.2f s of CPU time: %s", took, used, q)
+		if used > allowed {
+			t.Errorf("%s takes %.2f s", q, used)
+		}
+	}
+}
+
+// cpu returns the CPU time of the server in seconds.
+func (p *prometheus) cpu() float64 {
+	p.t.Helper()
+	match := regexp.MustCompile(`(?m)^process_cpu_seconds_total (\S+)$`).FindStringSubmatch(
+		exportertest.Get(p.t, http.DefaultClient, p.url+"/metrics"))
+	seconds, err := strconv.ParseFloat(match[1], 64)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return seconds
+}
+
+func loadWeek(t *testing.T, dir string) {
+	t.Helper()
+	for day := end.Add(-week); day.Before(end); day = day.Add(24 * time.Hour) {
+		begin := time.Now()
+		load(t, dir, history{
+			creators: 1000, instances: 1, start: day, until: day.Add(24 * time.Hour), interval: time.Minute,
+		})
+		fmt.Fprintf(os.Stderr, "loaded the day until %s in %v\n", day.Add(24*time.Hour).Format(time.RFC3339), time.Since(begin))
+	}
+}

@@ -27,7 +27,7 @@ SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
 .PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash damage replicas soak image bench queries \
-	fuzz examples lint prose fmt prometheusrule
+	fuzz examples lint prose fmt dashboards prometheusrule
 all: build test lint
 
 help: ## list the targets
@@ -120,6 +120,9 @@ fmt: ## format the Go code
 	$(GOLANGCI) fmt
 
 # Generated files
+
+dashboards: ## generate the Chinese dashboards from the English ones
+	$(GO) test -run TestChineseDashboards ./examples/grafana -update
 
 prometheusrule: ## generate examples/kubernetes/prometheusrule.yaml from examples/prometheus/rules
 	$(GO) test -run TestPrometheusRule ./examples/kubernetes -update

@@ -124,6 +124,9 @@ func TestComposeMounts(t *testing.T) {
 			}
 		}
 		paths := slices.Collect(maps.Values(s.Environment))
+		if name == "grafana" {
+			paths = append(paths, dashboardPaths(t)...)
+		}
 		for _, arg := range s.Command {
 			_, value, _ := strings.Cut(arg, "=")
 			paths = append(paths, value)
@@ -134,6 +137,17 @@ func TestComposeMounts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// dashboardPaths returns the directories from which Grafana loads dashboards.
+func dashboardPaths(t *testing.T) []string {
+	t.Helper()
+	const path = "examples/grafana/provisioning/dashboards/bilibili.yml"
+	var paths []string
+	for _, p := range exportertest.Decode[struct{ Providers []struct{ Options struct{ Path string } } }](t, path).Providers {
+		paths = append(paths, p.Options.Path)
+	}
+	return paths
 }
 
 // mounted reports whether a path in a container exists in one of its mounts.

@@ -164,7 +164,7 @@ func TestProvisioning(t *testing.T) {
 	for _, p := range got.Providers {
 		paths = append(paths, p.Type+" "+p.Options["path"])
 	}
-	if want := []string{"file /etc/dashboards"}; !slices.Equal(paths, want) {
+	if want := []string{"file /etc/dashboards", "file /etc/dashboards-zh-CN"}; !slices.Equal(paths, want) {
 		t.Errorf("got providers of %q, want %q", paths, want)
 	}
 }

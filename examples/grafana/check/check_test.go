@@ -34,12 +34,12 @@ type file struct {
 func dashboards(t *testing.T) map[string]file {
 	t.Helper()
 	plugins.RegisterDefaultPlugins() // decode panel options and queries
-	paths, err := filepath.Glob("../dashboards/*.json")
-	if err != nil || len(paths) == 0 {
+	english, err := filepath.Glob("../dashboards/*.json")
+	if err != nil || len(english) == 0 {
 		t.Fatal("no dashboards", err)
 	}
 	all := make(map[string]file)
-	for _, path := range paths {
+	for _, path := range append(english, chinese(english)...) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -54,6 +54,15 @@ func dashboards(t *testing.T) map[string]file {
 		all[path] = f
 	}
 	return all
+}
+
+// chinese returns the paths of the Chinese dashboards.
+func chinese(english []string) []string {
+	var paths []string
+	for _, path := range english {
+		paths = append(paths, filepath.Join("../zh-CN", filepath.Base(path)))
+	}
+	return paths
 }
 
 // panels returns the panels of a dashboard without its rows.
@@ -98,12 +107,15 @@ func TestStrict(t *testing.T) {
 // TestIdentity checks the properties that imports, links and bookmarks depend on.
 func TestIdentity(t *testing.T) {
 	for name, f := range dashboards(t) {
-		d := f.dashboard
-		want := "bilibili-" + strings.TrimSuffix(filepath.Base(name), ".json")
+		d, suffix := f.dashboard, ""
+		if strings.Contains(name, "zh-CN") {
+			suffix = "-zh"
+		}
+		want := "bilibili-" + strings.TrimSuffix(filepath.Base(name), ".json") + suffix
 		if d.Id != nil || d.Uid == nil || *d.Uid != want {
 			t.Errorf("%s: got id %v and uid %v, want none and %s", name, d.Id, d.Uid, want)
 		}
-		tags := []string{"bilibili"}
+		tags := []string{"bilibili" + suffix}
 		if !slices.Equal(d.Tags, tags) {
 			t.Errorf("%s: got tags %q, want %q", name, d.Tags, tags)
 		}

@@ -5,19 +5,22 @@ import "github.com/bilibili-exporter/bilibili_exporter/internal/server/locale"
 // link is a link with its text.
 type link struct{ Title, Link string }
 
-// The dashboards in examples/grafana, by their UID.
-const (
-	dashboardCreators = "/d/bilibili-creators"
-	dashboardExporter = "/d/bilibili-exporter"
-)
+// dashboard returns the address of a dashboard in examples/grafana, in the language of the page.
+func (r renderer) dashboard(name string) string {
+	uid := "bilibili-" + name
+	if r.Language != locale.English {
+		uid += "-" + r.Code
+	}
+	return r.Grafana + "/d/" + uid
+}
 
 // newNavigation returns the links to the dashboards, if their place is known, and to the documents.
 func (r renderer) newNavigation() []link {
 	var links []link
 	if r.Grafana != "" {
 		links = append(links,
-			link{r.Text("Grafana: creators"), r.Grafana + dashboardCreators},
-			link{r.Text("Grafana: exporter"), r.Grafana + dashboardExporter})
+			link{r.Text("Grafana: creators"), r.dashboard("creators")},
+			link{r.Text("Grafana: exporter"), r.dashboard("exporter")})
 	}
 	return append(links, link{r.Text("Documentation"), r.Documentation()})
 }

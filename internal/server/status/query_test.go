@@ -1,6 +1,7 @@
 package status
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -151,14 +152,22 @@ func TestRefresh(t *testing.T) {
 func TestDashboards(t *testing.T) {
 	data := newData()
 	data.Grafana = "https://grafana.example.org/sub"
-	page := render(t, data, "")
-	for _, uid := range []string{"creators", "exporter"} {
-		if want := `<a href="https://grafana.example.org/sub/d/bilibili-` + uid + `"`; !strings.Contains(page, want) {
-			t.Errorf("want %s in\n%s", want, page)
-		}
-		path := "../../../examples/grafana/dashboards/" + uid + ".json"
-		if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), `"uid": "bilibili-`+uid+`"`) {
-			t.Errorf("%s has another UID: %v", path, err)
+	for query, dir := range map[string]string{"lang=en": "dashboards", "lang=zh": "zh-CN"} {
+		page := render(t, data, query)
+		for _, name := range []string{"creators", "exporter"} {
+			path := "../../../examples/grafana/" + dir + "/" + name + ".json"
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var dashboard struct{ UID string }
+			if err := json.Unmarshal(text, &dashboard); err != nil {
+				t.Fatal(err)
+			}
+			want := `<a href="https://grafana.example.org/sub/d/` + dashboard.UID + `"`
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: want %s in\n%s", query, want, page)
+			}
 		}
 	}
 }

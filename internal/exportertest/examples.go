@@ -13,9 +13,8 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 )
 
-// ExpectArgs checks that the exporter has all flags of an example's command line, and that it contains the given flag,
-// which says where the state is.
-func ExpectArgs(t *testing.T, args []string, storage string) {
+// ExpectArgs checks that the exporter has all flags of an example's command line, and that it contains a flag.
+func ExpectArgs(t *testing.T, args []string, want string) {
 	t.Helper()
 	flags := Flags(t)
 	for _, arg := range args {
@@ -24,8 +23,8 @@ func ExpectArgs(t *testing.T, args []string, storage string) {
 			t.Errorf("the exporter has no flag %s", name)
 		}
 	}
-	if !slices.Contains(args, storage) {
-		t.Errorf("got arguments %q, want %s among them", args, storage)
+	if !slices.Contains(args, want) {
+		t.Errorf("got arguments %q, want %s among them", args, want)
 	}
 }
 

@@ -23,11 +23,12 @@ LDFLAGS := -s -w \
 GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+PACKAGED  := linux/amd64 linux/arm64
 SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
-.PHONY: all help build release clean-release $(PLATFORMS) test race e2e crash damage replicas soak image bench queries \
-	fuzz examples lint prose fmt dashboards prometheusrule
+.PHONY: all help build release packages clean-release $(PLATFORMS) test race e2e crash damage replicas soak image \
+	testpackages bench queries fuzz examples lint prose fmt dashboards prometheusrule
 all: build test lint
 
 help: ## list the targets
@@ -38,8 +39,11 @@ help: ## list the targets
 build: ## build a static, stripped binary
 	$(GOBUILD) -o bilibili_exporter .
 
-release: $(PLATFORMS) ## build archives of all platforms in .tarballs, named as promu names them
-	cd .tarballs && sha256sum *.tar.gz >sha256sums.txt
+release: $(PLATFORMS) packages ## build archives of all platforms, and packages, in .tarballs
+	cd .tarballs && sha256sum * >sha256sums.txt
+
+packages: $(PACKAGED) ## build .deb and .rpm packages in .tarballs
+	internal/packaging/build $(VERSION) $(notdir $(PACKAGED))
 
 $(PLATFORMS): NAME = bilibili_exporter-$(VERSION).$(subst /,-,$@)
 $(PLATFORMS): clean-release
@@ -83,6 +87,10 @@ image: ## build the images of the Dockerfile without a container engine and test
 	.ci/install buildah
 	$(GO) test -tags image -count=1 -v -timeout 20m ./internal/e2e
 
+testpackages: ## test the packages with systemd and lintian in a copy of this machine; needs root
+	.ci/install systemd-nspawn=systemd-container lintian rpm
+	$(GO) test -tags packages -count=1 -v -timeout 20m ./internal/packaging
+
 bench: build ## measure the exporter and compare it with the least that the same work can cost
 	.ci/install initdb=postgresql
 	$(GO) test -tags bench -count=1 -v -timeout 30m ./internal/bench -users=$(USERS) -rounds=$(BENCHES)
@@ -99,7 +107,7 @@ fuzz: ## fuzz the parsers of external input; new failures are stored in testdata
 	$(FUZZ) -fuzz FuzzParts ./config
 	$(FUZZ) -fuzz FuzzUserFile ./config
 
-examples: ## check the examples with the types of Grafana, Kubernetes and Compose, and with systemd
+examples: ## check the examples with the types of Grafana, Kubernetes, Compose and Alloy, and with systemd
 	set -e; for dir in examples/*/check; do (cd $$dir && $(GO) test -count=1 ./...); done
 	set -e; for p in live demo; do COMPOSE_PROFILES=$$p $(COMPOSE) examples/docker-compose.yml >/dev/null; done
 	cd examples && $(COMPOSE) -no-interpolation docker-compose.yml compose/postgres.yml >/dev/null

@@ -223,9 +223,10 @@ func (p *prometheus) query(q query, over time.Duration) []series {
 	path := "/api/v1/query"
 	if !q.instant {
 		path = "/api/v1/query_range"
-		aligned := end.Truncate(q.step) // as Grafana does
+		step := int64(q.step.Seconds())
+		aligned := time.Unix(end.Unix()/step*step, 0) // as Grafana does
 		parameters = url.Values{"query": {q.expr}, "start": {stamp(aligned.Add(-over))}, "end": {stamp(aligned)},
-			"step": {strconv.Itoa(int(q.step.Seconds()))}}
+			"step": {strconv.FormatInt(step, 10)}}
 	}
 	var response struct {
 		Data struct {

@@ -142,9 +142,12 @@ func TestComposeMounts(t *testing.T) {
 // dashboardPaths returns the directories from which Grafana loads dashboards.
 func dashboardPaths(t *testing.T) []string {
 	t.Helper()
+	type providers struct {
+		Providers []struct{ Options struct{ Path string } }
+	}
 	const path = "examples/grafana/provisioning/dashboards/bilibili.yml"
 	var paths []string
-	for _, p := range exportertest.Decode[struct{ Providers []struct{ Options struct{ Path string } } }](t, path).Providers {
+	for _, p := range exportertest.Decode[providers](t, path).Providers {
 		paths = append(paths, p.Options.Path)
 	}
 	return paths

@@ -76,7 +76,8 @@ func (tr *translator) replace(pattern *regexp.Regexp, json string) string {
 	})
 }
 
-// TestChineseDashboards compares the Chinese dashboards with the English ones, from which "make dashboards" writes them.
+// TestChineseDashboards compares the Chinese dashboards with the English ones, from which "make dashboards" writes
+// them.
 func TestChineseDashboards(t *testing.T) {
 	tr := newTranslator(t)
 	for _, source := range exportertest.Glob(t, "examples/grafana/dashboards/*.json") {

@@ -123,13 +123,14 @@ var chinese = map[string]string{
 		"前提是浏览器能访问该地址。",
 	"Pauses": "暂停", "paused: account refused": "暂停：账号被拒绝", "paused: outage": "暂停：故障",
 	"Times when all requests were paused, by reason. Red: the account is refused; token, permission, token_limit and " +
-		"balance need action, daily_quota and rate_limit end by themselves. Orange: the API or Bilibili is down (outage).": "" +
+		"balance need action, daily_quota and rate_limit end by themselves. Orange: the API or Bilibili is down " +
+		"(outage).": "" +
 		"所有请求暂停的时段，按原因区分。红色：账号被拒绝；token、permission、token_limit 和 balance " +
 		"需要处理，daily_quota 和 rate_limit 会自行结束。橙色：API 或 B 站故障（outage）。",
 	"Budget": "预算", "used": "已用", "expected at midnight": "日终预计", "limit": "上限",
 	"Requests charged in this quota day, the daily limit, and how many will be charged at the end of the day if " +
-		"requests continue as planned. A request is charged when it is recorded, and refunded when its response proves that " +
-		"the vendor does not count it.": "本配额日计入的请求数，每日上限，以及请求按计划继续时到日终将计入的请求数。请求在记录时计入；" +
+		"requests continue as planned. A request is charged when it is recorded, and refunded when its response proves " +
+		"that the vendor does not count it.": "本配额日计入的请求数，每日上限，以及请求按计划继续时到日终将计入的请求数。请求在记录时计入；" +
 		"如果响应证明服务商不计算它，则会退还。",
 	"Requests per minute": "每分钟请求数", "billed": "计费", "not billed": "不计费", "bill unknown": "是否计费未知",
 	"Requests to the API, stacked. billed: the vendor bills the response. not billed: failures with a code that is " +

@@ -94,8 +94,7 @@ func expectFallback(t *testing.T, p panel, ref, expr string) {
 	}
 }
 
-// TestZero checks that zero has no color: neither a loss nor an error, nor their absence, which may be missing data. Where
-// zero is bad news, it is red.
+// TestZero checks that zero has no color, as neither a loss nor an error. Where zero is bad news, it is red.
 func TestZero(t *testing.T) {
 	bad := []string{"Health B", "Balance now B"}
 	eachPanel(t, func(t *testing.T, p panel) {

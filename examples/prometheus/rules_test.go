@@ -2,8 +2,12 @@ package prometheus
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
 
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
@@ -56,6 +60,57 @@ func TestAlerts(t *testing.T) {
 		}
 		if !strings.Contains(tests.String(), "runbook_url: "+want+"\n") {
 			t.Errorf("%s: no test expects it to fire", rule.Alert)
+		}
+	}
+}
+
+// ranges matches a range of a selector, or of a subquery with its step.
+var ranges = regexp.MustCompile(`\[(\w+)(?::(\w+))?\]`)
+
+// TestRanges checks that no range is a multiple of the interval between samples, because Prometheus 2 would include one
+// sample more than others.
+func TestRanges(t *testing.T) {
+	for _, rule := range exportertest.Rules(t) {
+		text := rule.Expr
+		for _, annotation := range rule.Annotations {
+			text += annotation
+		}
+		for _, match := range ranges.FindAllStringSubmatch(text, -1) {
+			step := 5 * time.Second // evaluations have intervals of 5 s, 10 s, 15 s, 20 s, 30 s, 1 min …
+			if match[2] != "" {
+				step = parseDuration(t, match[2])
+			}
+			if parseDuration(t, match[1])%step == 0 {
+				t.Errorf("%s%s: the range %s is a multiple of %v", rule.Record, rule.Alert, match[0], step)
+			}
+		}
+	}
+}
+
+func parseDuration(t *testing.T, text string) time.Duration {
+	t.Helper()
+	duration, err := model.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(duration)
+}
+
+// TestGroups checks that no rule reads what its own group records, because vmalert does not see it yet.
+func TestGroups(t *testing.T) {
+	type group struct {
+		Name  string
+		Rules []exportertest.Rule
+	}
+	file := exportertest.Decode[struct{ Groups []group }](t, "examples/prometheus/rules/recording.yml")
+	for _, group := range file.Groups {
+		for _, reader := range group.Rules {
+			names := exportertest.MetricNames(reader.Expr)
+			for _, rule := range group.Rules {
+				if slices.Contains(names, rule.Record) {
+					t.Errorf("%s reads %s, which the group %s records", reader.Record, rule.Record, group.Name)
+				}
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package grafana
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,10 +41,7 @@ type translator struct {
 
 func newTranslator(t *testing.T) *translator {
 	t.Helper()
-	texts := make(map[string]string)
-	for english, text := range chinese {
-		texts[english] = text
-	}
+	texts := maps.Clone(chinese)
 	for _, code := range append(justoneapi.KnownCodes(), "http_502", "-1", "999") {
 		meaning := exportertest.Explain(code).Meaning
 		texts[meaning] = locale.Chinese.Text(meaning)

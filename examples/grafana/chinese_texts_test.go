@@ -160,14 +160,14 @@ var chinese = map[string]string{
 	"Factor by which the daily limit stretches every interval; 1 = none. If it exceeds 2 for an hour, the alert " +
 		"BilibiliQuotaStretched fires.": "每日上限使所有间隔拉长的倍数；1 表示没有拉长。超过 2 并持续一小时，会触发告警 " +
 		"BilibiliQuotaStretched。",
-	"Balance": "余额", "Balance now": "当前余额", "Lasts for": "还能用",
+	"Balance": "余额", "Balance now": "当前余额", "Days left": "可用天数",
 	"no balance: see api.balance_interval": "没有余额，参见 api.balance_interval",
 	"Balance of the Just One API account. It needs api.balance_interval, and is absent once it is older than three " +
 		"intervals.": "Just One API 账号的余额。需要 api.balance_interval；超过三个间隔后不再显示。",
-	"Lasts for: days until the balance is spent, at the pace of the last day; payments into the account do not count. " +
+	"Days left: until the balance is spent, at the pace of the last day; payments into the account do not count. " +
 		"With less than three days left, the alert BilibiliBalanceLow fires. It is unknown without a balance, and if " +
-		"nothing was spent. Age: time since the balance was received, normally up to api.balance_interval.": "还能用：" +
-		"按最近一天的消耗速度，余额还能用多少天；充值不计。少于三天时，会触发告警 " +
+		"nothing was spent. Age: time since the balance was received, normally up to api.balance_interval.": "可用天数：" +
+		"按最近一天的消耗速度，余额还能用的天数；充值不计。少于三天时，会触发告警 " +
 		"BilibiliBalanceLow。没有余额或没有消耗时为未知。数值时间：取得余额后经过的时间，正常情况下不超过 api.balance_interval。",
 	"Replicas": "副本",
 	"Which exporter was active, that is, sent requests. A single exporter is always active.": "哪个 exporter " +

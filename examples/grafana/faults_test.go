@@ -177,15 +177,21 @@ func TestStates(t *testing.T) {
 	})
 }
 
-// TestVariables checks that the default data source is selected at first, and not the first by name, and that creators
-// can be searched by name and WMID.
+// TestVariables checks that the default data source is selected at first, and not the first by name, that creators can
+// be searched by name and WMID, and that a link to another dashboard does not select all creators where one is
+// expected.
 func TestVariables(t *testing.T) {
+	multi := make(map[string]bool)
 	for name, d := range dashboards(t) {
 		for _, v := range d.Templating.List {
+			if several, ok := multi[v.Name]; ok && several != v.Multi {
+				t.Errorf("%s: the variable %s has several values on some dashboards", name, v.Name)
+			}
+			multi[v.Name] = v.Multi
 			if v.Type == "datasource" && v.Current.Value != "default" {
 				t.Errorf("%s: got the data source %v, want the default one", name, v.Current.Value)
 			}
-			if v.Name != "creator" {
+			if v.Regex == "" {
 				continue
 			}
 			pattern := regexp.MustCompile(strings.Trim(v.Regex, "/"))

@@ -17,6 +17,7 @@ type dashboard struct {
 	Templating struct {
 		List []struct {
 			Type, Name, Regex string
+			Multi             bool
 			Current           struct{ Value any }
 		}
 	}
@@ -123,14 +124,10 @@ func queries(t *testing.T) []query {
 	all := dashboards(t)
 	var found []query
 	for _, name := range []string{"creators", "creator", "exporter"} {
-		creator := ".*"
-		if name == "creator" {
-			creator = "2"
-		}
 		for _, p := range all[name+".json"].Panels {
 			interval := model.Duration(step(t, p)).String()
-			variables := strings.NewReplacer("$job", "bilibili", "$creator", creator, "$top", "10", "$window", "1d",
-				"$__rate_interval", "10m", "$__range", "604800s", "$__interval", interval)
+			variables := strings.NewReplacer("$job", "bilibili", "$creator", ".*", "$wmid", "2", "$top", "10",
+				"$window", "1d", "$__rate_interval", "10m", "$__range", "604800s", "$__interval", interval)
 			for _, target := range p.Targets {
 				found = append(found, query{
 					dashboard: name, panel: p.Title, ref: target.RefID, expr: variables.Replace(target.Expr),

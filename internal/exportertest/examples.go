@@ -135,7 +135,7 @@ var variableQuery = regexp.MustCompile(`^(?:query_result|label_values)\((.*?)(?:
 // variables are replaced: everything is selected, and times are short.
 func DashboardExpressions(t *testing.T) []string {
 	t.Helper()
-	variables := strings.NewReplacer("$job", "bilibili", "$creator", ".*", "$top", "10", "$window", "1h",
+	variables := strings.NewReplacer("$job", "bilibili", "$creator", ".*", "$wmid", "2", "$top", "10", "$window", "1h",
 		"$__rate_interval", "4m", "$__range", "1h", "$__interval", "1m")
 	unique := make(map[string]bool)
 	for _, dashboard := range Dashboards(t) {

@@ -10,6 +10,7 @@ FUZZTIME ?= 1m
 ROUNDS   ?= 20
 EVENTS   ?= 25
 SOAK     ?= 3m
+HISTORIES ?= 2
 USERS    ?= 10,1000,10000
 BENCHES  ?= 15
 
@@ -27,7 +28,7 @@ PACKAGED  := linux/amd64 linux/arm64
 SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
-.PHONY: all help build release packages clean-release $(PLATFORMS) test race e2e crash damage replicas soak image \
+.PHONY: all help build release packages clean-release $(PLATFORMS) test race rules e2e crash damage replicas soak image \
 	testpackages bench queries fuzz examples lint prose fmt dashboards prometheusrule
 all: build test lint
 
@@ -63,8 +64,14 @@ test: ## run the tests that need only Go
 race: ## run the same tests with the race detector, and shorter simulations
 	$(GO) test -race -shuffle=on -short -timeout 20m ./...
 
-e2e: ## test with Prometheus, Alertmanager, Chromium and curl; installs missing Debian packages
+rules: ## test the rules with several versions of Prometheus and with vmalert; builds missing programs
+	.ci/install prometheus
+	.ci/tools
+	$(GO) test -tags rules -count=1 -timeout 25m ./examples/prometheus -histories=$(HISTORIES)
+
+e2e: ## test with Prometheus, VictoriaMetrics, Alertmanager, Chromium and curl; installs and builds what is missing
 	.ci/install prometheus prometheus-alertmanager chromium curl
+	.ci/tools
 	$(GO) test -tags e2e -parallel 8 -count=1 -timeout 25m ./internal/e2e ./examples/...
 
 crash: ## test with SIGKILL, failing system calls and a full disk; needs root

@@ -29,7 +29,7 @@ SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
 .PHONY: all help build release packages clean-release $(PLATFORMS) test race rules e2e crash damage replicas soak image \
-	testpackages bench queries fuzz examples lint prose fmt dashboards prometheusrule
+	testpackages bench queries fuzz examples lint prose fmt dashboards kubernetes
 all: build test lint
 
 help: ## list the targets
@@ -114,7 +114,7 @@ fuzz: ## fuzz the parsers of external input; new failures are stored in testdata
 	$(FUZZ) -fuzz FuzzParts ./config
 	$(FUZZ) -fuzz FuzzUserFile ./config
 
-examples: ## check the examples with the types of Grafana, Kubernetes, Compose and Alloy, and with systemd
+examples: ## check the examples with Helm, the types of Grafana, Kubernetes, Compose and Alloy, and systemd
 	set -e; for dir in examples/*/check; do (cd $$dir && $(GO) test -count=1 ./...); done
 	set -e; for p in live demo; do COMPOSE_PROFILES=$$p $(COMPOSE) examples/docker-compose.yml >/dev/null; done
 	cd examples && $(COMPOSE) -no-interpolation docker-compose.yml compose/postgres.yml >/dev/null
@@ -139,5 +139,5 @@ fmt: ## format the Go code
 dashboards: ## generate the Chinese dashboards from the English ones
 	$(GO) test -run TestChineseDashboards ./examples/grafana -update
 
-prometheusrule: ## generate examples/kubernetes/prometheusrule.yaml from examples/prometheus/rules
-	$(GO) test -run TestPrometheusRule ./examples/kubernetes -update
+kubernetes: ## generate the manifests in examples/kubernetes and examples/kubernetes-replicas from the Helm chart
+	cd examples/helm/check && $(GO) test -count=1 -run 'TestManifests|TestGolden' . -update

@@ -24,15 +24,15 @@ const (
 	maxREADME  = 150 // lines
 )
 
-// language is where the documents in one language are.
-type language struct{ readme, dir string }
+// language is where the documents in one language are: the README, that of the Helm chart, and the others.
+type language struct{ readme, chart, dir string }
 
-var english = language{"README.md", "docs"}
+var english = language{"README.md", "examples/helm/bilibili-exporter/README.md", "docs"}
 
 // languages are all languages. All have the same documents, and the same names in them.
 var languages = []language{
 	english,
-	{"README.zh-CN.md", "docs/zh-CN"},
+	{"README.zh-CN.md", "examples/helm/bilibili-exporter/README.zh-CN.md", "docs/zh-CN"},
 }
 
 // common are the documents that exist in English only.
@@ -83,7 +83,7 @@ func all(t *testing.T) []document {
 	t.Helper()
 	paths := slices.Clone(common)
 	for _, l := range languages {
-		paths = append(append(paths, l.readme), l.files(t)...)
+		paths = append(append(paths, l.readme, l.chart), l.files(t)...)
 	}
 	var documents []document
 	for _, path := range paths {
@@ -149,7 +149,7 @@ func TestTranslations(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: got %s, want %s", l.dir, got, want)
 		}
-		pairs := map[string]string{l.readme: english.readme}
+		pairs := map[string]string{l.readme: english.readme, l.chart: english.chart}
 		for _, name := range want {
 			pairs[filepath.Join(l.dir, name)] = filepath.Join(english.dir, name)
 		}

@@ -28,8 +28,8 @@ PACKAGED  := linux/amd64 linux/arm64
 SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
-.PHONY: all help build release packages clean-release $(PLATFORMS) test race rules e2e crash damage replicas soak image \
-	testpackages bench queries fuzz examples lint prose fmt dashboards kubernetes
+.PHONY: all help build release packages chart clean-release $(PLATFORMS) test race rules e2e crash damage replicas \
+	soak image testpackages bench queries fuzz examples lint prose fmt dashboards kubernetes
 all: build test lint
 
 help: ## list the targets
@@ -55,6 +55,11 @@ $(PLATFORMS): clean-release
 clean-release:
 	rm -rf .build .tarballs
 	mkdir -p .build .tarballs
+
+chart: ## package the Helm chart in .tarballs, for a VERSION such as 1.2.3
+	cd examples/helm/check && $(GO) tool helm.sh/helm/v4/cmd/helm package ../bilibili-exporter \
+		--version $(VERSION) --app-version $(VERSION) --destination $(CURDIR)/.tarballs
+	cd .tarballs && sha256sum *.tgz >>sha256sums.txt
 
 # Tests
 

@@ -193,7 +193,7 @@ func TestShutdown(t *testing.T) {
 			api, file := exportertest.NewAPI(t, justoneapitest.Latency(2*time.Second, exportertest.Steady))
 			args := []string{"--config.file=" + file, "--storage.path=" + t.TempDir(), "--log.level=debug"}
 			p, address := exportertest.StartExporter(t, args...)
-			scrapeBriefly(t, address)
+			scrapeUntil(t, address, "\nbilibili_api_requests_in_flight 1\n")
 			status, took := p.End(signal)
 			if status != 0 || took < 500*time.Millisecond || took > 10*time.Second {
 				t.Errorf("got status %d after %v", status, took)
@@ -226,7 +226,7 @@ func TestSecondSignal(t *testing.T) {
 	exportertest.Replace(t, file, "users: [", "users: [2, ")
 	args := []string{"--config.file=" + file, "--storage.path=" + t.TempDir()}
 	p, address := exportertest.StartExporter(t, args...)
-	scrapeBriefly(t, address)
+	scrapeUntil(t, address, "\nbilibili_api_requests_in_flight 1\n", "\nbilibili_followers{wmid=\"2\"} 4.153991e+06\n")
 	p.Signal(syscall.SIGTERM)
 	p.Await(`(msg="Waiting for in-flight requests" requests=1 )`)
 	if status, took := p.End(syscall.SIGINT); status != 0 || took > 2*time.Second {
@@ -292,8 +292,23 @@ func TestEarliestSignal(t *testing.T) {
 	}
 }
 
-// scrapeBriefly scrapes with a timeout of half a second.
-func scrapeBriefly(t *testing.T, address string) {
+// scrapeUntil scrapes, with a timeout of half a second, until the metrics contain all texts.
+func scrapeUntil(t *testing.T, address string, texts ...string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; {
+		body := scrapeBriefly(t, address)
+		missing := slices.IndexFunc(texts, func(text string) bool { return !strings.Contains(body, text) })
+		if missing < 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%q is missing in\n%s", texts[missing], body)
+		}
+	}
+}
+
+// scrapeBriefly scrapes with a timeout of half a second and returns the metrics.
+func scrapeBriefly(t *testing.T, address string) string {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
@@ -304,7 +319,12 @@ func scrapeBriefly(t *testing.T, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp.Body.Close()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // expectLog checks that the log of a process contains texts, in this order.

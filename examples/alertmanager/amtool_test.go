@@ -14,11 +14,13 @@ import (
 
 const path = "examples/alertmanager/alertmanager.yml"
 
-// amtool runs amtool, which must succeed.
+// amtool runs the amtool of Debian and of later versions, which must succeed.
 func amtool(t *testing.T, args ...string) {
 	t.Helper()
-	if out, err := exec.Command("amtool", args...).CombinedOutput(); err != nil {
-		t.Errorf("amtool %s: %v (make e2e installs amtool)\n%s", strings.Join(args, " "), err, out)
+	for _, program := range append([]string{"amtool"}, exportertest.Programs(t, "amtool")...) {
+		if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+			t.Errorf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+		}
 	}
 }
 

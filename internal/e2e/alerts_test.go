@@ -22,24 +22,36 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// speedup divides all times of the examples. With more, a target that moves would look like an exporter that is down,
-// because Prometheus takes up to 5 s to notice new targets.
-const speedup = 40
+// speedup divides all times of the examples.
+type speedup int
+
+const (
+	// With more, a target that moves would look like an exporter that is down, because Prometheus takes up to 5 s to
+	// notice new targets.
+	prometheusSpeedup speedup = 40
+	// The times of vmalert's queries are whole seconds, and so must be the time between evaluations.
+	vmalertSpeedup speedup = 30
+)
+
+func (s speedup) duration(d time.Duration) time.Duration { return d / time.Duration(s) }
 
 // product matches a product of seconds in PromQL.
 var product = regexp.MustCompile(`\b(\d+) \* (60|3600)\b`)
 
-// duration matches a Prometheus duration.
-var duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)\b`)
+// duration matches a Prometheus duration, which may have two parts.
+var duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)(?:(\d+)(s))?\b`)
 
-// speedUp divides all times in a text by speedup.
-func speedUp(text string) string {
+// text divides all times in a text.
+func (s speedup) text(text string) string {
 	units := map[string]time.Duration{
 		"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "60": time.Minute, "3600": time.Hour,
 	}
-	scaled := func(groups []string) time.Duration {
-		n, _ := strconv.Atoi(groups[1]) // the group matches digits only
-		return time.Duration(n) * units[groups[2]] / speedup
+	scaled := func(groups []string) (sum time.Duration) {
+		for i := 1; i < len(groups); i += 2 {
+			n, _ := strconv.Atoi(groups[i]) // the group matches digits only, or nothing
+			sum += s.duration(time.Duration(n) * units[groups[i+1]])
+		}
+		return sum
 	}
 	text = product.ReplaceAllStringFunc(text, func(match string) string {
 		return fmt.Sprintf("%g", scaled(product.FindStringSubmatch(match)).Seconds())
@@ -55,7 +67,7 @@ type configDir struct {
 	path string
 }
 
-func newConfigDir(t *testing.T) *configDir {
+func newConfigDir(t *testing.T, by speedup) *configDir {
 	t.Helper()
 	d := &configDir{t: t, path: t.TempDir()}
 	for _, pattern := range []string{
@@ -66,7 +78,7 @@ func newConfigDir(t *testing.T) *configDir {
 			t.Fatalf("no %s: %v", pattern, err)
 		}
 		for _, path := range paths {
-			d.write(strings.TrimPrefix(path, "examples/"), speedUp(exportertest.ReadFile(t, path)))
+			d.write(strings.TrimPrefix(path, "examples/"), by.text(exportertest.ReadFile(t, path)))
 		}
 	}
 	return d
@@ -145,12 +157,12 @@ func (w *webhook) all() []notification {
 }
 
 // startAlertmanager starts an Alertmanager that notifies a webhook, and returns its address.
-func startAlertmanager(t *testing.T, d *configDir, hook *webhook) string {
+func startAlertmanager(t *testing.T, program string, d *configDir, hook *webhook) string {
 	t.Helper()
 	const name = "alertmanager/alertmanager.yml"
 	path := filepath.Join(d.path, name)
 	d.write(name, strings.ReplaceAll(exportertest.ReadFile(t, path), "http://localhost:8060", hook.URL))
-	_, address := startServer(t, "prometheus-alertmanager",
+	_, address := startServer(t, program,
 		"--config.file="+path, "--storage.path="+t.TempDir(), "--cluster.listen-address=")
 	return address
 }
@@ -158,8 +170,19 @@ func startAlertmanager(t *testing.T, d *configDir, hook *webhook) string {
 // TestInhibition checks that BilibiliExporterDown, BilibiliUpstreamOutage and BilibiliNoActiveExporter inhibit alerts
 // of the same job and no others.
 func TestInhibition(t *testing.T) {
+	t.Parallel()
+	for _, program := range append([]string{debianAlertmanager}, exportertest.Programs(t, "alertmanager")...) {
+		t.Run(filepath.Base(program), func(t *testing.T) {
+			t.Parallel()
+			testInhibition(t, program)
+		})
+	}
+}
+
+func testInhibition(t *testing.T, alertmanager string) {
+	t.Helper()
 	hook := newWebhook(t)
-	alerts := "http://" + startAlertmanager(t, newConfigDir(t), hook) + "/api/v2/alerts"
+	alerts := "http://" + startAlertmanager(t, alertmanager, newConfigDir(t, prometheusSpeedup), hook) + "/api/v2/alerts"
 	resp, err := http.Post(alerts, "application/json", strings.NewReader(`[
 		{"labels": {"alertname": "BilibiliExporterDown", "job": "bilibili", "severity": "critical"}},
 		{"labels": {"alertname": "BilibiliUserFailing", "job": "bilibili", "wmid": "2", "severity": "warning"}},
@@ -197,7 +220,7 @@ func TestInhibition(t *testing.T) {
 // fails, and no user gains followers.
 var mayBeEmpty = []string{
 	"offset 24h", "offset 1d", "offset -1d", "offset 7d", "1d -", "delta1d /", "delta7d /", "BilibiliFollowersDropped",
-	"_account_balance", "_code", "_error_info", "_paused", "_resume_", "_storage_errors_total[1h])) > 0",
+	"_account_balance", "_code", "_error_info", "_paused", "_resume_", "_storage_errors_total[1h",
 	"_successful == 0", `(up{job="bilibili"}) == 0`, "exporter_active) == 0", ") > 2", "(bilibili_up)\n) == 0", "> 3 *",
 	"> 0)",
 }
@@ -207,33 +230,71 @@ var mayBeEmpty = []string{
 // another address causes no alert.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
+	alertmanagers := append([]string{debianAlertmanager}, exportertest.Programs(t, "alertmanager")...)
+	for i, program := range append([]string{debianPrometheus}, exportertest.Programs(t, "prometheus")...) {
+		t.Run(filepath.Base(program), func(t *testing.T) {
+			t.Parallel()
+			testAlerts(t, program, alertmanagers[i%len(alertmanagers)])
+		})
+	}
+}
+
+func testAlerts(t *testing.T, program, alertmanager string) {
+	t.Helper()
+	const by = prometheusSpeedup
 	api := justoneapitest.NewServer()
 	defer api.Close()
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
 	api.Set(3, justoneapitest.Stat(justoneapitest.Constant(500), 1))
 	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\n"+
-		"quota: {min_interval: "+speedUp("15m")+", daily_limit: 1000000}\nusers: [{wmid: 2, name: 碧诗}, 3]\n")
+		"quota: {min_interval: "+by.text("15m")+", daily_limit: 1000000}\nusers: [{wmid: 2, name: 碧诗}, 3]\n")
 	store := "--storage.path=" + t.TempDir()
 	before, address := exportertest.StartExporter(t, "--config.file="+file, store)
 
-	hook, dir := newWebhook(t), newConfigDir(t)
-	dir.setTarget("alertmanager", startAlertmanager(t, dir, hook))
+	hook, dir := newWebhook(t), newConfigDir(t, by)
+	dir.setTarget("alertmanager", startAlertmanager(t, alertmanager, dir, hook))
 	dir.setTarget("exporter", address)
-	p := startPrometheus(t, dir.path+"/prometheus/prometheus.yml",
-		"--query.lookback-delta="+speedUp("5m"), "--rules.alert.resend-delay="+speedUp("1m"))
+	p := startPrometheus(t, program, dir.path+"/prometheus/prometheus.yml",
+		"--query.lookback-delta="+by.text("5m"), "--rules.alert.resend-delay="+by.text("1m"))
 	p.expect(`bilibili_followers{wmid="2"}`, 1_000_000)
 
 	before.End(syscall.SIGTERM) // the exporter moves
 	_, address = exportertest.StartExporter(t, "--config.file="+file, store)
 	dir.setTarget("exporter", address)
 	p.expect(`count(up == 1)`, 1)
-	time.Sleep(95 * time.Minute / speedup) // more than the comparison with an hour ago looks back
+	time.Sleep(by.duration(95 * time.Minute)) // more than the comparison with an hour ago looks back
 	if received := hook.all(); len(received) > 0 {
 		t.Errorf("got alerts after the exporter moved, before the followers dropped: %+v", received)
 	}
 
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(880_000), 11))
-	got := hook.await(t, "firing", "BilibiliFollowersPlunged", 60*time.Minute/speedup)
+	expectPlunge(t, hook, by)
+
+	expressions := exportertest.DashboardExpressions(t)
+	for _, rule := range exportertest.Rules(t) {
+		expressions = append(expressions, rule.Expr)
+	}
+	for _, expression := range expressions {
+		empty := slices.ContainsFunc(mayBeEmpty, func(part string) bool { return strings.Contains(expression, part) })
+		if got := p.query(by.text(expression)); len(got) == 0 && !empty {
+			t.Errorf("no data: %s", expression)
+		}
+	}
+
+	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
+	hook.await(t, "resolved", "BilibiliFollowersPlunged", by.duration(90*time.Minute))
+	for _, n := range hook.all() {
+		name := n.Labels["alertname"]
+		if name != "BilibiliFollowersPlunged" && name != "BilibiliFollowersDropped" || n.Labels["wmid"] != "2" {
+			t.Errorf("got another alert: %+v", n)
+		}
+	}
+}
+
+// expectPlunge waits for the alert that user 2 has lost 120,000 of 1,000,000 followers.
+func expectPlunge(t *testing.T, hook *webhook, by speedup) {
+	t.Helper()
+	got := hook.await(t, "firing", "BilibiliFollowersPlunged", by.duration(60*time.Minute))
 	want := map[string]string{"severity": "critical", "wmid": "2", "job": "bilibili"}
 	for label, value := range want {
 		if got.Labels[label] != value {
@@ -247,25 +308,5 @@ func TestAlerts(t *testing.T) {
 	const description = "880k remain, 12% fewer than an hour ago, confirmed by at least two responses."
 	if got := got.Annotations["description"]; !strings.HasPrefix(got, description) {
 		t.Errorf("got the description %q, want %q", got, description)
-	}
-
-	expressions := exportertest.DashboardExpressions(t)
-	for _, rule := range exportertest.Rules(t) {
-		expressions = append(expressions, rule.Expr)
-	}
-	for _, expression := range expressions {
-		empty := slices.ContainsFunc(mayBeEmpty, func(part string) bool { return strings.Contains(expression, part) })
-		if got := p.query(speedUp(expression)); len(got) == 0 && !empty {
-			t.Errorf("no data: %s", expression)
-		}
-	}
-
-	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
-	hook.await(t, "resolved", "BilibiliFollowersPlunged", 90*time.Minute/speedup)
-	for _, n := range hook.all() {
-		name := n.Labels["alertname"]
-		if name != "BilibiliFollowersPlunged" && name != "BilibiliFollowersDropped" || n.Labels["wmid"] != "2" {
-			t.Errorf("got another alert: %+v", n)
-		}
 	}
 }

@@ -11,51 +11,79 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// startServer starts an installed program on a free port and returns its address.
+// startServer starts a program on a free port and returns its address.
 func startServer(t *testing.T, program string, args ...string) (*exportertest.Process, string) {
 	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Fatalf("%v: make e2e installs it", err)
-	}
-	p := exportertest.Start(t, exec.Command(path, append(args, "--web.listen-address=127.0.0.1:0")...))
+	p := exportertest.Start(t, exec.Command(program, append(args, "--web.listen-address=127.0.0.1:0")...))
 	return p, p.Address()
 }
 
-// prometheus is a running Prometheus server.
+// The programs of Debian, which "make e2e" installs.
+const (
+	debianPrometheus   = "prometheus"
+	debianAlertmanager = "prometheus-alertmanager"
+)
+
+// prometheus is a running Prometheus server, or another one with the same HTTP API.
 type prometheus struct {
 	*exportertest.Process
 	url string
 }
 
 // startPrometheus starts a Prometheus server with a configuration file.
-func startPrometheus(t *testing.T, file string, args ...string) *prometheus {
+func startPrometheus(t *testing.T, program, file string, args ...string) *prometheus {
 	t.Helper()
 	args = append(args, "--config.file="+file, "--storage.tsdb.path="+t.TempDir())
-	p, address := startServer(t, "prometheus", args...)
-	p.Await(`(Server is ready to receive web requests)`)
-	return &prometheus{Process: p, url: "http://" + address}
+	server, address := startServer(t, program, args...)
+	p := &prometheus{Process: server, url: "http://" + address}
+	p.awaitReady("/-/ready")
+	return p
 }
 
-// scrapeWithPrometheus starts a Prometheus server that scrapes a target every second. It has one job for each of the
-// settings, which are further keys of a job in YAML's flow style.
-func scrapeWithPrometheus(t *testing.T, target string, settings ...string) *prometheus {
+// awaitReady waits until a page returns 200.
+func (p *prometheus) awaitReady(page string) {
+	p.T.Helper()
+	var status string
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		resp, err := http.Get(p.url + page)
+		if err != nil {
+			p.T.Fatal(err)
+		}
+		resp.Body.Close()
+		if status = resp.Status; resp.StatusCode == http.StatusOK {
+			return
+		}
+	}
+	p.T.Fatalf("%s is not ready: %s", p.url, status)
+}
+
+// scrapeConfig writes a configuration that scrapes a target every second. It has one job for each of the settings, which
+// are further keys of a job in YAML's flow style.
+func scrapeConfig(t *testing.T, target string, settings ...string) (path string) {
 	t.Helper()
 	text := "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
 	for i, keys := range settings {
 		text += fmt.Sprintf("  - {job_name: job-%d, static_configs: [{targets: ['%s']}], %s}\n", i, target, keys)
 	}
-	return startPrometheus(t, exportertest.WriteFile(t, "prometheus.yml", text))
+	return exportertest.WriteFile(t, "prometheus.yml", text)
+}
+
+// scrapeWithPrometheus starts a Prometheus server that scrapes a target. See scrapeConfig.
+func scrapeWithPrometheus(t *testing.T, target string, settings ...string) *prometheus {
+	t.Helper()
+	return startPrometheus(t, debianPrometheus, scrapeConfig(t, target, settings...))
 }
 
 // query returns the values that an expression yields, one per series.
@@ -90,8 +118,34 @@ func (p *prometheus) expect(expression string, want float64) {
 	p.T.Errorf("%s: got %v, want %v", expression, got, want)
 }
 
-// TestPrometheus tests the main job: Prometheus scrapes the binary, which sends requests to the stand-in for the API.
+// TestPrometheus tests the main job: Prometheus, or VictoriaMetrics, scrapes the binary, which sends requests to the
+// stand-in for the API.
 func TestPrometheus(t *testing.T) {
+	types := exportertest.Exposition(t)
+	test := func(program string, start func(t *testing.T, file string) *prometheus) {
+		t.Run(filepath.Base(program), func(t *testing.T) {
+			t.Parallel()
+			testScrape(t, types, start)
+		})
+	}
+	for _, program := range append([]string{debianPrometheus}, exportertest.Programs(t, "prometheus")...) {
+		test(program, func(t *testing.T, file string) *prometheus {
+			t.Helper()
+			return startPrometheus(t, program, file)
+		})
+	}
+	for _, program := range exportertest.Programs(t, "victoria-metrics") {
+		test(program, func(t *testing.T, file string) *prometheus {
+			t.Helper()
+			return startVictoriaMetrics(t, program, file)
+		})
+	}
+}
+
+func testScrape(
+	t *testing.T, types map[string]*dto.MetricFamily, start func(t *testing.T, file string) *prometheus,
+) {
+	t.Helper()
 	api := justoneapitest.NewServer()
 	defer api.Close()
 	api.Set(472747194, justoneapitest.Stat(justoneapitest.Constant(4153991), 11))
@@ -100,7 +154,7 @@ func TestPrometheus(t *testing.T) {
 		"api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", max_requests_per_second: 50}\n"+
 			"quota: {min_interval: 5s}\nusers: [{wmid: 472747194, name: 碧诗}, 2, 3]\n")
 	_, address := exportertest.StartExporter(t, "--config.file="+file)
-	p := scrapeWithPrometheus(t, address, "")
+	p := start(t, scrapeConfig(t, address, ""))
 
 	p.expect(`bilibili_followers{wmid="472747194"}`, 4153991)
 	p.expect(`bilibili_following{wmid="472747194"}`, 11)
@@ -112,6 +166,7 @@ func TestPrometheus(t *testing.T) {
 	time.Sleep(10 * time.Second)
 	p.expect(`min_over_time(up[10s])`, 1)
 	p.expect(`max_over_time(scrape_duration_seconds[10s]) < bool 0.9`, 1)
+	p.expectTypes(types)
 
 	// The exporter counts the requests that the API has received.
 	var counted []float64
@@ -124,6 +179,32 @@ func TestPrometheus(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	t.Errorf("the API has received %d requests, the exporter counts %v", api.Total().Requests, counted)
+}
+
+// expectTypes checks that the server knows the types of all metrics of the exporter, as they are exposed.
+func (p *prometheus) expectTypes(types map[string]*dto.MetricFamily) {
+	p.T.Helper()
+	var response struct {
+		Data map[string][]struct{ Type string }
+	}
+	body := exportertest.Get(p.T, http.DefaultClient, p.url+"/api/v1/metadata")
+	if err := json.Unmarshal([]byte(body), &response); err != nil {
+		p.T.Fatalf("%v in %s", err, body)
+	}
+	for name, metadata := range response.Data {
+		if strings.HasPrefix(name, "scrape_") || name == "up" {
+			continue
+		}
+		want := strings.ToLower(types[name].GetType().String())
+		if len(metadata) != 1 || metadata[0].Type != want {
+			p.T.Errorf("%s: got the types %v, want %s", name, metadata, want)
+		}
+	}
+	for _, name := range []string{"bilibili_followers", "upstream_error_code", "bilibili_api_request_duration_seconds"} {
+		if len(response.Data[name]) == 0 {
+			p.T.Errorf("%s: no type", name)
+		}
+	}
 }
 
 // TestDemo lets Prometheus scrape the demo for more than a minute, after which one creator loses followers. At the end,

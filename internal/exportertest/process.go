@@ -94,7 +94,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Address waits until the program is listening, and returns the address that it logs.
 func (p *Process) Address() string {
 	p.T.Helper()
-	return p.Await(`msg="?Listening on"? address=(\S+)`)
+	return p.Await(`msg="?Listening on"?(?: component=\w+)? address=(\S+)`)
 }
 
 // Signal sends a signal to the program, which must be running.

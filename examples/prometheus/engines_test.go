@@ -77,8 +77,8 @@ var (
 	firstValue = regexp.MustCompile(`(^| )(\d+)`)
 )
 
-// forVMAlertTool returns a copy of a test of rules for vmalert-tool, which has another key for tests of expressions, and
-// whose tests start in 2000 instead of 1970.
+// forVMAlertTool returns a copy of a test of rules for vmalert-tool, which has another key for tests of expressions,
+// and whose tests start in 2000 instead of 1970.
 func forVMAlertTool(t *testing.T, path string) string {
 	t.Helper()
 	text := strings.ReplaceAll(exportertest.ReadFile(t, path), "promql_expr_test:", "metricsql_expr_test:")

@@ -69,8 +69,8 @@ func (p *prometheus) awaitReady(page string) {
 	p.T.Fatalf("%s is not ready: %s", p.url, status)
 }
 
-// scrapeConfig writes a configuration that scrapes a target every second. It has one job for each of the settings, which
-// are further keys of a job in YAML's flow style.
+// scrapeConfig writes a configuration that scrapes a target every second. It has one job for each of the settings,
+// which are further keys of a job in YAML's flow style.
 func scrapeConfig(t *testing.T, target string, settings ...string) (path string) {
 	t.Helper()
 	text := "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"

@@ -66,7 +66,8 @@ func TestKustomize(t *testing.T) {
 				add(t, got, text)
 			}
 			for _, m := range renderExample(t, example) {
-				add(t, want, []byte(ofHelm.ReplaceAllString(m.text, "")))
+				text := strings.ReplaceAll(m.text, "/bilibili_exporter:latest", "/bilibili_exporter:1.2.3")
+				add(t, want, []byte(ofHelm.ReplaceAllString(text, "")))
 			}
 			maps.DeleteFunc(got, func(name string, _ any) bool { return strings.HasPrefix(name, "Secret ") })
 			for name := range want {
@@ -103,7 +104,7 @@ func add(t *testing.T, objects map[string]any, text []byte) {
 }
 
 // build returns the objects of an example as "kubectl apply -k" builds them. It works on a copy that has the files that
-// the user creates.
+// the user creates and, in this example only, another version of the image.
 func build(t *testing.T, name string) [][]byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -116,6 +117,9 @@ func build(t *testing.T, name string) [][]byte {
 			text := read(t, path)
 			if err := yaml.UnmarshalStrict([]byte(text), new(any)); err != nil { // kustomize accepts repeated keys
 				t.Errorf("%s: %v", path, err)
+			}
+			if example == name {
+				text = strings.Replace(text, "newTag: latest", "newTag: 1.2.3", 1)
 			}
 			write(t, filepath.Join(dir, example, filepath.Base(path)), text)
 		}

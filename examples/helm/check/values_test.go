@@ -258,15 +258,11 @@ func TestPackage(t *testing.T) {
 // TestDashboards checks that each dashboard is in a ConfigMap of its own.
 func TestDashboards(t *testing.T) {
 	o := decodeManifests(t, render(t, values("minimal"), "--set-json=dashboards.enabled=true"))
-	paths, err := filepath.Glob(chart + "/dashboards/*.json")
-	if err != nil || len(paths) < 2 {
-		t.Fatalf("got dashboards %s: %v", paths, err)
+	paths, err := filepath.Glob(chart + "/dashboards*/*.json")
+	if err != nil || len(paths) != 6 {
+		t.Fatalf("got dashboards %s, want three in each language: %v", paths, err)
 	}
-	translated, err := filepath.Glob(chart + "/dashboards/*/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range append(paths, translated...) {
+	for _, path := range paths {
 		name, _ := filepath.Rel(chart, path)
 		name = strings.ToLower(strings.ReplaceAll(strings.TrimSuffix(name, ".json"), "/", "-"))
 		got := o.configMaps["bilibili-exporter-"+name]

@@ -160,7 +160,7 @@ func (f *flags) options(logger log.Logger) (server.Options, error) {
 		StoragePath: f.storagePath, StorageURL: f.storageURL, StorageNamespace: f.storageNamespace,
 		EnableLifecycle: f.enableLifecycle, GrafanaURL: f.grafanaURL,
 	}
-	if f.loader != nil {
+	if f.loader != nil || *f.web.WebConfigFile != "" {
 		options.Load = f.load
 	}
 	offset, err := strconv.ParseFloat(f.timeoutOffset, 64)

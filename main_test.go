@@ -378,6 +378,17 @@ func TestReloadWithoutFile(t *testing.T) {
 	p, _ := exportertest.StartExporter(t, "--wmid=2")
 	p.Signal(syscall.SIGHUP)
 	p.Await(`level=info \S+ \S+ msg="(Nothing to reload, because no configuration file is used)" advice="To change users`)
+
+	web := exportertest.WriteFile(t, "web.yml", "tls_server_config: {}\n")
+	p = exportertest.Start(t, exportertest.Command("--wmid=2", "--web.config.file="+web, "--web.listen-address=127.0.0.1:0",
+		"--storage.path="+t.TempDir()))
+	p.Address()
+	exportertest.Replace(t, web, "{}", "")
+	p.Signal(syscall.SIGHUP)
+	p.Await(`msg="(Configuration reloaded)"`)
+	exportertest.Replace(t, web, "tls_server_config", "certificate")
+	p.Signal(syscall.SIGHUP)
+	p.Await(`msg="(Error reloading configuration), [^"]*" err="--web.config.file: `)
 }
 
 // TestReload checks that SIGHUP reloads, and that neither an invalid configuration nor SIGPIPE stops the process.

@@ -69,6 +69,8 @@ var hints = []struct {
 	{regexp.MustCompile(`：`), "it has the full-width colon ：, want : and a space"},
 	{regexp.MustCompile(`^\d+(，\s*\d+)+$`), "it has the full-width comma ，, want a comma"},
 	{regexp.MustCompile(`[，、]`), "it has full-width punctuation, want a comma"},
+	{regexp.MustCompile(`[０-９]`), "it has full-width digits, want 0 to 9"},
+	{regexp.MustCompile("[\u3000\u00a0]"), "it has a full-width or non-breaking space, want a space"},
 	{regexp.MustCompile(`^[“”‘’「」„«»]`), `it has typographic quotes, want straight ones (")`},
 	{regexp.MustCompile(`^\d{1,3}([,._' ]\d{3})+$`), "write the number without separators"},
 	{regexp.MustCompile(`^\d+(\s+\d+)+$`), "separate items by commas, or write one per line after a dash and a space"},

@@ -15,6 +15,9 @@ var update = flag.Bool("update", false, "write testdata/mistakes.golden")
 // stands for a token, which no message may show.
 var mistakenConfigurations = []struct{ name, text string }{
 	{"indented with a tab", "api:\n\ttoken: TOKEN\nusers: [2]\n"},
+	{"indented with a full-width space", "api: {token: TOKEN}\nusers:\n\u3000- 2\n"},
+	{"indented with a non-breaking space", "api: {token: TOKEN}\nusers:\n\u00a0 - 2\n"},
+	{"full-width digits", "api: {token: TOKEN}\nquota: {min_interval: １５m}\nusers: [４]\n"},
 	{"a tab among spaces", "users: [2]\napi:\n  token: TOKEN\n\ttimeout: 60s\n"},
 	{"token that starts with @", "users: [2]\napi:\n  token: @TOKEN\n"},
 	{"token that starts with a backtick", "users: [2]\napi:\n  token: `TOKEN`\n"},

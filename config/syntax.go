@@ -42,6 +42,7 @@ var mistakes = []struct {
 }{
 	{regexp.MustCompile(`^(<{7}|={7}|>{7})( |$)`), "the line is part of a merge conflict of Git; resolve it"},
 	{tabbed, "the line is indented with a tab; use spaces"},
+	{regexp.MustCompile("^ *[\u3000\u00a0]"), "the line is indented with a full-width or non-breaking space; use spaces"},
 	{regexp.MustCompile(`^\s*(?:- +)*\w+\s*：`), "the key is followed by the full-width colon ：; write : and a space"},
 	{regexp.MustCompile("^\\s*```"), "the line is not part of the configuration but marks code in Markdown; remove it"},
 	{regexp.MustCompile(start + "[@`%]"), "a value that starts with @, ` or % must be quoted"},

@@ -63,6 +63,7 @@ func expectUncommentable(t *testing.T, path string) {
 		for last < len(lines) && uncommentable.MatchString(lines[last]) {
 			last++
 			expectUncommented(t, lines, first, last)
+			expectUncommented(t, lines, last-1, last)
 		}
 		if last > first {
 			blocks++

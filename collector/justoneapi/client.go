@@ -178,10 +178,15 @@ func (p *progress) failure(err error) *Error {
 
 // explain returns the text of an error. Those of a proxy that refuses are hardly more than "Forbidden".
 func (p *progress) explain(err error) string {
-	if peer := p.peer.Load(); peer != nil && p.idle.Load() {
+	peer := p.peer.Load()
+	switch {
+	case peer == nil || !p.idle.Load():
+		return err.Error()
+	case isTimeout(err):
+		return fmt.Sprintf("proxy %s did not connect to the API in time: %v", *peer, err)
+	default:
 		return fmt.Sprintf("proxy %s refused to connect to the API: %v", *peer, err)
 	}
-	return err.Error()
 }
 
 func isTimeout(err error) bool {

@@ -282,13 +282,14 @@ func TestRelationStatProxyRefuses(t *testing.T) {
 		response   http.HandlerFunc
 		code, want string
 	}{
-		{status(http.StatusForbidden), "network: connection failed", "Forbidden"},
-		{status(http.StatusProxyAuthRequired), "network: connection failed", "Proxy Authentication Required"},
-		{status(http.StatusBadGateway), "network: connection failed", "Bad Gateway"},
+		{status(http.StatusForbidden), "network: connection failed", "refused to connect to the API: Forbidden"},
+		{status(http.StatusProxyAuthRequired), "network: connection failed",
+			"refused to connect to the API: Proxy Authentication Required"},
+		{status(http.StatusBadGateway), "network: connection failed", "refused to connect to the API: Bad Gateway"},
 		{func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "network: connection failed",
-			"unexpected EOF"},
+			"refused to connect to the API: unexpected EOF"},
 		{func(http.ResponseWriter, *http.Request) { <-release }, "timeout: no response in time",
-			"context deadline exceeded"},
+			"did not connect to the API in time: context deadline exceeded"},
 	} {
 		plain, encrypted := httptest.NewServer(test.response), httptest.NewTLSServer(test.response)
 		defer plain.Close()
@@ -299,7 +300,7 @@ func TestRelationStatProxyRefuses(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := justoneapi.New(mustParse(t, "https://host.invalid"), transport).RelationStat(ctx, token, wmid)
 			cancel()
-			want := test.code + ": proxy " + server.Listener.Addr().String() + " refused to connect to the API: " + test.want
+			want := test.code + ": proxy " + server.Listener.Addr().String() + " " + test.want
 			var failure *justoneapi.Error
 			if !errors.As(err, &failure) || failure.Billing != justoneapi.NotBilled || err.Error() != want {
 				t.Errorf("got %v, want %s, not billed", err, want)

@@ -142,16 +142,17 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	})
 	e.registry = e.newRegistry()
 	e.Handler = e.newMux()
+	e.collector.Reload(loaded.settings, loaded.limits) // because another token lifts a pause
 	e.apply(loaded)
 	e.logPause()
 	return e, nil
 }
 
-// logPause logs a pause that started before this process.
+// logPause logs a pause that started before this process and continues.
 func (e *Exporter) logPause() {
 	current := e.current.Load()
 	pause := current.snapshot.Account().Pause
-	if pause.Reason == "" {
+	if pause.Reason == "" || !pause.Resume.After(wallTime()) {
 		return
 	}
 	level.Warn(e.options.Logger).Log("msg", "Requests are still paused", "reason", pause.Reason,

@@ -301,10 +301,10 @@ func TestChinesePage(t *testing.T) {
 func TestQueue(t *testing.T) {
 	text := configFor(newServer(t).URL, "  max_concurrency: 1\n") + "quota: {min_interval: 1ms}\n"
 	e, _ := newExporter(t, text)
-	expectPage(t, e, "/", "Queue: 3 users due. Their requests take about 9\u00a0s.")
+	expectPage(t, e, "/", "Queue: 3 users due. The requests take about 9\u00a0s.")
 	send(e, http.MethodGet, "/metrics")
 	time.Sleep(2 * time.Millisecond)
-	expectPage(t, e, "/", "Queue: 3 users due. Their requests take about 1\u00a0s.")
+	expectPage(t, e, "/", "Queue: 3 users due. The requests take about 1\u00a0s.")
 }
 
 // TestHeaders checks the headers for security of every page.

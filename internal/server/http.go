@@ -92,7 +92,7 @@ func (e *Exporter) routes() map[string]http.Handler {
 	if e.options.EnableLifecycle {
 		routes["POST /-/reload"] = limitPages(e.reloadHandler())
 	} else {
-		routes["/-/reload"] = http.HandlerFunc(reloadDisabled)
+		routes["/-/reload"] = http.HandlerFunc(e.reloadDisabled)
 	}
 	return routes
 }

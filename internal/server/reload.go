@@ -83,6 +83,7 @@ func (e *Exporter) Reload() error {
 			"advice", "To change users or the token, restart the exporter.")
 		return nil
 	}
+	defer debug.FreeOSMemory() // that loading has taken
 	if err := e.reload(); err != nil {
 		e.reloads.lastError.set(err.Error())
 		level.Error(e.options.Logger).Log("msg", reloadFailed, "err", err)
@@ -92,7 +93,6 @@ func (e *Exporter) Reload() error {
 	e.reloads.lastSuccess.SetToCurrentTime()
 	level.Info(e.options.Logger).Log("msg", reloadSucceeded)
 	LogUsage(e.current.Load().config, e.options.Logger)
-	debug.FreeOSMemory() // that loading has taken
 	return nil
 }
 
@@ -141,7 +141,11 @@ func errorLines(err error) string {
 }
 
 // reloadDisabled is the handler of /-/reload without --web.enable-lifecycle.
-func reloadDisabled(w http.ResponseWriter, _ *http.Request) {
+func (e *Exporter) reloadDisabled(w http.ResponseWriter, _ *http.Request) {
+	if e.options.Load == nil {
+		writePlain(w, http.StatusForbidden, nothingToReload+".")
+		return
+	}
 	writePlain(w, http.StatusForbidden,
 		"Reloading over HTTP is disabled: start the exporter with --web.enable-lifecycle, or send it SIGHUP.")
 }

@@ -191,11 +191,18 @@ func TestForeignReload(t *testing.T) {
 }
 
 func TestReloadDisabled(t *testing.T) {
-	e, _ := newExporter(t, configFor("http://127.0.0.1:1"))
+	text := configFor("http://127.0.0.1:1")
+	fixed, _ := newExporter(t, text)
+	e, _ := newExporter(t, text, withReload(t, func() string { return text }),
+		func(o *server.Options) { o.EnableLifecycle = false })
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		w := send(e, method, "/-/reload")
 		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "--web.enable-lifecycle") {
 			t.Errorf("%s: got status %d and %s", method, w.Code, w.Body)
+		}
+		w = send(fixed, method, "/-/reload")
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "Nothing to reload") {
+			t.Errorf("%s without a configuration file: got status %d and %s", method, w.Code, w.Body)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func TestStorageMode(t *testing.T) {
 	}
 }
 
-// TestRestartInPause checks that a restart logs the pause that the last process started.
+// TestRestartInPause checks that a restart logs the pause that the last process started, unless the token has changed.
 func TestRestartInPause(t *testing.T) {
 	api := newServer(t)
 	api.SetAccount(justoneapitest.Account{DeadToken: true})
@@ -100,11 +100,17 @@ func TestRestartInPause(t *testing.T) {
 	e, _ := newExporter(t, configFor(api.URL), withStore)
 	send(e, http.MethodGet, "/metrics")
 	e.Close(t.Context())
-	_, logged := newExporter(t, configFor(api.URL), withStore)
+	e, logged := newExporter(t, configFor(api.URL), withStore)
+	e.Close(t.Context())
 	want := regexp.MustCompile(`level=warn msg="Requests are still paused" reason=token since=\S+\+08:00 ` +
 		`advice="Use a valid token\..*" next_probe=\S+\+08:00\n`)
 	if got := logged.String(); !want.MatchString(got) {
 		t.Errorf("got\n%s\nwant a line that matches %s", got, want)
+	}
+	changed := strings.Replace(configFor(api.URL), justoneapitest.Token, "another-token", 1)
+	_, logged = newExporter(t, changed, withStore)
+	if got := logged.String(); strings.Contains(got, "paused") || !strings.Contains(got, "the token has changed") {
+		t.Errorf("with another token, got\n%s", got)
 	}
 }
 

@@ -131,7 +131,7 @@ var chineseSummary = map[string]string{
 	"Queue: %s due, for the active replica.":               "队列：%s到期，由活动副本请求。",
 	"Queue: %s due, waiting for the end of the pause.":     "队列：%s到期，等待暂停结束。",
 	"Queue: %s due, waiting for the next budget.":          "队列：%s到期，等待下一个配额日。",
-	"Queue: %s due. Their requests take about %s.":         "队列：%s到期，请求约需 %s。",
+	"Queue: %s due. The requests take about %s.":           "队列：%s到期，请求约需 %s。",
 	"%s in flight.": "%s进行中。",
 
 	"This replica, %s, has been active for %s.": "本副本 %s 已活动 %s。",

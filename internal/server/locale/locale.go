@@ -40,14 +40,17 @@ func Languages() []*Language { return []*Language{English, Chinese} }
 
 var matcher = language.NewMatcher([]language.Tag{language.English, language.SimplifiedChinese})
 
-// Find returns the language with a code, or nil.
+// Find returns the language that a code such as zh or zh-CN means, or nil.
 func Find(code string) *Language {
-	for _, l := range Languages() {
-		if l.Code == code {
-			return l
-		}
+	tag, err := language.Parse(code)
+	if err != nil {
+		return nil
 	}
-	return nil
+	_, index, confidence := matcher.Match(tag)
+	if confidence == language.No {
+		return nil
+	}
+	return Languages()[index]
 }
 
 // Match returns the language that a header Accept-Language prefers.

@@ -34,7 +34,7 @@ func TestMatch(t *testing.T) {
 			t.Errorf("%.40q: got %s, want %s", header, got.Code, want.Code)
 		}
 	}
-	if Find("zh") != Chinese || Find("en") != English || Find("de") != nil || Find("") != nil {
+	if Find("zh") != Chinese || Find("zh-TW") != Chinese || Find("ZH") != Chinese || Find("en") != English || Find("de") != nil || Find("") != nil {
 		t.Error("a code does not find its language")
 	}
 }

@@ -124,6 +124,6 @@ func (r renderer) describeQueued(queued int) string {
 		return r.Text("Queue: %s due, waiting for the next budget.", r.users(queued))
 	default:
 		needed := time.Duration(float64(queued) / r.RequestRate * float64(time.Second))
-		return r.Text("Queue: %s due. Their requests take about %s.", r.users(queued), r.wait(needed))
+		return r.Text("Queue: %s due. The requests take about %s.", r.users(queued), r.wait(needed))
 	}
 }

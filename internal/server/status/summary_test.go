@@ -61,7 +61,7 @@ var summaries = []struct {
 	{"queue", func(d *Data) {
 		d.Users[0].State.Due, d.Users[1].State.Due = minutesAgo(1), now
 		d.Account.InFlight = 3
-	}, []string{"Queue: 2 users due. Their requests take about 4 s. 3 requests in flight."}},
+	}, []string{"Queue: 2 users due. The requests take about 4 s. 3 requests in flight."}},
 	{"queue in a pause", func(d *Data) {
 		d.Users[0].State.Due = now
 		d.Account.Pause = quota.Pause{Reason: quota.ReasonToken, Resume: now.Add(time.Minute)}
@@ -178,7 +178,7 @@ var summaries = []struct {
 	}, []string{
 		"Waiting for the first scrape Requests are sent only on scrapes, and there has been none yet. Add this exporter",
 		"are requested. Requests may be billed. Open the metrics Users 0 fresh 0 stale 0 failing 0 unavailable 1 waiting",
-		"Queue: 1 user due. Their requests take about 2 s. No scrape since startup 1 min ago.", "waiting one 1 next scrape",
+		"Queue: 1 user due. The requests take about 2 s. No scrape since startup 1 min ago.", "waiting one 1 next scrape",
 	}},
 	{"demo", func(d *Data) { d.LastScrape, d.Started, d.Demo = time.Time{}, minutesAgo(1), true }, []string{
 		"the users that are due are requested. Nothing is billed in this demo. Open the metrics",

@@ -380,8 +380,8 @@ func TestReloadWithoutFile(t *testing.T) {
 	p.Await(`level=info \S+ \S+ msg="(Nothing to reload, because no configuration file is used)" advice="To change users`)
 
 	web := exportertest.WriteFile(t, "web.yml", "tls_server_config: {}\n")
-	p = exportertest.Start(t, exportertest.Command("--wmid=2", "--web.config.file="+web, "--web.listen-address=127.0.0.1:0",
-		"--storage.path="+t.TempDir()))
+	p = exportertest.Start(t, exportertest.Command("--wmid=2", "--web.config.file="+web,
+		"--web.listen-address=127.0.0.1:0", "--storage.path="+t.TempDir()))
 	p.Address()
 	exportertest.Replace(t, web, "{}", "")
 	p.Signal(syscall.SIGHUP)

@@ -261,8 +261,8 @@ func (f *replicaTest) lock(*replica) bool {
 	return true
 }
 
-// fill fills the disk of the database, which fails to extend its tables, and stops when it needs a new file for its log.
-// Other faults end before, as they need the database to end.
+// fill fills the disk of the database, which fails to extend its tables, and stops when it needs a new file for its
+// log. Other faults end before, as they need the database to end.
 func (f *replicaTest) fill(*replica) bool {
 	if f.full {
 		return false

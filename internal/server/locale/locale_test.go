@@ -34,8 +34,12 @@ func TestMatch(t *testing.T) {
 			t.Errorf("%.40q: got %s, want %s", header, got.Code, want.Code)
 		}
 	}
-	if Find("zh") != Chinese || Find("zh-TW") != Chinese || Find("ZH") != Chinese || Find("en") != English || Find("de") != nil || Find("") != nil {
-		t.Error("a code does not find its language")
+	for code, want := range map[string]*Language{
+		"zh": Chinese, "zh-TW": Chinese, "ZH": Chinese, "en": English, "en-GB": English, "de": nil, "?": nil, "": nil,
+	} {
+		if got := Find(code); got != want {
+			t.Errorf("%q: got %+v", code, got)
+		}
 	}
 }
 

@@ -119,7 +119,7 @@ var layouts = []struct {
 			u.State.Due, u.Exposed = minutesAgo(1999*60), false
 		}
 		fail(&d.Users[0], quota.VerdictBackOff, "-626", `request ID "`+strings.Repeat("0123456789", 6)+`"`, 2000*60)
-	}, "Not working: 5 of 6 users stale", "工作异常：6 位用户中有 5 位数值陈旧"},
+	}, "Not working: 5 of 6 users stale since 2026-09-01 02:42", "工作异常：自 2026-09-01 02:42 起，6 位用户中有 5 位数值陈旧"},
 	{"standby", 6, func(d *status.Data) {
 		d.Replica = &status.Replica{
 			Name: "bilibili-exporter-1/1", Holder: "bilibili-exporter-0/1", Held: true, Since: minutesAgo(2990),

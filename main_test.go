@@ -295,8 +295,9 @@ func TestEarliestSignal(t *testing.T) {
 // scrapeUntil scrapes, with a timeout of half a second, until the metrics contain all texts.
 func scrapeUntil(t *testing.T, address string, texts ...string) {
 	t.Helper()
+	client := &http.Client{Transport: exportertest.ScrapeTransport(500 * time.Millisecond)}
 	for end := time.Now().Add(10 * time.Second); ; {
-		body := scrapeBriefly(t, address)
+		body := exportertest.Get(t, client, "http://"+address+"/metrics")
 		missing := slices.IndexFunc(texts, func(text string) bool { return !strings.Contains(body, text) })
 		if missing < 0 {
 			return
@@ -305,26 +306,6 @@ func scrapeUntil(t *testing.T, address string, texts ...string) {
 			t.Fatalf("%q is missing in\n%s", texts[missing], body)
 		}
 	}
-}
-
-// scrapeBriefly scrapes with a timeout of half a second and returns the metrics.
-func scrapeBriefly(t *testing.T, address string) string {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "0.5")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }
 
 // expectLog checks that the log of a process contains texts, in this order.

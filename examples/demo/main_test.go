@@ -9,22 +9,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-)
 
-// get returns a page.
-func get(t *testing.T, url string) string {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
+	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
+)
 
 // TestDemo scrapes the demo once and checks the metrics that it names. Neither the pages nor the log warn about costs.
 func TestDemo(t *testing.T) {
@@ -52,9 +39,9 @@ func TestDemo(t *testing.T) {
 		rest <- string(text)
 	}()
 
-	pages := get(t, address[1])
-	metrics := get(t, address[1]+"/metrics")
-	pages += get(t, address[1])
+	pages := exportertest.Get(t, http.DefaultClient, address[1])
+	metrics := exportertest.Get(t, http.DefaultClient, address[1]+"/metrics")
+	pages += exportertest.Get(t, http.DefaultClient, address[1])
 	const hint = "Nothing is billed in this demo."
 	if !strings.Contains(pages, hint) || strings.Contains(strings.ReplaceAll(pages, hint, ""), "billed") {
 		t.Errorf("want pages that mention billing only in %q, got\n%s", hint, pages)

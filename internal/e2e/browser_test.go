@@ -196,7 +196,7 @@ func openStatusPage(t *testing.T, b *browser, users string, prepare func(*juston
 	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+", "+
 		"max_concurrency: 64, max_requests_per_second: 1000000}\nquota: {daily_limit: 20000}\nusers: "+users+"\n")
 	_, address = exportertest.StartExporter(t, "--config.file="+file)
-	exportertest.Get(t, &http.Client{Transport: scrapeTransport(time.Minute)}, "http://"+address+"/metrics")
+	exportertest.Get(t, &http.Client{Transport: exportertest.ScrapeTransport(time.Minute)}, "http://"+address+"/metrics")
 	b.navigate(chromedp.Navigate("http://" + address + "/"))
 	t.Cleanup(func() { b.expectNoProblems(address) })
 	return address

@@ -267,7 +267,7 @@ func TestFullDisk(t *testing.T) {
 	config := api.writeConfig(t, "max_requests_per_second: 1000", "min_interval: 1s", 300)
 	args := []string{"--config.file=" + config, "--storage.path=" + filepath.Join(dir, "data")}
 	p, address := exportertest.StartExporter(t, args...)
-	patient := &http.Client{Transport: scrapeTransport(time.Minute)}
+	patient := &http.Client{Transport: exportertest.ScrapeTransport(time.Minute)}
 	scrape := func() string {
 		time.Sleep(1100 * time.Millisecond)
 		return exportertest.Get(t, patient, "http://"+address+"/metrics")

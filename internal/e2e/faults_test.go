@@ -156,7 +156,7 @@ func newFaultTest(t *testing.T, start startFunc, apiKeys string, users ...*user)
 func (f *faultTest) scrape() samples {
 	f.T.Helper()
 	got, start := make(samples), time.Now()
-	body := f.get(&http.Client{Transport: scrapeTransport(scrapeTimeout), Timeout: scrapeTimeout}, "/metrics")
+	body := f.get(&http.Client{Transport: exportertest.ScrapeTransport(scrapeTimeout), Timeout: scrapeTimeout}, "/metrics")
 	f.slowest = max(f.slowest, time.Since(start))
 	for line := range strings.Lines(body) {
 		if end := strings.LastIndexByte(line, ' '); !strings.HasPrefix(line, "#") {

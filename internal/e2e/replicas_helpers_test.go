@@ -20,7 +20,7 @@ import (
 )
 
 // scraper is a client whose scrapes have a timeout that no test exceeds.
-var scraper = &http.Client{Transport: scrapeTransport(10 * time.Second)}
+var scraper = &http.Client{Transport: exportertest.ScrapeTransport(10 * time.Second)}
 
 // startReplica starts an exporter with a configuration file and a database's URL, whose password is in the environment.
 func startReplica(t *testing.T, config, url string, args ...string) *exportertest.Process {

@@ -161,7 +161,7 @@ func (s *sightings) report(t *testing.T) {
 
 // scrapeUntil scrapes the replica every second.
 func (r *replica) scrapeUntil(stop <-chan struct{}, timeout time.Duration, seen *sightings, api *recorder) {
-	client := &http.Client{Transport: scrapeTransport(timeout), Timeout: timeout + 20*time.Second}
+	client := &http.Client{Transport: exportertest.ScrapeTransport(timeout), Timeout: timeout + 20*time.Second}
 	ticks := time.NewTicker(time.Second)
 	defer ticks.Stop()
 	for {

@@ -33,7 +33,7 @@ func TestEarlySignals(t *testing.T) {
 	args := []string{"--web.listen-address=127.0.0.1:0", "--storage.path=" + t.TempDir(), "--config.file=" + config}
 	checkState := func(p *exportertest.Process) {
 		t.Helper()
-		client := &http.Client{Transport: scrapeTransport(time.Minute)}
+		client := &http.Client{Transport: exportertest.ScrapeTransport(time.Minute)}
 		body := exportertest.Get(t, client, "http://"+p.Address()+"/metrics")
 		values, requests := strings.Count(body, "\nbilibili_followers{"), api.requests()
 		if values != users || requests != users {

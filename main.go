@@ -37,6 +37,8 @@ const (
 
 	// shutdownTimeout is how long shutdown waits for the HTTP server, once there are no API requests in flight.
 	shutdownTimeout = 2 * time.Second
+	// freeMemoryDelay is how long after startup unused memory is returned to the system, so that it delays no scrape.
+	freeMemoryDelay = 10 * time.Second
 )
 
 // flags is the command line.
@@ -231,7 +233,7 @@ func serve(f *flags, base, logger log.Logger) error {
 	httpServer := server.NewHTTPServer(exp, newServerLog(logger))
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(httpServer, f.web, newSlog(base)) }()
-	debug.FreeOSMemory() // that loading has taken; only now, so that the first response does not wait for it
+	defer time.AfterFunc(freeMemoryDelay, debug.FreeOSMemory).Stop() // that loading has taken
 	var err error
 	select {
 	case err = <-served:

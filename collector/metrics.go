@@ -55,6 +55,7 @@ const (
 	lastErrorHelp = "1 while the last completed request for the user is a failure, with its code."
 
 	infoName = "bilibili_user_info"
+	infoHelp = "Name and labels of the user, from the configuration; always 1."
 )
 
 // userMetrics are the metrics of users that requests change.
@@ -112,20 +113,35 @@ func newUserSample(state *quota.UserState, exposed bool) userSample {
 // infoMetric is bilibili_user_info. It is a [prometheus.Collector].
 type infoMetric struct {
 	gauge
-	labels []string // beside wmid and name
+	labels []string // sorted
 	users  []User
 }
 
 func newInfoMetric(users []User) *infoMetric {
-	all := make(map[string]bool)
+	all := map[string]bool{"wmid": true, "name": true}
 	for _, user := range users {
 		for label := range user.Labels {
 			all[label] = true
 		}
 	}
 	labels := slices.Sorted(maps.Keys(all))
-	return &infoMetric{newGauge(infoName, "Name and labels of the user, from the configuration; always 1.",
-		append([]string{"wmid", "name"}, labels...)...), labels, users}
+	return &infoMetric{newGauge(infoName, infoHelp, labels...), labels, users}
+}
+
+// values returns the values of the labels for a user.
+func (m *infoMetric) values(user User) []string {
+	values := make([]string, len(m.labels))
+	for i, label := range m.labels {
+		switch label {
+		case "wmid":
+			values[i] = formatWMID(user.WMID)
+		case "name":
+			values[i] = user.Name
+		default:
+			values[i] = user.Labels[label]
+		}
+	}
+	return values
 }
 
 // Describe implements [prometheus.Collector].
@@ -134,11 +150,7 @@ func (m *infoMetric) Describe(ch chan<- *prometheus.Desc) { ch <- m.Desc }
 // Collect implements [prometheus.Collector].
 func (m *infoMetric) Collect(ch chan<- prometheus.Metric) {
 	for _, user := range m.users {
-		values := []string{formatWMID(user.WMID), user.Name}
-		for _, label := range m.labels {
-			values = append(values, user.Labels[label])
-		}
-		m.emit(ch, 1, values...)
+		m.emit(ch, 1, m.values(user)...)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
@@ -35,7 +34,7 @@ func newTextWriter(users []User, info *infoMetric) *textWriter {
 		write := func(w *bufio.Writer, users []userSample) { writeGauge(w, i, users) }
 		t.families = append(t.families, textFamily{g.name, write})
 	}
-	constant := render(info)
+	constant := renderInfo(info)
 	t.families = append(t.families,
 		textFamily{lastErrorName, writeLastErrors},
 		textFamily{infoName, func(w *bufio.Writer, _ []userSample) { w.Write(constant) }}) //nolint:errcheck // kept by w
@@ -52,18 +51,29 @@ func newTextWriter(users []User, info *infoMetric) *textWriter {
 	return t
 }
 
-// render returns the text of a collector's metrics.
-func render(c prometheus.Collector) []byte {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(c)
-	families, err := registry.Gather()
-	if err != nil {
-		panic(fmt.Sprintf("collector: names and labels of users: %v", err)) // Settings must not hold them
-	}
+// renderInfo returns the text of bilibili_user_info.
+func renderInfo(info *infoMetric) []byte {
 	var b bytes.Buffer
-	for _, family := range families {
-		expfmt.MetricFamilyToText(&b, family) //nolint:errcheck // a buffer cannot fail
+	w := bufio.NewWriter(&b)
+	series := make([][]string, len(info.users))
+	for i, user := range info.users {
+		series[i] = info.values(user)
 	}
+	slices.SortFunc(series, slices.Compare)
+	for i, values := range series {
+		if i == 0 {
+			writeHead(w, infoName, infoHelp)
+		}
+		line := append(w.AvailableBuffer(), infoName...)
+		separator := byte('{')
+		for i, label := range info.labels {
+			line = append(append(line, separator), label...)
+			line = append(append(line, `="`...), escaper.Replace(values[i])...)
+			line, separator = append(line, '"'), ','
+		}
+		w.Write(append(line, "} 1\n"...)) //nolint:errcheck // a buffer cannot fail
+	}
+	w.Flush()                     //nolint:errcheck // likewise
 	return bytes.Clone(b.Bytes()) // without spare capacity
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/refresh"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/store"
 	"github.com/bilibili-exporter/bilibili_exporter/config"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/advice"
 	"github.com/bilibili-exporter/bilibili_exporter/internal/server/status"
@@ -116,16 +117,10 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	guardConfig := quota.Config{Limits: loaded.limits, Records: contents.Records, Term: contents.Term}
+	guard := newGuard(loaded, storage, contents, options.Logger)
 	var leader refresh.Leader
 	if storage.store != nil {
-		guardConfig.Store, leader = storage.store, storage
-	}
-	guard := quota.New(guardConfig)
-	if n := guard.Interrupted(); n > 0 {
-		level.Warn(options.Logger).Log(
-			"msg", "Requests were interrupted when the exporter last stopped", "requests", n,
-			"advice", "No action is needed: they may have been billed, so their users wait for their interval.")
+		leader = storage
 	}
 	e := &Exporter{
 		options: options, started: wallTime(), storage: storage, reloads: newReloads(),
@@ -142,10 +137,28 @@ func New(cfg *config.Config, options Options) (*Exporter, error) {
 	})
 	e.registry = e.newRegistry()
 	e.Handler = e.newMux()
-	e.collector.Reload(loaded.settings, loaded.limits) // because another token lifts a pause
 	e.apply(loaded)
 	e.logPause()
 	return e, nil
+}
+
+// newGuard returns a guard that continues from the contents of the storage. A token that was changed while no exporter
+// ran lifts a pause.
+func newGuard(loaded *loadedConfig, storage *storage, contents store.Contents, logger log.Logger) *quota.Guard {
+	config := quota.Config{Limits: loaded.limits, Records: contents.Records, Term: contents.Term}
+	if storage.store != nil {
+		config.Store = storage.store
+	}
+	guard := quota.New(config)
+	if n := guard.Interrupted(); n > 0 {
+		level.Warn(logger).Log(
+			"msg", "Requests were interrupted when the exporter last stopped", "requests", n,
+			"advice", "No action is needed: they may have been billed, so their users wait for their interval.")
+	}
+	if guard.SetToken(loaded.token.last.Fingerprint) {
+		level.Info(logger).Log("msg", "Resuming API requests, because the token has changed")
+	}
+	return guard
 }
 
 // logPause logs a pause that started before this process and continues.

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"math/rand/v2"
@@ -17,12 +18,12 @@ import (
 // measureScrapes measures scrapes that send no requests, next to the floor, which is a collector of fixed metrics with
 // the same series, and raw, which is the same body from memory.
 func (b *bench) measureScrapes(users int) {
-	before := liveHeap()
+	before := b.liveHeap()
 	s := b.newExporter(b.api.config(users, time.Hour), storage{dir: b.t.TempDir()})
 	defer s.close()
 	b.scrape(s, users, longTimeout)
 	b.scrape(s, users, longTimeout)
-	heap := float64(liveHeap() - before)
+	heap := float64(b.liveHeap() - before)
 
 	exposition := b.get(s.url(), "identity", longTimeout)
 	floor := newFloor(b.t, exposition)
@@ -94,7 +95,9 @@ func (b *bench) measureGrowth(name string, users int, value float64) {
 	b.previous[name] = value
 }
 
-func liveHeap() uint64 {
+// liveHeap returns the bytes in use, without those of the last response.
+func (b *bench) liveHeap() uint64 {
+	b.body = bytes.Buffer{}
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats

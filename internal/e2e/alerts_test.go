@@ -22,18 +22,12 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// speedup divides all times of the examples.
-type speedup int
+// speedup is how much faster than real time the examples run. With more, a target that moves would look like an exporter
+// that is down, because Prometheus takes up to 5 s to notice new targets. The times of vmalert's queries are whole
+// seconds, and so must be the time between evaluations.
+const speedup = 30
 
-const (
-	// With more, a target that moves would look like an exporter that is down, because Prometheus takes up to 5 s to
-	// notice new targets.
-	prometheusSpeedup speedup = 40
-	// The times of vmalert's queries are whole seconds, and so must be the time between evaluations.
-	vmalertSpeedup speedup = 30
-)
-
-func (s speedup) duration(d time.Duration) time.Duration { return d / time.Duration(s) }
+func faster(d time.Duration) time.Duration { return d / speedup }
 
 // product matches a product of seconds in PromQL.
 var product = regexp.MustCompile(`\b(\d+) \* (60|3600)\b`)
@@ -41,15 +35,15 @@ var product = regexp.MustCompile(`\b(\d+) \* (60|3600)\b`)
 // duration matches a Prometheus duration, which may have two parts.
 var duration = regexp.MustCompile(`\b(\d+)(s|m|h|d)(?:(\d+)(s))?\b`)
 
-// text divides all times in a text.
-func (s speedup) text(text string) string {
+// fasterText divides all times in a text.
+func fasterText(text string) string {
 	units := map[string]time.Duration{
 		"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "60": time.Minute, "3600": time.Hour,
 	}
 	scaled := func(groups []string) (sum time.Duration) {
 		for i := 1; i < len(groups); i += 2 {
 			n, _ := strconv.Atoi(groups[i]) // the group matches digits only, or nothing
-			sum += s.duration(time.Duration(n) * units[groups[i+1]])
+			sum += faster(time.Duration(n) * units[groups[i+1]])
 		}
 		return sum
 	}
@@ -67,7 +61,7 @@ type configDir struct {
 	path string
 }
 
-func newConfigDir(t *testing.T, by speedup) *configDir {
+func newConfigDir(t *testing.T) *configDir {
 	t.Helper()
 	d := &configDir{t: t, path: t.TempDir()}
 	for _, pattern := range []string{
@@ -78,7 +72,7 @@ func newConfigDir(t *testing.T, by speedup) *configDir {
 			t.Fatalf("no %s: %v", pattern, err)
 		}
 		for _, path := range paths {
-			d.write(strings.TrimPrefix(path, "examples/"), by.text(exportertest.ReadFile(t, path)))
+			d.write(strings.TrimPrefix(path, "examples/"), fasterText(exportertest.ReadFile(t, path)))
 		}
 	}
 	return d
@@ -182,7 +176,7 @@ func TestInhibition(t *testing.T) {
 func testInhibition(t *testing.T, alertmanager string) {
 	t.Helper()
 	hook := newWebhook(t)
-	alerts := "http://" + startAlertmanager(t, alertmanager, newConfigDir(t, prometheusSpeedup), hook) + "/api/v2/alerts"
+	alerts := "http://" + startAlertmanager(t, alertmanager, newConfigDir(t), hook) + "/api/v2/alerts"
 	resp, err := http.Post(alerts, "application/json", strings.NewReader(`[
 		{"labels": {"alertname": "BilibiliExporterDown", "job": "bilibili", "severity": "critical"}},
 		{"labels": {"alertname": "BilibiliUserFailing", "job": "bilibili", "wmid": "2", "severity": "warning"}},
@@ -241,34 +235,34 @@ func TestAlerts(t *testing.T) {
 
 func testAlerts(t *testing.T, program, alertmanager string) {
 	t.Helper()
-	const by = prometheusSpeedup
 	api := justoneapitest.NewServer()
 	defer api.Close()
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
 	api.Set(3, justoneapitest.Stat(justoneapitest.Constant(500), 1))
 	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\n"+
-		"quota: {min_interval: "+by.text("15m")+", daily_limit: 1000000}\nusers: [{wmid: 2, name: 碧诗}, 3]\n")
+		"quota: {min_interval: "+fasterText("15m")+", daily_limit: 1000000}\nusers: [{wmid: 2, name: 碧诗}, 3]\n")
 	store := "--storage.path=" + t.TempDir()
 	before, address := exportertest.StartExporter(t, "--config.file="+file, store)
 
-	hook, dir := newWebhook(t), newConfigDir(t, by)
+	hook, dir := newWebhook(t), newConfigDir(t)
 	dir.setTarget("alertmanager", startAlertmanager(t, alertmanager, dir, hook))
 	dir.setTarget("exporter", address)
 	p := startPrometheus(t, program, dir.path+"/prometheus/prometheus.yml",
-		"--query.lookback-delta="+by.text("5m"), "--rules.alert.resend-delay="+by.text("1m"))
+		"--query.lookback-delta="+fasterText("5m"), "--rules.alert.resend-delay="+fasterText("1m"),
+		"--scrape.discovery-reload-interval=100ms") // else it waits for up to another 5 s
 	p.expect(`bilibili_followers{wmid="2"}`, 1_000_000)
 
 	before.End(syscall.SIGTERM) // the exporter moves
 	_, address = exportertest.StartExporter(t, "--config.file="+file, store)
 	dir.setTarget("exporter", address)
 	p.expect(`count(up == 1)`, 1)
-	time.Sleep(by.duration(95 * time.Minute)) // more than the comparison with an hour ago looks back
+	time.Sleep(faster(95 * time.Minute)) // more than the comparison with an hour ago looks back
 	if received := hook.all(); len(received) > 0 {
 		t.Errorf("got alerts after the exporter moved, before the followers dropped: %+v", received)
 	}
 
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(880_000), 11))
-	expectPlunge(t, hook, by)
+	expectPlunge(t, hook)
 
 	expressions := exportertest.DashboardExpressions(t)
 	for _, rule := range exportertest.Rules(t) {
@@ -276,13 +270,13 @@ func testAlerts(t *testing.T, program, alertmanager string) {
 	}
 	for _, expression := range expressions {
 		empty := slices.ContainsFunc(mayBeEmpty, func(part string) bool { return strings.Contains(expression, part) })
-		if got := p.query(by.text(expression)); len(got) == 0 && !empty {
+		if got := p.query(fasterText(expression)); len(got) == 0 && !empty {
 			t.Errorf("no data: %s", expression)
 		}
 	}
 
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
-	hook.await(t, "resolved", "BilibiliFollowersPlunged", by.duration(90*time.Minute))
+	hook.await(t, "resolved", "BilibiliFollowersPlunged", faster(90*time.Minute))
 	for _, n := range hook.all() {
 		name := n.Labels["alertname"]
 		if name != "BilibiliFollowersPlunged" && name != "BilibiliFollowersDropped" || n.Labels["wmid"] != "2" {
@@ -292,9 +286,9 @@ func testAlerts(t *testing.T, program, alertmanager string) {
 }
 
 // expectPlunge waits for the alert that user 2 has lost 120,000 of 1,000,000 followers.
-func expectPlunge(t *testing.T, hook *webhook, by speedup) {
+func expectPlunge(t *testing.T, hook *webhook) {
 	t.Helper()
-	got := hook.await(t, "firing", "BilibiliFollowersPlunged", by.duration(60*time.Minute))
+	got := hook.await(t, "firing", "BilibiliFollowersPlunged", faster(60*time.Minute))
 	want := map[string]string{"severity": "critical", "wmid": "2", "job": "bilibili"}
 	for label, value := range want {
 		if got.Labels[label] != value {

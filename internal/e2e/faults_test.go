@@ -44,6 +44,7 @@ const (
 // affect others, refusals of the account, outages, faults of the network, and wrong responses about the balance. Most
 // of the time is spent waiting, so make e2e runs more tests at a time than there are processors.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	var responses []justoneapitest.Fault
 	for _, fault := range justoneapitest.Faults() {
 		if exportertest.Explain(fault.Code).Scope != justoneapi.ScopeAccount {

@@ -121,6 +121,7 @@ func (p *prometheus) expect(expression string, want float64) {
 // TestPrometheus tests the main job: Prometheus, or VictoriaMetrics, scrapes the binary, which sends requests to the
 // stand-in for the API.
 func TestPrometheus(t *testing.T) {
+	t.Parallel()
 	types := exportertest.Exposition(t)
 	test := func(program string, start func(t *testing.T, file string) *prometheus) {
 		t.Run(filepath.Base(program), func(t *testing.T) {

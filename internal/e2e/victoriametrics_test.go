@@ -41,29 +41,28 @@ func TestVictoriaMetrics(t *testing.T) {
 
 func testVictoriaMetrics(t *testing.T, victoriaMetrics, vmalert string) {
 	t.Helper()
-	const by = vmalertSpeedup
 	api := justoneapitest.NewServer()
 	defer api.Close()
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
 	file := exportertest.WriteFile(t, "b.yml", "api: {base_url: '"+api.URL+"', token: "+justoneapitest.Token+"}\n"+
-		"quota: {min_interval: "+by.text("15m")+"}\nusers: [{wmid: 2, name: 碧诗}]\n")
+		"quota: {min_interval: "+fasterText("15m")+"}\nusers: [{wmid: 2, name: 碧诗}]\n")
 	_, address := exportertest.StartExporter(t, "--config.file="+file)
 
-	hook, dir := newWebhook(t), newConfigDir(t, by)
+	hook, dir := newWebhook(t), newConfigDir(t)
 	notifier := startAlertmanager(t, debianAlertmanager, dir, hook)
 	dir.setTarget("exporter", address)
 	p := startVictoriaMetrics(t, victoriaMetrics, dir.path+"/prometheus/prometheus.yml")
+	p.expect(`bilibili_followers{wmid="2"}`, 1_000_000) // else the exporter would seem to be down
 	startVictoria(t, vmalert, "-rule="+dir.path+"/prometheus/rules/*.yml", "-datasource.url="+p.url,
 		"-remoteWrite.url="+p.url, "-notifier.url=http://"+notifier,
-		"-evaluationInterval="+by.text("1m"), "-datasource.queryStep="+by.text("5m"),
-		"-rule.evalDelay="+by.text("30s"), "-remoteWrite.flushInterval="+by.text("2s"))
-	p.expect(`bilibili_followers{wmid="2"}`, 1_000_000)
-	time.Sleep(by.duration(95 * time.Minute)) // more than the comparison with an hour ago looks back
+		"-evaluationInterval="+fasterText("1m"), "-datasource.queryStep="+fasterText("5m"),
+		"-rule.evalDelay="+fasterText("30s"), "-remoteWrite.flushInterval="+fasterText("2s"))
+	time.Sleep(faster(95 * time.Minute)) // more than the comparison with an hour ago looks back
 	if received := hook.all(); len(received) > 0 {
 		t.Errorf("got alerts before the followers dropped: %+v", received)
 	}
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(880_000), 11))
-	expectPlunge(t, hook, by)
+	expectPlunge(t, hook)
 	api.Set(2, justoneapitest.Stat(justoneapitest.Constant(1_000_000), 11))
-	hook.await(t, "resolved", "BilibiliFollowersPlunged", by.duration(90*time.Minute))
+	hook.await(t, "resolved", "BilibiliFollowersPlunged", faster(90*time.Minute))
 }

@@ -75,6 +75,7 @@ func (a access) curl(t *testing.T, address, path string) (outcome, body string) 
 // TestWebSecurity checks that curl and Prometheus have access with what the web configuration requires, and not without
 // any of it, and that refused clients cause no API requests.
 func TestWebSecurity(t *testing.T) {
+	t.Parallel()
 	ours, foreign := exportertest.NewAuthority(t), exportertest.NewAuthority(t)
 	client, foreignClient := ours.Issue(t), foreign.Issue(t)
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)

@@ -16,6 +16,8 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
+var program = flag.String("prometheus", "prometheus", "Prometheus to test with")
+
 var data = flag.String("data", "", "existing directory for the data, to use it again in the next run")
 
 // TestBench measures all queries of the dashboards with 1,000 creators and a week of scrapes every minute. A query may
@@ -29,8 +31,8 @@ func TestBench(t *testing.T) {
 	} else if len(found) == 0 {
 		loadWeek(t, dir)
 	}
-	p := start(t, dir)
-	for _, q := range queries(t) {
+	p := start(t, *program, dir)
+	for _, q := range queries(t, "2") {
 		p.query(q, week)
 		begin, before := time.Now(), p.cpu()
 		p.query(q, week)
@@ -43,13 +45,13 @@ func TestBench(t *testing.T) {
 }
 
 // cpu returns the CPU time of the server in seconds.
-func (p *prometheus) cpu() float64 {
-	p.t.Helper()
+func (s *server) cpu() float64 {
+	s.t.Helper()
 	match := regexp.MustCompile(`(?m)^process_cpu_seconds_total (\S+)$`).FindStringSubmatch(
-		exportertest.Get(p.t, http.DefaultClient, p.url+"/metrics"))
+		exportertest.Get(s.t, http.DefaultClient, s.url+"/metrics"))
 	seconds, err := strconv.ParseFloat(match[1], 64)
 	if err != nil {
-		p.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	return seconds
 }
@@ -58,9 +60,12 @@ func loadWeek(t *testing.T, dir string) {
 	t.Helper()
 	for day := end.Add(-week); day.Before(end); day = day.Add(24 * time.Hour) {
 		begin := time.Now()
-		load(t, dir, history{
-			creators: 1000, instances: 1, start: day, until: day.Add(24 * time.Hour), interval: time.Minute,
-		})
+		h := history{creators: 1000, instances: 1, start: day, until: day.Add(24 * time.Hour), interval: time.Minute}
+		file := h.file(t)
+		load(t, dir, file)
+		if err := os.Remove(file); err != nil { // it is large
+			t.Fatal(err)
+		}
 		fmt.Fprintf(os.Stderr, "loaded the day from %s in %v\n", day.Format(time.RFC3339), time.Since(begin))
 	}
 }

@@ -4,24 +4,13 @@ package grafana
 
 import (
 	"bufio"
-	"encoding/json"
-	"flag"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
-
-var program = flag.String("prometheus", "prometheus", "Prometheus to test with")
 
 // end is the time at which a history ends and the dashboards are viewed: noon in Shanghai.
 var end = time.Date(2026, 1, 20, 4, 0, 0, 0, time.UTC)
@@ -36,10 +25,31 @@ type history struct {
 	missing   func(creator int, at time.Time) bool // holes; nil if there are none
 	states    bool                                 // creator 6 waits, 7 is stale, and 1 loses followers; there are rules
 
+	wmid string // of the dashboard of a single creator; 2 if it is empty
+
 	// Times before the end; 0 if it did not happen.
 	paused   time.Duration // start of an outage
 	down     time.Duration // end of the exporter
 	failover time.Duration // end of the first instance
+}
+
+// file writes the history to a file, and returns its path.
+func (h history) file(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "history.txt")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriterSize(file, 1<<20)
+	h.write(w)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // write writes the history as OpenMetrics. The growth of a creator is constant: 100 followers a day for the first, 200
@@ -165,102 +175,3 @@ func (h history) account(sample func(name, more string, value float64), at time.
 	sample("bilibili_account_balance", `,currency="CNY"`, 1000-at.Sub(h.start).Hours())
 	sample("bilibili_account_balance_timestamp_seconds", "", float64(at.Truncate(time.Hour).Unix()))
 }
-
-// prometheus is a running Prometheus server.
-type prometheus struct {
-	t   *testing.T
-	url string
-}
-
-// load adds a history to the data directory of a Prometheus server that is not running.
-func load(t *testing.T, dir string, h history) {
-	t.Helper()
-	if h.instances == 0 {
-		return
-	}
-	path := filepath.Join(t.TempDir(), "history.txt")
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(path) //nolint:errcheck // it may be large, and the directory is temporary
-	w := bufio.NewWriterSize(file, 1<<20)
-	h.write(w)
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=162h",
-		path, dir).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v (make e2e installs promtool)\n%s", err, out)
-	}
-}
-
-// start starts a Prometheus server with a data directory. It scrapes nothing.
-func start(t *testing.T, dir string) *prometheus {
-	t.Helper()
-	p := exportertest.Start(t, exec.Command(*program, "--web.listen-address=127.0.0.1:0", "--storage.tsdb.path="+dir,
-		"--storage.tsdb.retention.time=100y", "--config.file="+exportertest.WriteFile(t, "prometheus.yml", "")))
-	address := p.Address()
-	p.Await(`(Server is ready to receive web requests)`)
-	return &prometheus{t, "http://" + address}
-}
-
-// series is a series of a result, with its last value.
-type series struct {
-	labels string
-	value  float64
-	at     time.Time
-}
-
-// query runs a query as Grafana does, over a time range that ends at the end of the history.
-func (p *prometheus) query(q query, over time.Duration) []series {
-	p.t.Helper()
-	parameters := url.Values{"query": {q.expr}, "time": {stamp(end)}}
-	path := "/api/v1/query"
-	if !q.instant {
-		path = "/api/v1/query_range"
-		step := int64(q.step.Seconds())
-		aligned := time.Unix(end.Unix()/step*step, 0) // as Grafana does
-		parameters = url.Values{"query": {q.expr}, "start": {stamp(aligned.Add(-over))}, "end": {stamp(aligned)},
-			"step": {strconv.FormatInt(step, 10)}}
-	}
-	var response struct {
-		Data struct {
-			Result []struct {
-				Metric map[string]string
-				Value  [2]any
-				Values [][2]any
-			}
-		}
-	}
-	body := exportertest.Get(p.t, http.DefaultClient, p.url+path+"?"+parameters.Encode())
-	if err := json.Unmarshal([]byte(body), &response); err != nil {
-		p.t.Fatalf("%s: %v", q, err)
-	}
-	var all []series
-	for _, result := range response.Data.Result {
-		last := result.Value
-		if n := len(result.Values); n > 0 {
-			last = result.Values[n-1]
-		}
-		number, err := strconv.ParseFloat(fmt.Sprint(last[1]), 64)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		var labels []string
-		for name, text := range result.Metric {
-			labels = append(labels, name+"="+text)
-		}
-		slices.Sort(labels)
-		at, _ := last[0].(float64)
-		all = append(all, series{strings.Join(labels, ","), number, time.Unix(int64(at), 0)})
-	}
-	slices.SortFunc(all, func(a, b series) int { return strings.Compare(a.labels, b.labels) })
-	return all
-}
-
-func stamp(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }

@@ -14,9 +14,13 @@ import (
 
 // dashboard is the part of a dashboard that the tests of this package look at.
 type dashboard struct {
+	Annotations struct {
+		List []struct{ Name, Expr string }
+	}
 	Templating struct {
 		List []struct {
 			Type, Name, Regex string
+			Query             any
 			Multi             bool
 			Current           struct{ Value any }
 		}
@@ -107,7 +111,7 @@ func dashboards(t *testing.T) map[string]dashboard {
 	return all
 }
 
-// query is a query of a panel.
+// query is a query of a panel, an annotation or a variable.
 type query struct {
 	dashboard, panel, ref string
 	expr                  string
@@ -118,22 +122,43 @@ type query struct {
 // String names the query.
 func (q query) String() string { return q.dashboard + ": " + q.panel + ": " + q.ref }
 
-// queries returns the queries of all panels for a week, with all creators, or one on the dashboard of a single one.
-func queries(t *testing.T) []query {
+// queries returns all queries for a week, with all creators, or one on the dashboard of a single one.
+func queries(t *testing.T, wmid string) []query {
 	t.Helper()
 	all := dashboards(t)
 	var found []query
 	for _, name := range []string{"creators", "creator", "exporter"} {
-		for _, p := range all[name+".json"].Panels {
-			interval := model.Duration(step(t, p)).String()
-			variables := strings.NewReplacer("$job", "bilibili", "$creator", ".*", "$wmid", "2", "$top", "10",
-				"$window", "1d", "$__rate_interval", "10m", "$__range", "604800s", "$__interval", interval)
-			for _, target := range p.Targets {
-				found = append(found, query{
-					dashboard: name, panel: p.Title, ref: target.RefID, expr: variables.Replace(target.Expr),
-					instant: target.Instant, step: step(t, p),
-				})
-			}
+		for _, q := range all[name+".json"].queries(t) {
+			q.dashboard = name
+			interval := model.Duration(q.step).String()
+			rate := model.Duration(q.step + time.Minute).String() // Grafana adds the scrape interval
+			q.expr = strings.NewReplacer("$job", "bilibili", "$creator", ".*", "$wmid", wmid, "$top", "10",
+				"$window", "1d", "$__rate_interval", rate, "$__range", "604800s", "$__interval", interval).Replace(q.expr)
+			found = append(found, q)
+		}
+	}
+	return found
+}
+
+// queries returns the queries of a dashboard with its variables.
+func (d dashboard) queries(t *testing.T) []query {
+	t.Helper()
+	var found []query
+	for _, v := range d.Templating.List {
+		settings, _ := v.Query.(map[string]any)
+		text, _ := settings["query"].(string)
+		if expr, ok := strings.CutPrefix(text, "query_result("); ok {
+			found = append(found, query{panel: "variable", ref: v.Name, expr: strings.TrimSuffix(expr, ")"), instant: true})
+		}
+	}
+	for _, a := range d.Annotations.List {
+		found = append(found, query{panel: "annotation", ref: a.Name, expr: a.Expr, step: time.Minute})
+	}
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			found = append(found, query{
+				panel: p.Title, ref: target.RefID, expr: target.Expr, instant: target.Instant, step: step(t, p),
+			})
 		}
 	}
 	return found

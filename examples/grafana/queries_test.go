@@ -3,6 +3,7 @@
 package grafana
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -13,27 +14,35 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// TestE2EQueries runs all queries of the dashboards and compares the last value of every series with golden files.
-func TestE2EQueries(t *testing.T) {
+// histories returns the histories by name.
+func histories() map[string]history {
 	days := func(n float64) time.Time { return end.Add(-time.Duration(n * 24 * float64(time.Hour))) }
 	holes := func(creator int, at time.Time) bool { return (at.Unix()/1800+int64(creator))%7 == 0 }
-	for name, h := range map[string]history{
+	return map[string]history{
 		"nothing":  {start: end.Add(time.Minute), interval: time.Minute},
-		"one":      {creators: 1, instances: 1, start: days(8), interval: time.Minute},
+		"one":      {creators: 1, instances: 1, start: days(8), interval: time.Minute, wmid: "1"},
 		"eight":    {creators: 8, instances: 1, start: days(8), interval: time.Minute},
-		"states":   {creators: 8, instances: 1, start: days(1.1), interval: time.Minute, states: true},
+		"states":   {creators: 8, instances: 1, start: days(1.1), interval: time.Minute, states: true, wmid: "8"},
 		"holes":    {creators: 300, instances: 1, start: days(1.1), interval: 2 * time.Minute, missing: holes},
 		"paused":   {creators: 8, instances: 1, start: days(2), interval: time.Minute, paused: 6 * time.Hour},
 		"dead":     {creators: 8, instances: 1, start: days(2), interval: time.Minute, down: 2 * time.Hour},
 		"replicas": {creators: 8, instances: 2, start: days(2), interval: time.Minute, failover: 3 * time.Hour},
-	} {
+		"thousand": {creators: 1000, instances: 1, start: days(1.1), interval: 4 * time.Minute},
+	}
+}
+
+// TestE2EQueries runs all queries of the dashboards and compares the last value of every series with golden files.
+func TestE2EQueries(t *testing.T) {
+	for name, h := range histories() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			load(t, dir, h)
-			p := start(t, dir)
+			if h.instances > 0 {
+				load(t, dir, h.file(t))
+			}
+			p := start(t, "prometheus", dir)
 			var b strings.Builder
-			for _, q := range queries(t) {
+			for _, q := range queries(t, cmp.Or(h.wmid, "2")) {
 				fmt.Fprintf(&b, "%s%s\n", q, summary(p.query(q, week)))
 			}
 			path := "examples/grafana/testdata/" + name + ".golden"
@@ -58,9 +67,10 @@ func summary(all []series) string {
 			fmt.Fprintf(&b, " … %d series", len(all))
 			break
 		}
-		fmt.Fprintf(&b, " {%s} %s", s.labels, number(s.value))
-		if s.at.Before(end.Add(-10 * time.Minute)) {
-			fmt.Fprintf(&b, " until %s", s.at.UTC().Format("15:04"))
+		last := s.last()
+		fmt.Fprintf(&b, " {%s} %s", s.labels, number(last.value))
+		if last.at.Before(end.Add(-10 * time.Minute)) {
+			fmt.Fprintf(&b, " until %s", last.at.UTC().Format("15:04"))
 		}
 	}
 	return b.String()

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"regexp"
@@ -21,8 +22,8 @@ var program = flag.String("prometheus", "prometheus", "Prometheus to test with")
 var data = flag.String("data", "", "existing directory for the data, to use it again in the next run")
 
 // TestBench measures all queries of the dashboards with 1,000 creators and a week of scrapes every minute. A query may
-// take 2 s of CPU time, which is how long it lasts on an idle machine. It runs twice, and the second run counts, when
-// the blocks are in the page cache.
+// take 2 s, in time and in CPU time. The best of three runs counts: the blocks are in the page cache then, and other
+// programs have delayed it least.
 func TestBench(t *testing.T) {
 	const allowed = 2.0
 	dir := cmp.Or(*data, t.TempDir())
@@ -33,13 +34,15 @@ func TestBench(t *testing.T) {
 	}
 	p := start(t, *program, dir)
 	for _, q := range queries(t, "2") {
-		p.query(q, week)
-		begin, before := time.Now(), p.cpu()
-		p.query(q, week)
-		took, used := time.Since(begin).Seconds(), p.cpu()-before
+		took, used := math.Inf(1), math.Inf(1)
+		for range 3 {
+			begin, before := time.Now(), p.cpu()
+			p.query(q, week)
+			took, used = min(took, time.Since(begin).Seconds()), min(used, p.cpu()-before)
+		}
 		t.Logf("%6.2f s, %6.2f s of CPU time: %s", took, used, q)
-		if used > allowed {
-			t.Errorf("%s takes %.2f s", q, used)
+		if max(took, used) > allowed {
+			t.Errorf("%s takes %.2f s, and %.2f s of CPU time", q, took, used)
 		}
 	}
 }

@@ -28,19 +28,20 @@ func newBudget(limit int, zone *time.Location) *budget {
 	return &budget{limit: limit, zone: zone, ratio: 1}
 }
 
-// enterDay makes sure that today is the day of now, and reports whether it has changed. Requests in flight are
-// charged to a day that starts.
+// enterDay makes sure that today is the day of now, and reports whether it has changed. A day that starts is charged with
+// the requests in flight at that time.
 //
 // The clock is not trusted. If it returns to the day that it jumped away from, that day continues, charged with what
 // was spent since under other dates. A day that it jumps back to, or that overlaps today because the zone has changed,
 // starts with what today has used.
-func (b *budget) enterDay(now time.Time, inFlight int) (changed bool) {
+func (b *budget) enterDay(now time.Time, inFlightAt func(start time.Time) int) (changed bool) {
 	old := b.today
 	if old != nil && old.contains(now) {
 		return false
 	}
-	next := &dayUse{day: newDay(now, b.zone), Requests: inFlight}
-	b.today = next
+	next := &dayUse{day: newDay(now, b.zone)}
+	inFlight := inFlightAt(next.Start)
+	next.Requests, b.today = inFlight, next
 	if old == nil {
 		return true
 	}

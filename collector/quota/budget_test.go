@@ -414,6 +414,27 @@ func TestFinishAfterMidnight(t *testing.T) {
 	}
 }
 
+// TestCutOffAtMidnight restarts shortly before or after midnight while a request is in flight: the vendor may count it
+// on either day, and neither restart, nor a second one, forgets it.
+func TestCutOffAtMidnight(t *testing.T) {
+	for _, restart := range []string{"2026-11-23 23:59", "2026-11-24 00:00"} {
+		s := newSetup(10, every(time.Hour, 1, 2)...)
+		s.at("2026-11-23 23:58")
+		start(s.guard(), 1)
+		s.at(restart)
+		s.guard()
+		g := s.guard()
+		s.at("2026-11-24 00:01")
+		if got := g.Account().Used; got != 1 {
+			t.Errorf("restarted at %s: got %d used, want 1", restart, got)
+		}
+		s.at("2026-11-25 00:01")
+		if got := g.Account().Used; got != 0 {
+			t.Errorf("restarted at %s, the next day: got %d used, want 0", restart, got)
+		}
+	}
+}
+
 // TestZoneChange moves the start of the day: that does not grant a second budget.
 func TestZoneChange(t *testing.T) {
 	s := newSetup(10, every(time.Minute, 1, 2)...)

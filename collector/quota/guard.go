@@ -13,7 +13,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
 	"maps"
 	"slices"
 	"sync"
@@ -31,6 +30,7 @@ type Guard struct {
 	mu            sync.Mutex // protects the following fields
 	term          int64      // under which the records may be changed; 0 on standby
 	interrupted   int        // requests that another process had left in flight when the records were loaded
+	unreadable    int        // records that could not be decoded when they were loaded
 	retryInterval time.Duration
 	users         []*user // the configured ones
 	index         map[int64]*user
@@ -64,7 +64,7 @@ func New(config Config) *Guard {
 	if config.Store == nil {
 		config.Term = 1
 	}
-	g.loadLocked(config.Users, config.Records, config.Term)
+	g.loadLocked(config.Users, decode(config.Records), config.Term)
 	return g
 }
 
@@ -74,23 +74,22 @@ func New(config Config) *Guard {
 // The guard may change the records under a term. Term 0 means standby: the guard allows no request and changes no
 // record.
 func (g *Guard) Load(records map[string][]byte, term int64) {
+	state := decode(records) // slow, therefore without the lock
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	users := make([]User, len(g.users))
 	for i, u := range g.users {
 		users[i] = User{WMID: u.WMID, MinInterval: u.MinInterval}
 	}
-	g.loadLocked(users, records, term)
+	g.loadLocked(users, state, term)
 }
 
 // loadLocked is [Guard.Load] for the given users.
-func (g *Guard) loadLocked(users []User, records map[string][]byte, term int64) {
+func (g *Guard) loadLocked(users []User, state state, term int64) {
 	g.term = term
-	g.index, g.inFlight, g.balanceRequest, g.interrupted = make(map[int64]*user), 0, 0, 0
-	g.budget, g.pause = newBudget(g.budget.limit, g.budget.zone), pause{}
-	g.token, g.balance = tokenRecord{Salt: []byte(rand.Text())}, balanceRecord{}
+	g.inFlight, g.balanceRequest, g.interrupted = 0, 0, 0
 	now := g.now()
-	g.restore(records, now)
+	g.restoreLocked(state, now)
 	if term != 0 {
 		g.interruptLocked()
 	}
@@ -186,7 +185,7 @@ func (g *Guard) Due(ahead, scrapes int) []DueUser {
 
 // updateLocked brings what depends on the time up to date.
 func (g *Guard) updateLocked(now time.Time) {
-	g.budget.enterDay(now, g.inFlight)
+	g.budget.enterDay(now, g.inFlightAt)
 	var records []record
 	if g.pause.clampToNow(now, g.budget.today.day) {
 		records = append(records, g.pauseRecord())
@@ -206,9 +205,26 @@ func (g *Guard) updateLocked(now time.Time) {
 
 // enterDayLocked updates what depends on the quota day if another one has started.
 func (g *Guard) enterDayLocked(now time.Time) {
-	if g.budget.enterDay(now, g.inFlight) {
+	if g.budget.enterDay(now, g.inFlightAt) {
 		g.updateLocked(now)
 	}
+}
+
+// maxDuration is how long the vendor works on a request at most after it was cut off. It recommends a timeout of 2 min.
+const maxDuration = time.Hour
+
+// inFlightAt returns how many requests may be in flight when a day starts, those of an earlier process included.
+func (g *Guard) inFlightAt(start time.Time) int {
+	n := g.inFlight
+	for _, u := range g.index {
+		if start.Sub(u.CutOff) < maxDuration {
+			n++
+		}
+		if u.InFlight && u.request == 0 && start.Sub(u.Started) < 24*time.Hour { // it is not known when it was cut off
+			n++
+		}
+	}
+	return n
 }
 
 // suppression returns why a user is skipped whose minimum interval has elapsed.
@@ -381,6 +397,14 @@ func (g *Guard) Interrupted() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.interrupted
+}
+
+// Unreadable returns how many records could not be decoded when they were last loaded. Users whose record is unreadable
+// count as never requested, and the elapsed share of the day's budget as used.
+func (g *Guard) Unreadable() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.unreadable
 }
 
 // Account returns the state of the account.

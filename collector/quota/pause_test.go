@@ -335,7 +335,19 @@ type model struct {
 	streak      map[int64]int
 	last        map[int64]quota.Verdict
 	inFlight    map[int64]time.Time
+	left        map[int64]time.Time // start of the user's last request that a restart cut off
 	pausedUntil time.Time
+}
+
+// inFlightAt returns how many requests the vendor may work on at a time.
+func (m *model) inFlightAt(at time.Time) int {
+	n := len(m.inFlight)
+	for _, started := range m.left {
+		if at.Sub(started) < time.Hour {
+			n++
+		}
+	}
+	return n
 }
 
 // TestGuardProperties performs random actions, restarts included. It checks every request that the guard allows, and
@@ -347,7 +359,7 @@ func TestGuardProperties(t *testing.T) {
 		g := s.guard()
 		m := &model{
 			started: make(map[int64]time.Time), wait: make(map[int64]time.Duration), streak: make(map[int64]int),
-			last: make(map[int64]quota.Verdict), inFlight: make(map[int64]time.Time),
+			last: make(map[int64]quota.Verdict), inFlight: make(map[int64]time.Time), left: make(map[int64]time.Time),
 		}
 		used := make(map[string]int)
 		today := s.now.Format(time.DateOnly)
@@ -355,7 +367,7 @@ func TestGuardProperties(t *testing.T) {
 			s.add(d)
 			if date := s.now.Format(time.DateOnly); date != today {
 				today = date
-				used[date] += len(m.inFlight)
+				used[date] += m.inFlightAt(s.now.Truncate(24 * time.Hour))
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -420,6 +432,7 @@ func TestGuardProperties(t *testing.T) {
 			},
 			"restart": func(*rapid.T) {
 				g = s.guard()
+				maps.Copy(m.left, m.inFlight)
 				for wmid := range m.inFlight {
 					verdict := m.last[wmid]
 					if verdict != quota.VerdictBackOff {

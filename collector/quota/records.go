@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -38,6 +39,7 @@ type userRecord struct {
 	StartedBefore time.Time     `json:"started_before,omitzero"` // Started before the request in flight
 	DelayBefore   time.Duration `json:"delay_before,omitzero"`   // Delay before the request in flight
 	InFlight      bool          `json:"in_flight,omitempty"`
+	CutOff        time.Time     `json:"cut_off,omitzero"`  // Started of the last request that a process left in flight
 	Verdict       Verdict       `json:"verdict,omitempty"` // of the last completed request that was not refused
 	Streak        int           `json:"streak,omitempty"`  // how many in a row had it
 	TimedOut      bool          `json:"timed_out,omitempty"`
@@ -105,30 +107,34 @@ func (g *Guard) put(records ...record) (wait func(context.Context) error) {
 	return g.store.Put(g.term, encoded)
 }
 
-// restore continues from the records.
-func (g *Guard) restore(records map[string][]byte, now time.Time) {
-	g.restoreUsers(records)
-	g.restoreBudget(records[budgetKey], now)
-	if records[lostKey] != nil {
-		g.budget.chargeElapsed(now)
-	}
-	var pause pauseRecord
-	if json.Unmarshal(records[pauseKey], &pause) == nil {
-		g.pause.pauseRecord = pause
-	}
-	var balance balanceRecord
-	if json.Unmarshal(records[balanceKey], &balance) == nil {
-		g.balance = balance
-	}
-	var token tokenRecord
-	if json.Unmarshal(records[tokenKey], &token) == nil && len(token.Salt) > 0 {
-		g.token = token
-	}
+// state is what records contain.
+type state struct {
+	users      map[int64]*user
+	budget     budgetRecord
+	pause      pauseRecord
+	token      tokenRecord
+	balance    balanceRecord
+	lost       bool // whether records were lost
+	unreadable int  // number of records
 }
 
-// restoreUsers restores the users. It decodes their records on all CPUs, because that takes most of the time of a
-// startup, and of a scrape on standby.
-func (g *Guard) restoreUsers(records map[string][]byte) {
+// decode decodes the records.
+func decode(records map[string][]byte) state {
+	s := state{users: make(map[int64]*user), lost: records[lostKey] != nil}
+	s.decodeUsers(records)
+	for key, value := range map[string]any{
+		budgetKey: &s.budget, pauseKey: &s.pause, tokenKey: &s.token, balanceKey: &s.balance,
+	} {
+		if text := records[key]; text != nil && json.Unmarshal(text, value) != nil {
+			s.unreadable++
+		}
+	}
+	return s
+}
+
+// decodeUsers decodes the records of users on all CPUs, because that takes most of the time of a startup, and of a
+// scrape on standby.
+func (s *state) decodeUsers(records map[string][]byte) {
 	var users []*user
 	for key := range records {
 		id, ok := strings.CutPrefix(key, userKey)
@@ -148,26 +154,29 @@ func (g *Guard) restoreUsers(records map[string][]byte) {
 	}
 	decoders.Wait()
 	for _, u := range users {
-		if u != nil {
-			g.index[u.WMID] = u
+		if u == nil {
+			s.unreadable++
+		} else {
+			s.users[u.WMID] = u
 		}
 	}
 }
 
-// restoreBudget restores the use of days. Requests that the previous process left in flight may have run into a day
-// that it did not see start.
-func (g *Guard) restoreBudget(value []byte, now time.Time) {
-	var b budgetRecord
-	if json.Unmarshal(value, &b) == nil && b.Today != nil {
-		g.budget.today, g.budget.other, g.budget.ratio = b.Today, b.Other, max(1, b.Ratio)
+// restoreLocked continues from a state.
+func (g *Guard) restoreLocked(s state, now time.Time) {
+	g.index, g.unreadable = s.users, s.unreadable
+	g.pause, g.balance, g.token = pause{pauseRecord: s.pause}, s.balance, s.token
+	if len(g.token.Salt) == 0 {
+		g.token = tokenRecord{Salt: []byte(rand.Text())}
 	}
-	var inFlight int
-	for _, u := range g.index {
-		if u.InFlight && now.Sub(u.Started) < 24*time.Hour {
-			inFlight++
-		}
+	g.budget = newBudget(g.budget.limit, g.budget.zone)
+	if s.budget.Today != nil {
+		g.budget.today, g.budget.other, g.budget.ratio = s.budget.Today, s.budget.Other, max(1, s.budget.Ratio)
 	}
-	g.budget.enterDay(now, inFlight)
+	g.budget.enterDay(now, g.inFlightAt)
+	if s.lost || s.unreadable > 0 {
+		g.budget.chargeElapsed(now)
+	}
 }
 
 // setUsersLocked changes which users are configured. Others are kept for a while.

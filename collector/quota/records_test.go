@@ -54,6 +54,26 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestUnreadable restores records that cannot be decoded: their number is known, and the elapsed share of the day's
+// budget counts as used.
+func TestUnreadable(t *testing.T) {
+	for _, key := range []string{"user/1", "budget", "pause", "token", "balance"} {
+		s := newSetup(100, every(15*time.Minute, 1, 2)...)
+		s.at("2026-11-23 18:00")
+		g := s.guard()
+		request(g, quota.Result{})
+		request(g, quota.Result{})
+		if got := g.Unreadable(); got != 0 {
+			t.Errorf("%s: got %d unreadable records at first", key, got)
+		}
+		s.config.Store.(memory)[key] = []byte(`{"started": 1, "today": 1, "reason": 1, "salt": 1, "history": 1}`)
+		g = s.guard()
+		if got, used := g.Unreadable(), g.Account().Used; got != 1 || used != 75 {
+			t.Errorf("%s: got %d unreadable records and %d used, want 1 and 75", key, got, used)
+		}
+	}
+}
+
 // TestInterrupted kills the process during a request. The request may have been billed, so the whole interval must
 // elapse before the next, counted from the latest moment at which it can have been sent.
 func TestInterrupted(t *testing.T) {

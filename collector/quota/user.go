@@ -85,7 +85,7 @@ func (u *user) updateFailingSince(result Result, now time.Time) {
 // interrupt records that the process ended while a request was in flight. The request may have been billed, so it is
 // not retried early, and may have been sent some time after its start was recorded.
 func (u *user) interrupt() {
-	u.InFlight, u.Delay = false, MaxSendDelay
+	u.InFlight, u.Delay, u.CutOff = false, MaxSendDelay, u.Started
 	if u.Verdict == VerdictRetry {
 		u.Verdict, u.Streak = VerdictWait, 1
 	}
@@ -94,7 +94,7 @@ func (u *user) interrupt() {
 // clampToNow moves times in the future to now, because the clock was set back. The user must not wait for longer than
 // one interval, and a value must not stay fresh for longer. It reports whether there were any.
 func (u *user) clampToNow(now time.Time) (changed bool) {
-	changed = clampTimes(now, &u.Started, &u.StartedBefore, &u.Value.At, &u.Previous.At)
+	changed = clampTimes(now, &u.Started, &u.StartedBefore, &u.CutOff, &u.Value.At, &u.Previous.At)
 	if u.sent().After(now) {
 		u.Delay, changed = now.Sub(u.Started), true
 	}

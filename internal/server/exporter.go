@@ -155,6 +155,10 @@ func newGuard(loaded *loadedConfig, storage *storage, contents store.Contents, l
 			"msg", "Requests were interrupted when the exporter last stopped", "requests", n,
 			"advice", "No action is needed: they may have been billed, so their users wait for their interval.")
 	}
+	if n := guard.Unreadable(); n > 0 {
+		level.Error(logger).Log("msg", "Error decoding persistent state", "records", n,
+			"advice", "The elapsed share of the day's budget counts as used, and users without a record are requested.")
+	}
 	if guard.SetToken(loaded.token.last.Fingerprint) {
 		level.Info(logger).Log("msg", "Resuming API requests, because the token has changed")
 	}

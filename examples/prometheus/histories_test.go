@@ -15,7 +15,7 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-var histories = flag.Uint64("histories", 2, "number of random histories of each interval that TestHistories compares")
+var histories = flag.Uint64("histories", 1, "number of random histories of each interval that TestHistories compares")
 
 // TestHistories compares when alerts fire in random histories. An engine may be one evaluation ahead of another.
 func TestHistories(t *testing.T) {

@@ -372,6 +372,27 @@ func TestDocumentedCodes(t *testing.T) {
 	})
 }
 
+// installs matches a target of the Makefile that installs Debian packages.
+var installs = regexp.MustCompile(`(?m)^(\w+):.*\n\t\.ci/install (.*)$`)
+
+// TestDocumentedPackages compares the Debian packages that the targets of the Makefile install.
+func TestDocumentedPackages(t *testing.T) {
+	actual := make(map[string]string)
+	for _, target := range installs.FindAllStringSubmatch(exportertest.ReadFile(t, "Makefile"), -1) {
+		packages := regexp.MustCompile(`\S+=`).ReplaceAllString(target[2], "") // commands with another name
+		actual["make "+target[1]] = packages
+	}
+	inEachLanguage(t, "internals.md", func(_ language, d document) {
+		documented := make(map[string]string)
+		for _, cells := range d.rows {
+			if strings.HasPrefix(cells[0], "`make ") && cells[len(cells)-1] != "" {
+				documented[code(cells[0])[0]] = strings.Join(code(cells[len(cells)-1]), " ")
+			}
+		}
+		expectSame(t, d.path, documented, actual)
+	})
+}
+
 // slug returns the anchor that GitHub gives a heading.
 func slug(heading string) string {
 	kept := strings.Map(func(r rune) rune {

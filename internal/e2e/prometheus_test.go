@@ -138,7 +138,7 @@ func TestPrometheus(t *testing.T) {
 	for _, program := range exportertest.Programs(t, "victoria-metrics") {
 		test(program, func(t *testing.T, file string) *prometheus {
 			t.Helper()
-			return startVictoriaMetrics(t, program, file)
+			return startVictoriaMetrics(t, program, "-promscrape.config="+file)
 		})
 	}
 }

@@ -1,11 +1,8 @@
-module github.com/bilibili-exporter/bilibili_exporter/examples/scrapers/check
+module github.com/bilibili-exporter/bilibili_exporter/examples/scrapers/check/alloy
 
 go 1.26.5
 
-require (
-	github.com/BurntSushi/toml v1.6.0
-	github.com/grafana/alloy/syntax v0.1.1
-)
+require github.com/grafana/alloy/syntax v0.1.1
 
 require (
 	github.com/blang/semver/v4 v4.0.0 // indirect

@@ -1,5 +1,4 @@
-// Package check decodes the configurations that are not in YAML. It is a module of its own, so that the exporter does
-// not depend on the types.
+// Package check decodes config.alloy. It is a module of its own, so that the exporter does not depend on Grafana Alloy.
 package check
 
 import (
@@ -8,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/BurntSushi/toml"
 	"github.com/grafana/alloy/syntax/ast"
 	"github.com/grafana/alloy/syntax/parser"
 	"github.com/grafana/alloy/syntax/vm"
@@ -26,7 +24,7 @@ func TestAlloy(t *testing.T) {
 		Targets   []map[string]string `alloy:"targets,attr"`
 		ForwardTo []string            `alloy:"forward_to,attr"`
 	}
-	text, err := os.ReadFile("../config.alloy")
+	text, err := os.ReadFile("../../config.alloy")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,35 +50,6 @@ func TestAlloy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
-// TestTelegraf decodes the configuration of Telegraf. Keys that the plugin does not have are errors.
-func TestTelegraf(t *testing.T) {
-	type plugin struct {
-		URLs          []string          `toml:"urls"`
-		Interval      string            `toml:"interval"`
-		MetricVersion int               `toml:"metric_version"`
-		Timeout       string            `toml:"timeout"`
-		Headers       map[string]string `toml:"http_headers"`
-	}
-	var got struct {
-		Inputs  struct{ Prometheus []plugin }
-		Outputs struct{ File []struct{ Files []string } }
-	}
-	metadata, err := toml.DecodeFile("../telegraf.conf", &got)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if unknown := metadata.Undecoded(); len(unknown) > 0 {
-		t.Errorf("unknown keys %s", unknown)
-	}
-	want := []plugin{{
-		[]string{"http://" + address + "/metrics"}, "1m", 2, "30s",
-		map[string]string{"X-Prometheus-Scrape-Timeout-Seconds": "30"},
-	}}
-	if !reflect.DeepEqual(got.Inputs.Prometheus, want) || len(got.Outputs.File) != 1 {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -1,9 +1,16 @@
 // Package check decodes config.alloy. It is a module of its own, so that the exporter does not depend on Grafana Alloy.
+//
+// The syntax is decoded with Alloy's code, but into types of our own, because those of Alloy need 1,800 packages and
+// forks of modules. Another test looks for their attributes and blocks in the source of Alloy. Nothing is scraped.
 package check
 
 import (
+	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"testing"
 	"time"
 
@@ -12,18 +19,26 @@ import (
 	"github.com/grafana/alloy/syntax/vm"
 )
 
-// address is that of the exporter. A test of the parent directory compares it with the exporter's default.
-const address = "localhost:12233"
+const alloy = "github.com/grafana/alloy@v1.10.0"
 
-// TestAlloy decodes the component of Grafana Alloy that scrapes the exporter.
+type scrape struct {
+	JobName   string              `alloy:"job_name,attr"`
+	Interval  time.Duration       `alloy:"scrape_interval,attr"`
+	Timeout   time.Duration       `alloy:"scrape_timeout,attr"`
+	Targets   []map[string]string `alloy:"targets,attr"`
+	ForwardTo []string            `alloy:"forward_to,attr"`
+}
+
+type remoteWrite struct {
+	Endpoint endpoint `alloy:"endpoint,block"`
+}
+
+type endpoint struct {
+	URL string `alloy:"url,attr"`
+}
+
+// TestAlloy decodes both components. Attributes and blocks that the types lack are errors.
 func TestAlloy(t *testing.T) {
-	type scrape struct {
-		JobName   string              `alloy:"job_name,attr"`
-		Interval  time.Duration       `alloy:"scrape_interval,attr"`
-		Timeout   time.Duration       `alloy:"scrape_timeout,attr"`
-		Targets   []map[string]string `alloy:"targets,attr"`
-		ForwardTo []string            `alloy:"forward_to,attr"`
-	}
 	text, err := os.ReadFile("../../config.alloy")
 	if err != nil {
 		t.Fatal(err)
@@ -32,24 +47,84 @@ func TestAlloy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	components := make(map[string]*ast.BlockStmt)
-	for _, statement := range file.Body {
-		block := statement.(*ast.BlockStmt)
-		components[block.GetBlockName()+" "+block.Label] = block
-	}
-	if components["prometheus.remote_write default"] == nil || len(components) != 2 {
-		t.Errorf("got components %v", components)
+	wants := map[string]any{
+		"prometheus.scrape bilibili": &scrape{
+			"bilibili", time.Minute, 30 * time.Second,
+			[]map[string]string{{"__address__": "localhost:12233"}}, // which a test of the examples compares
+			[]string{"receiver"},
+		},
+		"prometheus.remote_write default": &remoteWrite{endpoint{"http://localhost:9090/api/v1/write"}},
 	}
 	exports := map[string]any{"remote_write": map[string]any{"default": map[string]any{"receiver": "receiver"}}}
-	want := scrape{
-		"bilibili", time.Minute, 30 * time.Second, []map[string]string{{"__address__": address}}, []string{"receiver"},
+	if len(file.Body) != len(wants) {
+		t.Errorf("got %d components, want %d", len(file.Body), len(wants))
 	}
-	var got scrape
-	scraper := components["prometheus.scrape bilibili"]
-	if err := vm.New(scraper.Body).Evaluate(vm.NewScope(map[string]any{"prometheus": exports}), &got); err != nil {
+	for _, statement := range file.Body {
+		block := statement.(*ast.BlockStmt)
+		name := block.GetBlockName() + " " + block.Label
+		want, ok := wants[name]
+		if !ok {
+			t.Fatalf("unknown component %s", name)
+		}
+		got := reflect.New(reflect.TypeOf(want).Elem()).Interface()
+		if err := vm.New(block.Body).Evaluate(vm.NewScope(map[string]any{"prometheus": exports}), got); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+// alloyTag matches the tag of an attribute or a block.
+var alloyTag = regexp.MustCompile(`alloy:"(\w+,(?:attr|block))(,optional)?"`)
+
+// TestTypes compares our types with those in the source of Alloy: these have the same attributes and blocks, and the
+// others are optional.
+func TestTypes(t *testing.T) {
+	dir := filepath.Join(download(t), "internal", "component", "prometheus")
+	for _, test := range []struct {
+		ours       any
+		path, name string // of Alloy's type
+	}{
+		{scrape{}, "scrape/scrape.go", "Arguments"},
+		{remoteWrite{}, "remotewrite/types.go", "Arguments"},
+		{endpoint{}, "remotewrite/types.go", "EndpointOptions"},
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, test.path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs := regexp.MustCompile(`(?s)type ` + test.name + ` struct {.*?\n}`).FindString(string(text))
+		known := make(map[string]bool) // whether it is required, by attribute or block
+		for _, match := range alloyTag.FindAllStringSubmatch(theirs, -1) {
+			known[match[1]] = match[2] == ""
+		}
+		for field := range reflect.TypeOf(test.ours).Fields() {
+			tag := field.Tag.Get("alloy")
+			if _, ok := known[tag]; !ok {
+				t.Errorf("%s: %s has no %s", test.path, test.name, tag)
+			}
+			delete(known, tag)
+		}
+		for tag, required := range known {
+			if required {
+				t.Errorf("%s: %s requires %s", test.path, test.name, tag)
+			}
+		}
+	}
+}
+
+// download returns the directory with the source of Alloy.
+func download(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", alloy).Output()
+	if err != nil {
+		t.Fatalf("downloading %s: %v: %s", alloy, err, out)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
+	return module.Dir
 }

@@ -16,7 +16,7 @@ type config struct {
 }
 
 // TestScrapeConfigs compares the configurations in the format of Prometheus with the one in README.md. The tests in
-// check/ decode the others.
+// check/ load those of the other scrapers.
 func TestScrapeConfigs(t *testing.T) {
 	readme := exportertest.Find(t, "README.md", "(?s)```yaml\n(scrape_configs:.*?)```")
 	if address := "localhost:" + exportertest.DefaultPort(t); !strings.Contains(readme, address) {
@@ -35,6 +35,31 @@ func TestScrapeConfigs(t *testing.T) {
 	} {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestSnippet compares the part of the configuration of the OpenTelemetry Collector that the document shows.
+func TestSnippet(t *testing.T) {
+	snippet := exportertest.Find(t, "docs/scrapers.md", "(?s)```yaml\n(.*?)```")
+	if !strings.Contains(exportertest.ReadFile(t, "examples/scrapers/otel-collector.yaml"), "\n"+snippet) {
+		t.Errorf("otel-collector.yaml lacks what docs/scrapers.md shows:\n%s", snippet)
+	}
+}
+
+// TestVersions looks for the versions that the documents and the tests have in common.
+func TestVersions(t *testing.T) {
+	for path, pattern := range map[string]string{
+		".ci/programs": `victoria-metrics-(\d+\.\d+)`,
+		"examples/scrapers/check/alloy/check_test.go": `grafana/alloy@v(\d+\.\d+)`,
+		"examples/scrapers/check/otel/go.mod":         `/prometheusreceiver v(\d+\.\d+)`,
+		"examples/scrapers/check/telegraf/go.mod":     `/telegraf v(\d+\.\d+)`,
+	} {
+		version := exportertest.Find(t, path, pattern)
+		for _, document := range []string{"docs/scrapers.md", "docs/zh-CN/scrapers.md"} {
+			if !strings.Contains(exportertest.ReadFile(t, document), " "+version+" ") {
+				t.Errorf("%s lacks the version %s of %s", document, version, path)
+			}
 		}
 	}
 }

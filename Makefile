@@ -5,9 +5,6 @@ COMPOSE    := GOFLAGS=-mod=mod $(GO) run github.com/compose-spec/compose-go/v2/c
 VALE       := $(GO) run github.com/vale-cli/vale/v3/cmd/vale@v3.22.0
 FUZZ        = $(GO) test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 1s
 
-# The code of others that the examples are checked with is not vetted, and has no service discovery of clouds.
-FOREIGN := -vet=off -tags remove_all_sd
-
 # The defaults suit CI; set larger values by hand, such as "make crash ROUNDS=1000".
 FUZZTIME ?= 1m
 ROUNDS   ?= 20
@@ -32,7 +29,7 @@ SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
 .PHONY: all help build release packages chart clean-release $(PLATFORMS) test race rules e2e crash damage replicas \
-	soak image testpackages bench queries fuzz examples lint prose fmt dashboards kubernetes
+	soak image testpackages bench queries fuzz examples scrapers lint prose fmt dashboards kubernetes
 all: build test lint
 
 help: ## list the targets
@@ -122,13 +119,16 @@ fuzz: ## fuzz the parsers of external input; new failures are stored in testdata
 	$(FUZZ) -fuzz FuzzParts ./config
 	$(FUZZ) -fuzz FuzzUserFile ./config
 
-examples: ## check the examples with the code of those that read them, such as Helm, Telegraf and Compose
-	set -e; for mod in $$(find examples -name go.mod); do \
-		(cd $$(dirname $$mod) && $(GO) test $(FOREIGN) -count=1 ./...); done
+examples: ## check the examples with the code of Helm, Grafana, Kubernetes and Compose, and with systemd
+	set -e; for mod in examples/*/check/go.mod; do (cd $$(dirname $$mod) && $(GO) test -count=1 ./...); done
 	set -e; for p in live demo; do COMPOSE_PROFILES=$$p $(COMPOSE) examples/docker-compose.yml >/dev/null; done
 	cd examples && $(COMPOSE) -no-interpolation docker-compose.yml compose/postgres.yml >/dev/null
 	! command -v systemd-analyze >/dev/null || \
 		systemd-analyze security --offline=true --threshold=12 examples/systemd/*.service >/dev/null
+
+scrapers: ## check the examples with the code of Telegraf, OpenTelemetry and Alloy, which takes minutes to compile
+	set -e; for mod in examples/scrapers/check/*/go.mod; do \
+		(cd $$(dirname $$mod) && $(GO) test -vet=off -tags remove_all_sd -count=1 ./...); done
 
 # Style
 

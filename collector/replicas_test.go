@@ -3,8 +3,10 @@ package collector_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,6 +271,42 @@ func TestCutOffResponse(t *testing.T) {
 		}
 		expectLines(t, c, []string{"bilibili_api_requests_total", "bilibili_api_requests_in_flight"},
 			"bilibili_api_requests_in_flight 0", "bilibili_api_requests_total 1")
+	})
+}
+
+// TestLostResponse has another replica take over while two requests are in flight: the record of the first response is
+// refused, and that of the second one is not even tried, because no scrape has loaded the records since. Both responses
+// are logged.
+func TestLostResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var superseded atomic.Bool
+		s := store.OpenShared(database{
+			func(int64, map[string][]byte) error {
+				if superseded.Load() {
+					return store.ErrSuperseded
+				}
+				return nil
+			},
+			func() (store.Contents, store.Lease, error) {
+				return store.Contents{Records: map[string][]byte{}, Term: 1}, store.Lease{}, nil
+			},
+			func(int64) error { return nil },
+		}, store.Config{OnError: func(string, error) {}})
+		defer s.Close(t.Context())
+		api := newFakeAPI(func(ctx context.Context, wmid int64) (justoneapi.Stat, error) {
+			return after(time.Duration(wmid)*10*time.Second)(ctx, wmid)
+		})
+		lines := &logLines{}
+		c := newCollector(t, api, users(2), withLog(lines), withLeader(users(2), s, s.Lead))
+		scrape(c, time.Second)
+		superseded.Store(true)
+		time.Sleep(time.Minute)
+		line := `level=warn wmid=%d name=user msg="Error recording response" err="this replica is not active" ` +
+			`code= followers=%d following=%d`
+		want := fmt.Sprintf(line+"\n"+line, 1, 10, 1, 2, 20, 2)
+		if got := strings.Join(lines.aboveDebug(), "\n"); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
 	})
 }
 

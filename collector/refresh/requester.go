@@ -70,7 +70,13 @@ func (r *requester) request(s started) (sent, failed bool, wait func()) {
 		return true, failure != nil, func() {}
 	}
 	r.logFinished(logger, finishedRequest{time.Since(sentAt), stat.RequestID, change, failure})
-	return true, failure != nil, func() { waitFinished(r.base) } //nolint:errcheck // the store reports errors
+	return true, failure != nil, func() {
+		// Another replica may be active by now. The response is lost then, at the latest when this one loads the records.
+		if err := waitFinished(r.base); err != nil && r.base.Err() == nil {
+			level.Warn(logger).Log("msg", "Error recording response", "err", err,
+				"code", result.Code, "followers", stat.Followers, "following", stat.Following)
+		}
+	}
 }
 
 // context returns the context of a request that is recorded. It belongs to no scrape.

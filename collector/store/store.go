@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -52,6 +51,9 @@ type Config struct {
 	OnError func(operation string, err error) // called for every failure, from any goroutine
 	// OnRecovery is called when an operation succeeds after a failure. It may be nil.
 	OnRecovery func()
+	// OnLost is called with the sorted keys of changes that will never be written, because the term under which they were
+	// made is over. It may be nil.
+	OnLost func(keys []string)
 }
 
 // Contents are the records of a store, and who may change them.
@@ -90,6 +92,7 @@ type Store struct {
 	shared    bool
 	onError   func(operation string, err error)
 	recovered func()
+	onLost    func(keys []string)
 	wake      chan struct{} // buffered; receives when there is work for the worker
 	closing   chan struct{} // closed by Close
 	closeOnce sync.Once
@@ -138,8 +141,9 @@ func OpenShared(db Database, config Config) *Store { return newStore(config, db,
 
 func newStore(config Config, db Database, shared bool, term int64, lease Lease) *Store {
 	s := &Store{
-		db: db, shared: shared, onError: config.OnError, recovered: config.OnRecovery, term: term, lease: lease,
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}), next: newBatch(),
+		db: db, shared: shared, onError: config.OnError, recovered: config.OnRecovery, onLost: config.OnLost,
+		term: term, lease: lease, next: newBatch(),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go s.run()
 	return s
@@ -278,9 +282,8 @@ func (s *Store) commit() {
 		late.err = err
 		close(late.done)
 		maps.Copy(b.changes, late.changes)
-		if keys := slices.Sorted(maps.Keys(b.changes)); len(keys) > 0 {
-			s.report(OperationWrite, fmt.Errorf("the lease is over; %d records were not written: %s",
-				len(keys), strings.Join(keys[:min(10, len(keys))], ", ")), false)
+		if len(b.changes) > 0 && s.onLost != nil {
+			s.onLost(slices.Sorted(maps.Keys(b.changes)))
 		}
 		if b.lead {
 			err = cmp.Or(s.acquire(), err)

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 type problems struct {
 	mu         sync.Mutex // protects the following fields
 	list       []string
+	lost       []string // keys
 	recoveries int
 }
 
@@ -47,6 +48,12 @@ func (p *problems) recovered() {
 	p.recoveries++
 }
 
+func (p *problems) lose(keys []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = append(p.lost, keys...)
+}
+
 func (p *problems) get() (list []string, recoveries int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,7 +66,8 @@ var lost = records("lost", "true")
 func mustOpen(t *testing.T, config Config) (*Store, Contents, *problems) {
 	t.Helper()
 	reported := &problems{}
-	config.OnError, config.OnRecovery, config.IfLost = reported.add, reported.recovered, lost
+	config.OnError, config.OnRecovery, config.OnLost = reported.add, reported.recovered, reported.lose
+	config.IfLost = lost
 	s, contents, err := Open(config)
 	if err != nil {
 		t.Fatal(err)
@@ -457,6 +465,36 @@ func (slowDB) Write(int64, map[string][]byte) error {
 }
 
 func (slowDB) Close(int64) error { return nil }
+
+// superseded is a database whose lease another replica takes.
+type superseded struct{ Database }
+
+func (superseded) Write(int64, map[string][]byte) error { return ErrSuperseded }
+
+func (superseded) Acquire() (Contents, Lease, error) {
+	return Contents{Records: records("a", "1")}, Lease{Holder: "other", Held: true}, nil
+}
+
+func (superseded) Close(int64) error { return nil }
+
+// TestSuperseded has another replica take the lease. The keys of what is not written are reported, and that is neither
+// a failure nor followed by a recovery.
+func TestSuperseded(t *testing.T) {
+	reported := &problems{}
+	config := Config{OnError: reported.add, OnRecovery: reported.recovered, OnLost: reported.lose}
+	s := newStore(config, superseded{}, true, 1, Lease{})
+	s.Put(1, records("b", "1", "a", "2"))
+	if got, term, err := s.Lead(t.Context()); !equal(got, records("a", "1")) || term != 0 || err != nil {
+		t.Errorf("Lead: got %q, term %d, %v", got, term, err)
+	}
+	s.Close(t.Context())
+	if got, want := reported.lost, []string{"a", "b"}; !slices.Equal(got, want) {
+		t.Errorf("got lost records %q, want %q", got, want)
+	}
+	if list, recoveries := reported.get(); len(list) > 0 || recoveries > 0 {
+		t.Errorf("got reports %q and %d recoveries, want none", list, recoveries)
+	}
+}
 
 // TestLeaseExpires does not renew a lease. A replica then no longer reports to be active.
 func TestLeaseExpires(t *testing.T) {

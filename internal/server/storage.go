@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,9 @@ import (
 
 // closeTimeout is how long shutdown waits for the last write.
 const closeTimeout = 2 * time.Second
+
+// maxKeys is how many keys of lost records a log message contains.
+const maxKeys = 10
 
 // storage is the store, its metrics and its log messages. It is a [refresh.Leader].
 type storage struct {
@@ -65,7 +69,7 @@ func openStorage(options Options) (*storage, store.Contents, error) {
 	}
 	opened, contents, err := store.Open(store.Config{
 		Dir: options.StoragePath, URL: options.StorageURL, Namespace: options.StorageNamespace, Holder: replicaName(),
-		IfLost: quota.LostRecords(), OnError: s.failed, OnRecovery: s.recovered,
+		IfLost: quota.LostRecords(), OnError: s.failed, OnRecovery: s.recovered, OnLost: s.lost,
 	})
 	if err != nil {
 		flag := "--storage.path"
@@ -198,7 +202,15 @@ func (s *storage) advice() string {
 	return "Check the disk: a restart would request users again, which may be billed."
 }
 
-// recovered logs that everything has been read and written after an error.
+// lost counts and logs records that are not written, because another replica has taken the lease. The store works.
+func (s *storage) lost(keys []string) {
+	s.errors.WithLabelValues(store.OperationWrite).Inc()
+	level.Warn(s.logger).Log("msg", "Records not written, because another replica has become active",
+		"records", len(keys), "keys", strings.Join(keys[:min(maxKeys, len(keys))], ", "),
+		"advice", "No action is needed: their users wait for their interval.")
+}
+
+// recovered logs that the store works again after an error.
 func (s *storage) recovered() {
 	s.lastError.set("")
 	level.Info(s.logger).Log("msg", "Persistent state recovered")

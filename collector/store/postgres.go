@@ -259,6 +259,10 @@ func (p *postgresDB) load(take bool) (contents Contents, lease Lease, err error)
 		}
 		return p.ledger.write(tx, nil)
 	})
+	if errors.Is(err, errDamaged) {
+		err = fmt.Errorf("%w; if no replica is active, restore a backup, or use another namespace, "+
+			"which requests all users again", err)
+	}
 	return contents, lease, err
 }
 

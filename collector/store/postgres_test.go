@@ -168,7 +168,8 @@ func testTampered(t *testing.T, server pgServer) {
 	update := "UPDATE bilibili_exporter_records SET value = '%d' WHERE key = 'b'"
 	server.Exec("postgres", fmt.Sprintf(update, 2))
 	before := server.dump(t)
-	want := `damaged: the checksum of record "b" is wrong`
+	want := `damaged: the checksum of record "b" is wrong; if no replica is active, restore a backup, or use another ` +
+		"namespace, which requests all users again"
 	if _, _, err := Open(config); err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("Open: got %v, want %s", err, want)
 	}

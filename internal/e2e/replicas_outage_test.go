@@ -78,7 +78,7 @@ func expectNoRequests(t *testing.T, p *exportertest.Process, api *justoneapitest
 	if got := strings.Count(p.Log(), `msg="Error writing persistent state"`); got < 1 || got > 3 {
 		t.Errorf("the error was logged %d times:\n%s", got, p.Log())
 	}
-	p.Await(`(Check the database: no request is sent until it can be used)`)
+	p.Await(`(No request is sent until the database can be used)`)
 }
 
 // TestLostPackets has a network that loses all packets between an exporter and its database. A scrape waits

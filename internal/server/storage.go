@@ -197,7 +197,7 @@ func (s *storage) failed(operation string, err error) {
 // advice returns what to do about a failing store.
 func (s *storage) advice() string {
 	if s.shared {
-		return "Check the database: no request is sent until it can be used."
+		return "No request is sent until the database can be used."
 	}
 	return "Check the disk: a restart would request users again, which may be billed."
 }

@@ -157,19 +157,16 @@ func (p *postgresDB) inTransaction(f func(*sql.Tx) error) error {
 	})
 }
 
-// prepare makes sure that the tables exist and that the role may change them.
+// prepare makes sure that the database is suitable, that the tables exist and that the role may change them.
 func (p *postgresDB) prepare() error {
-	var encoding string
-	switch err := p.db.QueryRow("SHOW server_encoding").Scan(&encoding); {
-	case errors.Is(err, pq.ErrSSLNotSupported):
+	err := p.checkSettings()
+	if errors.Is(err, pq.ErrSSLNotSupported) {
 		return fmt.Errorf("%w; add ?sslmode=disable to the URL if the connection needs no encryption", err)
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
-	if encoding != "UTF8" && encoding != "SQL_ASCII" {
-		return fmt.Errorf("the database has the encoding %s: create one with ENCODING 'UTF8'", encoding)
-	}
-	err := p.try()
+	err = p.try()
 	if pq.As(err, pqerror.UndefinedTable) != nil {
 		createErr := p.inTransaction(func(tx *sql.Tx) error {
 			_, err := tx.Exec(recordsTable + ";\n" + leaseTable)
@@ -184,6 +181,32 @@ func (p *postgresDB) prepare() error {
 		return fmt.Errorf("%w; the role needs these privileges: %s;", err, privileges)
 	}
 	return err
+}
+
+// checkSettings fails if the database cannot hold every text, or does not keep what it has committed.
+func (p *postgresDB) checkSettings() error {
+	encoding, err := p.show("server_encoding")
+	if err != nil {
+		return err
+	}
+	if encoding != "UTF8" && encoding != "SQL_ASCII" {
+		return fmt.Errorf("the database has the encoding %s: create one with ENCODING 'UTF8'", encoding)
+	}
+	for _, name := range []string{"fsync", "synchronous_commit"} {
+		switch value, err := p.show(name); {
+		case err != nil:
+			return err
+		case value == "off":
+			return fmt.Errorf("the database has %s=off, so it can lose requests that were paid: set %s=on", name, name)
+		}
+	}
+	return nil
+}
+
+// show returns the value of a setting.
+func (p *postgresDB) show(name string) (value string, err error) {
+	err = p.db.QueryRow("SHOW " + name).Scan(&value)
+	return value, err
 }
 
 // oneLine returns a statement in one line, as it can be copied from a log.

@@ -75,6 +75,7 @@ func TestPostgres(t *testing.T) {
 		"Clocks": testClocks, "Password": testPassword, "Frozen": testFrozen, "Restart": testRestart,
 		"PasswordFile": testPasswordFile, "Locked": testLocked, "DeletedLease": testDeletedLease,
 		"ClockSetBack": testClockSetBack, "Lost": testLost, "Encoding": testEncoding,
+		"Durability": testDurability, "LostCommits": testLostCommits,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, server) })
 	}
@@ -316,6 +317,30 @@ func testLost(t *testing.T, server pgServer) {
 	mustHave(t, config, records("a", "1", "b", "1"))
 }
 
+// testLostCommits loses commits, as a failover can. The active replica continues, and a standby reports damage until
+// what was lost has been written again.
+func testLostCommits(t *testing.T, server pgServer) {
+	active, _, _ := mustOpen(t, server.config(t))
+	defer active.Close(t.Context())
+	mustPut(t, active, records("a", "1", "b", "1"))
+	standby, _, _ := mustOpen(t, server.config(t))
+	defer standby.Close(t.Context())
+	server.Exec("postgres", "CREATE TABLE before AS SELECT * FROM bilibili_exporter_records")
+	mustPut(t, active, records("a", "2", "b", "2", "c", "2"))
+	server.Exec("postgres", "DELETE FROM bilibili_exporter_records WHERE namespace IN (SELECT namespace FROM before)")
+	server.Exec("postgres", "INSERT INTO bilibili_exporter_records SELECT * FROM before; DROP TABLE before")
+	for _, key := range []string{"a", "b"} {
+		mustPut(t, active, records(key, "3"))
+		if _, _, err := standby.Lead(t.Context()); !errors.Is(err, errDamaged) {
+			t.Errorf("after a write of %s: got %v, want damage", key, err)
+		}
+	}
+	mustPut(t, active, records("c", "3"))
+	if got := mustLead(t, standby, 0); !equal(got, records("a", "3", "b", "3", "c", "3")) {
+		t.Errorf("got %q", got)
+	}
+}
+
 // testEncoding has a database that cannot hold every text.
 func testEncoding(t *testing.T, server pgServer) {
 	server.Exec("postgres", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
@@ -324,6 +349,35 @@ func testEncoding(t *testing.T, server pgServer) {
 	want := "the database has the encoding LATIN1: create one with ENCODING 'UTF8'"
 	if _, _, err := Open(config); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// testDurability has databases that can lose commits.
+func testDurability(t *testing.T, server pgServer) {
+	server.Exec("postgres", "CREATE DATABASE durability")
+	config := server.config(t)
+	config.URL = server.URL("durability")
+	for _, test := range []struct{ name, value, want string }{
+		{"synchronous_commit", "off", "the database has synchronous_commit=off, so it can lose requests that were paid: " +
+			"set synchronous_commit=on"},
+		{"synchronous_commit", "local", ""},
+		{"fsync", "off", "the database has fsync=off, so it can lose requests that were paid: set fsync=on"},
+		{"fsync", "on", ""},
+	} {
+		server.Exec("postgres", fmt.Sprintf("ALTER SYSTEM SET %s = %s", test.name, test.value))
+		server.Exec("postgres", "SELECT pg_reload_conf()")
+		for server.Exec("postgres", "SHOW "+test.name) != test.value {
+			time.Sleep(10 * time.Millisecond)
+		}
+		switch s, _, err := Open(config); {
+		case err == nil:
+			s.Close(t.Context())
+			if test.want != "" {
+				t.Errorf("%s=%s: got no error, want %s", test.name, test.value, test.want)
+			}
+		case test.want == "" || !strings.HasSuffix(err.Error(), test.want):
+			t.Errorf("%s=%s: got %v, want %q", test.name, test.value, err, test.want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"database/sql"
 	"encoding/binary"
 	"fmt"
@@ -12,8 +13,11 @@ import (
 )
 
 const (
-	// formatKey is the key of a record that the store itself keeps in every namespace. It changes when older programs
-	// could not read the records, or would misread them.
+	// formatKey is the key of a record that the store itself keeps in every namespace. The format changes when older
+	// programs could not read the records, or would misread them.
+	//
+	// For older programs to recognize a newer format, every future version must keep the tables with these columns, and
+	// this record: its key, a value that starts with the format and a space, and its checksum. All else may change.
 	formatKey     = "format"
 	formatVersion = "1"
 )
@@ -37,11 +41,14 @@ type ledger struct {
 // read reads all records. A namespace that was never written to may be empty.
 func (l *ledger) read(tx *sql.Tx, mayBeEmpty bool) (map[string][]byte, error) {
 	records, err := readRecords(tx, l.namespace)
+	got, ok := records[formatKey]
+	format, _, _ := strings.Cut(string(got), " ")
+	if ok && format != formatVersion { // first, because only a newer program can tell whether the other records are damaged
+		return nil, fmt.Errorf("the records have format %s, which this program does not know: use a newer version", format)
+	}
 	if err != nil {
 		return nil, err
 	}
-	got, ok := records[formatKey]
-	format, _, _ := strings.Cut(string(got), " ")
 	delete(records, formatKey)
 	l.sums, l.total = make(map[string]int64), 0
 	l.add(records)
@@ -50,8 +57,6 @@ func (l *ledger) read(tx *sql.Tx, mayBeEmpty bool) (map[string][]byte, error) {
 		return records, nil
 	case !ok:
 		return nil, fmt.Errorf("%w: the record of the format is missing", errDamaged)
-	case format != formatVersion: // an older program neither reads nor changes what a newer one has written
-		return nil, fmt.Errorf("the records have format %s, which this program does not know: use a newer version", format)
 	case string(got) != l.format():
 		return nil, fmt.Errorf("%w: the sum of the checksums is wrong", errDamaged)
 	}
@@ -81,7 +86,7 @@ func (l *ledger) add(changes map[string][]byte) {
 // format returns the value of the record of the format.
 func (l *ledger) format() string { return fmt.Sprintf("%s %d", formatVersion, l.total) }
 
-// readRecords reads all records of a namespace. Whatever cannot be understood is damage.
+// readRecords reads all records of a namespace. Whatever cannot be understood is damage; the others are returned, too.
 func readRecords(tx *sql.Tx, namespace string) (map[string][]byte, error) {
 	rows, err := tx.Query(`SELECT key, value, checksum FROM bilibili_exporter_records WHERE namespace = $1`, namespace)
 	if err != nil {
@@ -89,19 +94,21 @@ func readRecords(tx *sql.Tx, namespace string) (map[string][]byte, error) {
 	}
 	defer rows.Close() //nolint:errcheck // Err returns the error
 	records := make(map[string][]byte)
+	var damage error
 	for rows.Next() {
 		var key string
 		var value []byte
 		var sum int64
-		if err := rows.Scan(&key, &value, &sum); err != nil {
-			return nil, fmt.Errorf("%w: %w", errDamaged, err)
+		switch err := rows.Scan(&key, &value, &sum); {
+		case err != nil:
+			damage = fmt.Errorf("%w: %w", errDamaged, err)
+		case sum != checksum(namespace, key, string(value)):
+			damage = fmt.Errorf("%w: the checksum of record %q is wrong", errDamaged, key)
+		default:
+			records[key] = value
 		}
-		if sum != checksum(namespace, key, string(value)) {
-			return nil, fmt.Errorf("%w: the checksum of record %q is wrong", errDamaged, key)
-		}
-		records[key] = value
 	}
-	return records, rows.Err()
+	return records, cmp.Or(rows.Err(), damage)
 }
 
 // writeRecords changes records of a namespace; nil deletes.

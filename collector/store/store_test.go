@@ -382,13 +382,15 @@ func testBlockedEngine(t *testing.T, config Config) {
 	mustHave(t, config, records("a", "1"))
 }
 
-// testNewerFormat opens records of a newer program. That fails, and changes nothing.
+// testNewerFormat opens records of a newer program, one of which has a checksum of a kind that this program does not
+// know. That fails, is not damage, and changes nothing.
 func testNewerFormat(t *testing.T, config Config) {
 	s, _, _ := mustOpen(t, config)
 	mustPut(t, s, records("a", "1"))
-	changeFormat(t, s, "2 something")
+	changeFormat(t, s, "2 something", "a")
 	s.Close(t.Context())
 	before := dump(t, config)
+	config.OnError = func(operation string, err error) { t.Errorf("got report %s: %v", operation, err) }
 	_, _, err := Open(config)
 	if want := "the records have format 2, which this program does not know: use a newer version"; err == nil ||
 		!strings.HasSuffix(err.Error(), want) || errors.Is(err, errDamaged) {
@@ -399,16 +401,22 @@ func testNewerFormat(t *testing.T, config Config) {
 	}
 }
 
-// changeFormat changes the record of the format under an open store.
-func changeFormat(t *testing.T, s *Store, format string) {
+// changeFormat changes the record of the format, and the checksum of another one, under an open store.
+func changeFormat(t *testing.T, s *Store, format, key string) {
 	t.Helper()
-	change := map[string][]byte{formatKey: []byte(format)}
+	change := func(namespace string) func(tx *sql.Tx) error {
+		return func(tx *sql.Tx) error {
+			_, err := tx.Exec("UPDATE bilibili_exporter_records SET checksum = 1 WHERE namespace = $1 AND key = $2",
+				namespace, key)
+			return errors.Join(err, writeRecords(tx, namespace, records(formatKey, format)))
+		}
+	}
 	var err error
 	switch db := s.db.(type) {
 	case *sqliteDB:
-		err = db.inTransaction(func(tx *sql.Tx) error { return writeRecords(tx, embeddedNamespace, change) })
+		err = db.inTransaction(change(embeddedNamespace))
 	case *postgresDB:
-		err = db.inTransaction(func(tx *sql.Tx) error { return writeRecords(tx, db.namespace, change) })
+		err = db.inTransaction(change(db.namespace))
 	}
 	if err != nil {
 		t.Fatal(err)

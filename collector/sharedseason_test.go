@@ -83,7 +83,7 @@ type replica struct {
 	read   time.Time  // the last reading of the clock
 }
 
-// database is a [store.Database] that is made of functions.
+// database is a [store.SharedDatabase] that is made of functions.
 type database struct {
 	write   func(term int64, changes map[string][]byte) error
 	acquire func() (store.Contents, store.Lease, error)

@@ -255,7 +255,7 @@ func (p *postgresDB) Write(term int64, changes map[string][]byte) error {
 	})
 }
 
-// Acquire implements [Database].
+// Acquire implements [SharedDatabase].
 func (p *postgresDB) Acquire() (Contents, Lease, error) { return p.load(true) }
 
 // load reads the lease and all records. If take is true, it first takes the lease if it is free.

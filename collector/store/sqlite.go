@@ -300,9 +300,6 @@ func (d *sqliteDB) Write(_ int64, changes map[string][]byte) error {
 	return d.inTransaction(func(tx *sql.Tx) error { return d.ledger.write(tx, changes) })
 }
 
-// Acquire implements [Database].
-func (d *sqliteDB) Acquire() (Contents, Lease, error) { panic("store: an embedded store has no lease") }
-
 // Close implements [Database].
 func (d *sqliteDB) Close(int64) error {
 	defer d.unlock()

@@ -80,16 +80,21 @@ type Lease struct {
 type Database interface {
 	// Write commits changes, all or none; nil deletes. It fails with [ErrSuperseded] if the term is over.
 	Write(term int64, changes map[string][]byte) error
-	// Acquire reads all records, and takes the lease if it is free.
-	Acquire() (Contents, Lease, error)
 	// Close gives up the lease of a term, unless it is 0, and disconnects.
 	Close(term int64) error
+}
+
+// SharedDatabase is a database that several replicas share.
+type SharedDatabase interface {
+	Database
+	// Acquire reads all records, and takes the lease if it is free.
+	Acquire() (Contents, Lease, error)
 }
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
 	db        Database
-	shared    bool
+	shared    SharedDatabase // the same, nil if embedded
 	onError   func(operation string, err error)
 	recovered func()
 	onLost    func(keys []string)
@@ -132,14 +137,15 @@ func Open(config Config) (*Store, Contents, error) {
 	if err != nil {
 		return nil, Contents{}, err
 	}
-	return newStore(config, db, config.URL != "", contents.Term, lease), contents, nil
+	return newStore(config, db, contents.Term, lease), contents, nil
 }
 
 // OpenShared opens a shared store on any database, on standby, for tests of what uses a store. Config says what to
 // call, and nothing else.
-func OpenShared(db Database, config Config) *Store { return newStore(config, db, true, 0, Lease{}) }
+func OpenShared(db SharedDatabase, config Config) *Store { return newStore(config, db, 0, Lease{}) }
 
-func newStore(config Config, db Database, shared bool, term int64, lease Lease) *Store {
+func newStore(config Config, db Database, term int64, lease Lease) *Store {
+	shared, _ := db.(SharedDatabase)
 	s := &Store{
 		db: db, shared: shared, onError: config.OnError, recovered: config.OnRecovery, onLost: config.OnLost,
 		term: term, lease: lease, next: newBatch(),
@@ -192,7 +198,7 @@ func (s *Store) await(ctx context.Context, b *batch) error {
 // An error means that no request may be sent. Lead waits until ctx ends; an attempt that takes longer continues, and a
 // later call returns its records.
 func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64, err error) {
-	if !s.shared {
+	if s.shared == nil {
 		return nil, embeddedTerm, nil
 	}
 	s.mu.Lock()
@@ -216,7 +222,7 @@ func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64
 func (s *Store) Lease() (active bool, lease Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.shared || s.term != 0 && time.Since(s.renewed) < leaseTime, s.lease
+	return s.shared == nil || s.term != 0 && time.Since(s.renewed) < leaseTime, s.lease
 }
 
 // run works whenever a caller waits for something. Callers that start to wait during a commit share the next one.
@@ -242,7 +248,7 @@ func (s *Store) run() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.shared {
+	if s.shared != nil {
 		s.next.err = errClosed
 	}
 	close(s.next.done)
@@ -289,7 +295,7 @@ func (s *Store) commit() {
 			err = cmp.Or(s.acquire(), err)
 		}
 	}
-	if s.shared {
+	if s.shared != nil {
 		b.err = err
 	}
 	close(b.done)
@@ -298,7 +304,7 @@ func (s *Store) commit() {
 // acquire takes the lease if it is free, and reads all records.
 func (s *Store) acquire() error {
 	start := time.Now()
-	contents, lease, err := s.db.Acquire()
+	contents, lease, err := s.shared.Acquire()
 	s.report(OperationRead, err, false)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -288,7 +288,7 @@ func testFailedWrites(t *testing.T, config Config) {
 	}
 	failing.Store(true)
 	var want error
-	if s.shared {
+	if s.shared != nil {
 		want = broken
 	}
 	for _, changes := range []map[string][]byte{records("a", "2", "c", "2"), {"c": []byte("3"), "b": nil}} {
@@ -376,7 +376,7 @@ func testBlockedEngine(t *testing.T, config Config) {
 	s.Close(ctx) // returns early
 	close(proceed)
 	s.Close(t.Context())
-	if err := s.Put(term, records("b", "1"))(t.Context()); s.shared != errors.Is(err, errClosed) {
+	if err := s.Put(term, records("b", "1"))(t.Context()); (s.shared != nil) != errors.Is(err, errClosed) {
 		t.Errorf("Put after Close: got %v", err)
 	}
 	mustHave(t, config, records("a", "1"))
@@ -452,7 +452,7 @@ func dump(t *testing.T, config Config) string {
 func TestSlowWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reported := &problems{}
-		s := newStore(Config{OnError: reported.add, OnRecovery: reported.recovered}, slowDB{}, false, embeddedTerm, Lease{})
+		s := newStore(Config{OnError: reported.add, OnRecovery: reported.recovered}, slowDB{}, embeddedTerm, Lease{})
 		if err := s.Put(embeddedTerm, records("a", "1"))(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -465,7 +465,7 @@ func TestSlowWrite(t *testing.T) {
 }
 
 // slowDB is a database whose writes take 6 s.
-type slowDB struct{ Database }
+type slowDB struct{}
 
 func (slowDB) Write(int64, map[string][]byte) error {
 	time.Sleep(6 * time.Second)
@@ -474,8 +474,13 @@ func (slowDB) Write(int64, map[string][]byte) error {
 
 func (slowDB) Close(int64) error { return nil }
 
+// slowSharedDB is a shared database whose writes take 6 s.
+type slowSharedDB struct{ slowDB }
+
+func (slowSharedDB) Acquire() (Contents, Lease, error) { return Contents{}, Lease{}, nil }
+
 // superseded is a database whose lease another replica takes.
-type superseded struct{ Database }
+type superseded struct{}
 
 func (superseded) Write(int64, map[string][]byte) error { return ErrSuperseded }
 
@@ -490,7 +495,7 @@ func (superseded) Close(int64) error { return nil }
 func TestSuperseded(t *testing.T) {
 	reported := &problems{}
 	config := Config{OnError: reported.add, OnRecovery: reported.recovered, OnLost: reported.lose}
-	s := newStore(config, superseded{}, true, 1, Lease{})
+	s := newStore(config, superseded{}, 1, Lease{})
 	s.Put(1, records("b", "1", "a", "2"))
 	if got, term, err := s.Lead(t.Context()); !equal(got, records("a", "1")) || term != 0 || err != nil {
 		t.Errorf("Lead: got %q, term %d, %v", got, term, err)
@@ -507,7 +512,7 @@ func TestSuperseded(t *testing.T) {
 // TestLeaseExpires does not renew a lease. A replica then no longer reports to be active.
 func TestLeaseExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore(Config{URL: "x", OnError: new(problems).add}, slowDB{}, true, 1, Lease{})
+		s := newStore(Config{OnError: new(problems).add}, slowSharedDB{}, 1, Lease{})
 		defer s.Close(t.Context())
 		if _, _, err := s.Lead(t.Context()); err != nil {
 			t.Error(err)

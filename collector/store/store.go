@@ -236,7 +236,7 @@ func (s *Store) run() {
 		}
 		s.commit()
 	}
-	s.commit() // again, if it has failed
+	s.commit() // again, if it has failed, for example because the database was restarted since the last write
 	s.mu.Lock()
 	term := s.term
 	if len(s.next.changes) > 0 {

@@ -509,6 +509,47 @@ func TestSuperseded(t *testing.T) {
 	}
 }
 
+// closingDB is a shared database whose first writes fail.
+type closingDB struct {
+	slowSharedDB
+	failures int
+	written  map[string][]byte
+	released int64 // the term whose lease was given up; 0 for none
+}
+
+func (d *closingDB) Write(_ int64, changes map[string][]byte) error {
+	if d.failures--; d.failures >= 0 {
+		return errors.New("connection reset")
+	}
+	d.written = changes
+	return nil
+}
+
+func (d *closingDB) Close(term int64) error {
+	d.released = term
+	return nil
+}
+
+// TestClose closes a store with a queued change. A write that fails is repeated once. If that fails, too, the lease is
+// not given up, so that the next replica does not continue at once without the change.
+func TestClose(t *testing.T) {
+	changes := records("a", "1")
+	for _, test := range []struct {
+		failures int
+		written  map[string][]byte
+		released int64
+	}{{0, changes, 7}, {1, changes, 7}, {2, nil, 0}} {
+		db := &closingDB{failures: test.failures}
+		s := newStore(Config{OnError: new(problems).add}, db, 7, Lease{})
+		s.Put(7, changes)
+		s.Close(t.Context())
+		if !equal(db.written, test.written) || db.released != test.released {
+			t.Errorf("%d failures: got %q written and the lease of term %d given up, want %q and %d",
+				test.failures, db.written, db.released, test.written, test.released)
+		}
+	}
+}
+
 // TestLeaseExpires does not renew a lease. A replica then no longer reports to be active.
 func TestLeaseExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

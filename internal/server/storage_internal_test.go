@@ -29,7 +29,7 @@ func (takenDB) Close(int64) error { return nil }
 func TestLostLease(t *testing.T) {
 	var logged strings.Builder
 	s := &storage{shared: true, logger: log.NewLogfmtLogger(&logged), errors: prometheus.NewCounterVec(
-		prometheus.CounterOpts{Name: "errors"}, []string{"operation"})}
+		prometheus.CounterOpts{Name: "errors_total", Help: "Errors."}, []string{"operation"})}
 	s.store = store.OpenShared(takenDB{}, store.Config{OnError: s.failed, OnRecovery: s.recovered, OnLost: s.lost})
 	if _, _, err := s.store.Lead(t.Context()); err != nil {
 		t.Fatal(err)

@@ -22,9 +22,9 @@ import (
 	"github.com/bilibili-exporter/bilibili_exporter/internal/exportertest"
 )
 
-// speedup is how much faster than real time the examples run. With more, a target that moves would look like an exporter
-// that is down, because Prometheus takes up to 5 s to notice new targets. The times of vmalert's queries are whole
-// seconds, and so must be the time between evaluations.
+// speedup is how much faster than real time the examples run. With more, a target that moves would look like an
+// exporter that is down, because Prometheus takes up to 5 s to notice new targets. The times of vmalert's queries are
+// whole seconds, and so must be the time between evaluations.
 const speedup = 30
 
 func faster(d time.Duration) time.Duration { return d / speedup }

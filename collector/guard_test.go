@@ -3,6 +3,8 @@ package collector_test
 import (
 	"context"
 	"io"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/bilibili-exporter/bilibili_exporter/collector"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi"
+	"github.com/bilibili-exporter/bilibili_exporter/collector/justoneapi/justoneapitest"
 	"github.com/bilibili-exporter/bilibili_exporter/collector/quota"
 )
 
@@ -134,6 +137,43 @@ func TestSlowDisk(t *testing.T) {
 			t.Errorf("got %d messages about requests that were not sent, want 4:\n%s", got, log)
 		}
 	})
+}
+
+// connectingFor returns a change of a transport that makes connecting take a while.
+func connectingFor(d time.Duration) func(*http.Transport) {
+	return func(transport *http.Transport) {
+		connect := transport.DialContext
+		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			time.Sleep(d)
+			return connect(ctx, network, address)
+		}
+	}
+}
+
+// TestSlowConnection has an API to which connecting takes a while. A request, for a user or the balance, is not sent
+// later than 10 s after it was recorded, and then uses up no budget.
+func TestSlowConnection(t *testing.T) {
+	for _, test := range []struct {
+		connecting time.Duration
+		want       int // requests of each kind
+	}{{10 * time.Second, 1}, {10*time.Second + 1, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			server, client := newPipeAPI(t, justoneapitest.Stat(justoneapitest.Constant(7), 1),
+				connectingFor(test.connecting))
+			c := newCollector(t, client, users(1), withBalance(users(1), time.Hour))
+			scrape(c, time.Minute)
+			synctest.Wait()
+			if got := server.Tally(1).Requests; got != test.want {
+				t.Errorf("connecting for %v: got %d requests for the user, want %d", test.connecting, got, test.want)
+			}
+			if got := server.Balances(); got != test.want {
+				t.Errorf("connecting for %v: got %d requests for the balance, want %d", test.connecting, got, test.want)
+			}
+			if got := c.Snapshot().Account().Used; got != test.want {
+				t.Errorf("connecting for %v: got %d used, want %d", test.connecting, got, test.want)
+			}
+		})
+	}
 }
 
 // TestQueueEndsWhenRefused refuses the account while the other slots are taken by slow requests: the queue is dropped

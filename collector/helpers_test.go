@@ -3,6 +3,7 @@ package collector_test
 import (
 	"context"
 	"flag"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -111,14 +112,19 @@ func timeoutError() error {
 }
 
 // newPipeAPI returns a stand-in API that gives every request the same response, and the real client connected to it,
-// for tests with a fake clock.
-func newPipeAPI(t *testing.T, response justoneapitest.Response) (*justoneapitest.Server, *justoneapi.Client) {
+// for tests with a fake clock. The client's transport is modified by the given functions.
+func newPipeAPI(
+	t *testing.T, response justoneapitest.Response, changes ...func(*http.Transport),
+) (*justoneapitest.Server, *justoneapi.Client) {
 	t.Helper()
 	server := justoneapitest.NewPipeServer()
 	t.Cleanup(server.Close)
 	server.SetAll(response)
 	transport := server.Transport()
 	t.Cleanup(transport.CloseIdleConnections)
+	for _, change := range changes {
+		change(transport)
+	}
 	base, err := url.Parse(server.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -116,15 +116,21 @@ func (sendOnce) Read([]byte) (int, error) { return 0, io.EOF }
 
 type sendByKey struct{}
 
-// WithSendBy returns a context for a request that must not be sent after a moment, whenever it has a connection. The
-// failure of one that would be later is certainly not billed.
+// WithSendBy returns a context for a request that must not be sent after a moment, by the clock that reaches it first
+// ([Elapsed]), whenever it has a connection. The failure of one that would be later is certainly not billed.
 func WithSendBy(ctx context.Context, moment time.Time) context.Context {
-	return context.WithValue(ctx, sendByKey{}, moment.Round(0)) // suspended time counts
+	return context.WithValue(ctx, sendByKey{}, moment)
 }
 
 func sendBy(ctx context.Context) time.Time {
 	moment, _ := ctx.Value(sendByKey{}).(time.Time)
 	return moment
+}
+
+// Elapsed returns the time since start, by the clock that shows more of it: the monotonic clock stops while the machine
+// is suspended, and the wall clock can be set back.
+func Elapsed(start time.Time) time.Duration {
+	return max(time.Since(start), time.Since(start.Round(0)))
 }
 
 // progress records how far a request got.
@@ -156,7 +162,7 @@ func (p *progress) trace() *httptrace.ClientTrace {
 // gotConn is called right before the request is written to a connection. Without the connection, it cannot be.
 func (p *progress) gotConn(info httptrace.GotConnInfo) {
 	p.idle.Store(false)
-	if !p.sendBy.IsZero() && time.Now().Round(0).After(p.sendBy) {
+	if !p.sendBy.IsZero() && Elapsed(p.sendBy) > 0 {
 		info.Conn.Close()
 		return
 	}

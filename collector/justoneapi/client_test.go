@@ -336,6 +336,44 @@ func TestRelationStatTooLate(t *testing.T) {
 	}
 }
 
+// TestElapsed has clocks that disagree since the start: the larger time counts.
+func TestElapsed(t *testing.T) {
+	for wallClock, want := range map[time.Duration]time.Duration{
+		0: time.Minute, time.Hour: time.Hour + time.Minute, -time.Hour: time.Minute,
+	} {
+		start := justoneapitest.Skew(time.Now().Add(-time.Minute), -wallClock)
+		if got := justoneapi.Elapsed(start).Round(time.Minute); got != want {
+			t.Errorf("wall clock set by %v: got %v, want %v", wallClock, got, want)
+		}
+	}
+}
+
+// TestRelationStatSkewed has clocks that disagree about whether the moment until which the request may be sent has
+// passed. It is sent only if neither has reached it.
+func TestRelationStatSkewed(t *testing.T) {
+	for name, test := range map[string]struct {
+		monotonic, wall time.Duration // from now until the moment
+		want            int
+	}{
+		"both ahead":                      {time.Hour, time.Hour, 1},
+		"machine suspended":               {time.Hour, -time.Hour, 0},
+		"wall clock set back":             {-time.Hour, time.Hour, 0},
+		"both passed":                     {-time.Hour, -time.Hour, 0},
+		"wall clock set back, both ahead": {time.Hour, 2 * time.Hour, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newServer(t)
+			server.SetAll(justoneapitest.Stat(justoneapitest.Constant(1), 1))
+			moment := justoneapitest.Skew(time.Now().Add(test.monotonic), test.wall-test.monotonic)
+			newClient(t, server).RelationStat( //nolint:errcheck // what was sent counts
+				justoneapi.WithSendBy(t.Context(), moment), token, wmid)
+			if got := server.Tally(wmid).Requests; got != test.want {
+				t.Errorf("got %d requests, want %d", got, test.want)
+			}
+		})
+	}
+}
+
 // roundTripper is a function as a transport.
 type roundTripper func(*http.Request) (*http.Response, error)
 

@@ -90,9 +90,7 @@ func (r *requester) record(start time.Time, wait func(context.Context) error) er
 	if err := wait(r.base); err != nil {
 		return fmt.Errorf("recording it: %w", err)
 	}
-	// The monotonic clock stops while the machine is suspended, and the wall clock can be set.
-	took := max(time.Since(start), time.Now().Round(0).Sub(start.Round(0)))
-	if took > quota.MaxSendDelay {
+	if took := justoneapi.Elapsed(start); took > quota.MaxSendDelay {
 		return fmt.Errorf("recording it took %v", took.Round(time.Millisecond))
 	}
 	if r.closed() {

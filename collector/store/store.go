@@ -106,7 +106,7 @@ type Store struct {
 
 	mu      sync.Mutex // protects the following fields
 	term    int64      // 0 on standby
-	renewed time.Time  // when the lease was last known to be held
+	renewed time.Time  // when the lease was last known to be held, by the wall clock: suspended time counts
 	lease   Lease
 	loaded  map[string][]byte // records that [Store.Lead] has yet to return
 	next    *batch            // gathers changes
@@ -266,7 +266,7 @@ func (s *Store) commit() {
 	s.next, s.current = newBatch(), b
 	s.mu.Unlock()
 
-	start, err := time.Now(), ErrSuperseded // on standby, nothing may be written
+	start, err := time.Now().Round(0), ErrSuperseded // on standby, nothing may be written
 	if term != 0 {
 		err = s.write(term, b.changes)
 	}
@@ -303,7 +303,7 @@ func (s *Store) commit() {
 
 // acquire takes the lease if it is free, and reads all records.
 func (s *Store) acquire() error {
-	start := time.Now()
+	start := time.Now().Round(0)
 	contents, lease, err := s.shared.Acquire()
 	s.report(OperationRead, err, false)
 	s.mu.Lock()

@@ -54,6 +54,7 @@ type flags struct {
 	storageURL             string
 	storageURLSet          bool
 	storageNamespace       string
+	storageNamespaceSet    bool
 	telemetryPath          string
 	timeoutOffset          string
 	maxRequests            string
@@ -113,7 +114,7 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		"$PGPASSFILE.").
 		PlaceHolder("URL").IsSetByUser(&f.storageURLSet).StringVar(&f.storageURL)
 	app.Flag("storage.namespace", "Name of the state of this token in the database of --storage.url, where each token "+
-		"needs a name of its own.").Default("default").StringVar(&f.storageNamespace)
+		"needs a name of its own.").Default("default").IsSetByUser(&f.storageNamespaceSet).StringVar(&f.storageNamespace)
 	app.Flag("timeout-offset", "Offset to subtract from the scrape timeout, in seconds.").
 		Default("0.5").StringVar(&f.timeoutOffset)
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
@@ -145,6 +146,8 @@ func parseFlags(args []string, stdout io.Writer) (*flags, error) {
 		return nil, errors.New("--storage.path and --storage.url are mutually exclusive")
 	case f.storageURLSet && f.storageURL == "":
 		return nil, errors.New("--storage.url is empty: want a URL, or no such flag for storage in --storage.path")
+	case f.storageNamespaceSet && !f.storageURLSet:
+		return nil, errors.New("--storage.namespace needs --storage.url: it is a name in that database")
 	case strings.TrimSpace(f.storageNamespace) == "" || len(f.storageNamespace) > 200 ||
 		!utf8.ValidString(f.storageNamespace):
 		return nil, errors.New("--storage.namespace: want a name of at most 200 bytes")

@@ -76,6 +76,8 @@ func TestFailedStarts(t *testing.T) {
 			`bilibili_exporter: --storage.url is empty: want a URL, or no such flag for storage in --storage.path; try --help`},
 		"empty namespace": {[]string{"--wmid=2", "--storage.url=postgres://h/d", "--storage.namespace="},
 			`bilibili_exporter: --storage.namespace: want a name of at most 200 bytes; try --help`},
+		"namespace without URL": {[]string{"--wmid=2", "--storage.path=/proc/nowhere", "--storage.namespace=y"},
+			`bilibili_exporter: --storage.namespace needs --storage.url: it is a name in that database; try --help`},
 		"URL after a space": {[]string{"--wmid=2", "--storage.url=", "postgres://u:secret@h/d"},
 			`bilibili_exporter: unexpected argument that looks like a URL; try --help`},
 		"unknown flag": {[]string{"--wmids=2"}, `bilibili_exporter: unknown long flag '--wmids'; try --help`},

@@ -355,3 +355,91 @@ func TestQueueEndsWithoutLead(t *testing.T) {
 		}
 	})
 }
+
+// TestShutdownKeepsLease shuts down while requests are in flight for longer than a lease lasts. Scrapes keep the lease,
+// so that the responses are recorded, until another replica takes over. They do nothing else, and do not wait.
+func TestShutdownKeepsLease(t *testing.T) {
+	for name, test := range map[string]struct {
+		takeover bool // before the first scrape during shutdown
+		leads    int
+		values   int
+	}{
+		"active": {false, 10, 4}, "superseded": {true, 2, 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, api := &memoryStore{records: make(map[string][]byte)}, newFakeAPI(after(5*time.Minute))
+				leads, tokens, records, term := 0, 0, map[string][]byte{}, int64(1)
+				c := newCollector(t, api, users(9), withLeader(users(9), s,
+					func(context.Context) (map[string][]byte, int64, error) {
+						leads++
+						return records, term, nil
+					}), func(config *collector.Config) {
+					config.RequestTimeout = 6 * time.Minute
+					token := config.Token
+					config.Token = func() justoneapi.Token { tokens++; return token() }
+				})
+				go scrape(c, time.Hour)
+				synctest.Wait()
+				records = nil
+				if test.takeover {
+					records, term = recordsOf(users(9), false), 0
+				}
+				start := time.Now()
+				closed := make(chan time.Duration)
+				go func() {
+					c.Close(context.Background())
+					closed <- time.Since(start)
+				}()
+				for range 9 {
+					time.Sleep(30 * time.Second)
+					if got := scrape(c, 9*time.Second); got != 0 {
+						t.Errorf("the scrape took %v, want 0s", got)
+					}
+				}
+				if got := <-closed; got != 5*time.Minute {
+					t.Errorf("shutdown took %v, want 5m0s", got)
+				}
+				scrape(c, 9*time.Second)
+				if got := values(c); leads != test.leads || len(got) != test.values {
+					t.Errorf("asked for the lead %d times, with values %v; want %d times and %d values",
+						leads, got, test.leads, test.values)
+				}
+				if api.requests(0) != 4 || tokens != 1 {
+					t.Errorf("got %d requests and %d readings of the token, want 4 and 1", api.requests(0), tokens)
+				}
+			})
+		})
+	}
+}
+
+// TestShutdownWithHangingLeader shuts down with a leader that does not respond. Further scrapes do not prolong that.
+func TestShutdownWithHangingLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		records, s := recordsOf(users(1), false), &memoryStore{records: make(map[string][]byte)}
+		c := newCollector(t, newFakeAPI(instant), users(1), withLeader(users(1), s,
+			func(ctx context.Context) (map[string][]byte, int64, error) {
+				if loaded := records; loaded != nil {
+					records = nil
+					return loaded, 1, nil
+				}
+				<-ctx.Done()
+				return nil, 0, ctx.Err()
+			}))
+		scrape(c, 9*time.Second)
+		var scrapes sync.WaitGroup
+		for i := range 20 {
+			scrapes.Go(func() {
+				time.Sleep(time.Duration(i) * 300 * time.Millisecond)
+				scrape(c, 9*time.Second)
+			})
+		}
+		synctest.Wait()
+		start := time.Now()
+		c.Close(context.Background())
+		if got := time.Since(start); got != time.Second {
+			t.Errorf("shutdown took %v, want 1s", got)
+		}
+		scrapes.Wait()
+	})
+}

@@ -136,21 +136,22 @@ func (r *Refresher) Refresh(ctx context.Context) {
 	}
 }
 
-// join starts a refresh or joins the one in progress. It returns nil if there is none to wait for.
+// join starts a refresh or joins the one in progress. It returns nil if there is none to wait for. During shutdown, a
+// scrape only keeps this replica active, so that the responses in flight can be recorded.
 func (r *Refresher) join() *run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
-		return nil
-	}
-	if r.current == nil {
+	if r.current == nil && !r.closed {
 		r.current = newRun(r)
 		r.running.Go(r.current.loop)
 	}
 	current := r.current
+	if current == nil {
+		return nil
+	}
 	current.scrapes++
 	current.notify()
-	if current.abandoned {
+	if current.abandoned || r.closed {
 		return nil
 	}
 	return current

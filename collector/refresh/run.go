@@ -113,11 +113,16 @@ func (r *run) free(slot finishedSlot) {
 	r.refill()
 }
 
-// update takes over new settings, and for a new scrape queues the users that are due.
+// update takes over new settings, and for a new scrape queues the users that are due. During shutdown, it only keeps an
+// active replica active.
 func (r *run) update() {
 	scrapes, settings := r.take()
-	if scrapes > 0 {
+	closed := r.isClosed()
+	if scrapes > 0 && (!closed || r.guard.Active()) {
 		r.leads = r.lead()
+	}
+	if closed {
+		return
 	}
 	if scrapes > 0 || settings != r.settings {
 		r.settings, r.token = settings, settings.Token() // may do I/O
@@ -256,11 +261,11 @@ func (r *run) end() bool {
 	return true
 }
 
-// finish ends a refresh that has nothing left to do, unless another scrape has arrived.
+// finish ends a refresh that has nothing left to do, unless another scrape has arrived. No scrape prolongs shutdown.
 func (r *run) finish() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.scrapes > 0 {
+	if r.scrapes > 0 && !r.closed {
 		return false
 	}
 	r.current = nil

@@ -137,7 +137,8 @@ var chineseSummary = map[string]string{
 	"This replica, %s, has been active for %s.": "本副本 %s 已活动 %s。",
 	"The others are on standby: they expose the same values and send no requests.": "其他副本待命：" +
 		"它们暴露相同的数值，不发送请求。",
-	"This replica, %s, is on standby. %s has been active for %s.": "本副本 %s 待命中。%s 已活动 %s。",
+	"This replica, %s, is on standby. As of the last scrape, %s has been active for %s.": "" +
+		"本副本 %s 待命中。截至上次抓取，%s 已活动 %s。",
 	"This replica becomes active at a scrape when the other one stops or has not been scraped for 150 s.": "" +
 		"活动副本停止或 150 秒没有被抓取后，本副本会在一次抓取时成为活动副本。",
 	"No replica is active.": "没有活动副本。",

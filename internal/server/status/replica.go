@@ -29,7 +29,8 @@ func (r renderer) newReplicaCard() *replicaCard {
 		}
 	case replica.Held:
 		return &replicaCard{
-			r.Text("This replica, %s, is on standby. %s has been active for %s.", replica.Name, replica.Holder, since),
+			r.Text("This replica, %s, is on standby. As of the last scrape, %s has been active for %s.",
+				replica.Name, replica.Holder, since),
 			r.Text("This replica becomes active at a scrape when the other one stops or has not been scraped for 150 s."),
 		}
 	default:

@@ -28,8 +28,8 @@ func newBudget(limit int, zone *time.Location) *budget {
 	return &budget{limit: limit, zone: zone, ratio: 1}
 }
 
-// enterDay makes sure that today is the day of now, and reports whether it has changed. A day that starts is charged with
-// the requests in flight at that time.
+// enterDay makes sure that today is the day of now, and reports whether it has changed. The requests in flight when a
+// day starts are charged to it.
 //
 // The clock is not trusted. If it returns to the day that it jumped away from, that day continues, charged with what
 // was spent since under other dates. A day that it jumps back to, or that overlaps today because the zone has changed,

@@ -104,8 +104,9 @@ func TestRefundProperties(t *testing.T) {
 		s := newSetup(limit, every(time.Second, 1, 2, 3, 4, 5, 6, 7, 8)...)
 		s.at("2026-11-23 12:00")
 		g := s.guard()
-		counted := make(map[string]int)                                // requests that the vendor counts, or may count, by date of their start
-		flying, left := make(map[int64]string), make(map[int64]string) // dates of requests in flight, and cut off
+		// counted are the requests that the vendor counts, or may count, by date of their start.
+		counted := make(map[string]int)
+		flying, left := make(map[int64]string), make(map[int64]string)
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			wmid := int64(rapid.IntRange(1, 8).Draw(t, "wmid"))
 			switch rapid.IntRange(0, 12).Draw(t, "what") {

@@ -362,6 +362,7 @@ func (s *sharedStore) note(p *replica, wmid int64, value []byte) {
 	}
 	if before != nil && before.term != s.term {
 		s.cutOff++
+		s.season.wire.leave(wmid, before.started)
 		s.disturbed[s.season.wire.date(before.started)] = true
 		if !before.sent || before.unbilled {
 			s.lost[s.season.wire.date(before.started)]++
@@ -425,6 +426,7 @@ type sharedWire struct {
 	received []bool // by the number of the request: whether its value was received
 	users    map[int64]*userHistory
 	inFlight map[int64]time.Time
+	left     map[int64]time.Time // start of the last request that no process waits for
 	days     []*dayTally
 	leastGap time.Duration
 }
@@ -433,13 +435,28 @@ func (w *sharedWire) date(t time.Time) string {
 	return t.In(w.season.start.Location()).Format(time.DateOnly)
 }
 
-// today returns the tally of the day. Requests in flight are charged to a new one, too.
+// leave records that no process waits for a request any more.
+func (w *sharedWire) leave(wmid int64, started time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left[wmid] = started
+}
+
+// today returns the tally of the day. Requests in flight are charged to a new one, too, and so are those of the last
+// hour that no process waits for, because the vendor may still work on them.
 func (w *sharedWire) today() *dayTally {
 	date := w.date(time.Now())
 	if n := len(w.days); n > 0 && w.days[n-1].date == date {
 		return w.days[n-1]
 	}
 	today := &dayTally{date: date, charged: len(w.inFlight), perUser: make(map[int64]int)}
+	year, month, day := time.Now().In(w.season.start.Location()).Date()
+	midnight := time.Date(year, month, day, 0, 0, 0, 0, w.season.start.Location())
+	for wmid, started := range w.left {
+		if _, ok := w.inFlight[wmid]; !ok && midnight.Sub(started) < time.Hour {
+			today.charged++
+		}
+	}
 	if today.weather = weatherCalm; len(w.days)%3 == 2 {
 		today.weather = weatherFailing
 	}
@@ -532,6 +549,9 @@ func (p replicaAPI) RelationStat(
 	select {
 	case <-time.After(latency):
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) && !p.dead() { // else it stays recorded as in flight
+			p.season.wire.leave(wmid, recorded.started)
+		}
 		p.season.wire.finish(wmid, number, false, false)
 		return fail(justoneapi.CodeTimeout)
 	}
@@ -643,7 +663,10 @@ func (s *sharedSeason) run(days int) {
 		season: s, records: make(map[string][]byte), recorded: make(map[int64]*recordedRequest), lost: make(map[string]int),
 		disturbed: make(map[string]bool), idle: make(map[string]bool), broken: make(map[string]bool),
 	}
-	s.wire = sharedWire{season: s, users: make(map[int64]*userHistory), inFlight: make(map[int64]time.Time)}
+	s.wire = sharedWire{
+		season: s, users: make(map[int64]*userHistory),
+		inFlight: make(map[int64]time.Time), left: make(map[int64]time.Time),
+	}
 	var running sync.WaitGroup
 	running.Go(s.breakStore)
 	for i, joins := range []time.Time{s.start, s.start, s.start.AddDate(0, 0, days*2/3)} {

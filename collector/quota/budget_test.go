@@ -414,23 +414,35 @@ func TestFinishAfterMidnight(t *testing.T) {
 	}
 }
 
-// TestCutOffAtMidnight restarts shortly before or after midnight while a request is in flight: the vendor may count it
-// on either day, and neither restart, nor a second one, forgets it.
+// TestCutOffAtMidnight cuts off a request shortly before or after midnight, by a restart or a timeout. The vendor may
+// count it on either day, and no further restart forgets it.
 func TestCutOffAtMidnight(t *testing.T) {
-	for _, restart := range []string{"2026-11-23 23:59", "2026-11-24 00:00"} {
+	for name, test := range map[string]struct {
+		at      string
+		timeout bool
+	}{
+		"restart before": {"2026-11-23 23:59", false},
+		"restart after":  {"2026-11-24 00:00", false},
+		"timeout before": {"2026-11-23 23:59", true},
+		"timeout after":  {"2026-11-24 00:00", true},
+	} {
 		s := newSetup(10, every(time.Hour, 1, 2)...)
 		s.at("2026-11-23 23:58")
-		start(s.guard(), 1)
-		s.at(restart)
-		s.guard()
 		g := s.guard()
+		start(g, 1)
+		s.at(test.at)
+		if test.timeout {
+			finish(g, 1, quota.Result{Verdict: quota.VerdictWait, TimedOut: true})
+		}
+		s.guard()
+		g = s.guard()
 		s.at("2026-11-24 00:01")
 		if got := g.Account().Used; got != 1 {
-			t.Errorf("restarted at %s: got %d used, want 1", restart, got)
+			t.Errorf("%s: got %d used, want 1", name, got)
 		}
 		s.at("2026-11-25 00:01")
 		if got := g.Account().Used; got != 0 {
-			t.Errorf("restarted at %s, the next day: got %d used, want 0", restart, got)
+			t.Errorf("%s, the next day: got %d used, want 0", name, got)
 		}
 	}
 }

@@ -30,7 +30,7 @@ type Guard struct {
 	mu            sync.Mutex // protects the following fields
 	term          int64      // under which the records may be changed; 0 on standby
 	interrupted   int        // requests that another process had left in flight when the records were loaded
-	unreadable    int        // records that could not be decoded when they were loaded
+	unreadable    int        // records that could not be decoded when the records were loaded
 	retryInterval time.Duration
 	users         []*user // the configured ones
 	index         map[int64]*user
@@ -91,15 +91,20 @@ func (g *Guard) loadLocked(users []User, state state, term int64) {
 	now := g.now()
 	g.restoreLocked(state, now)
 	if term != 0 {
-		g.interruptLocked()
+		g.continueLocked(state)
 	}
 	g.setUsersLocked(users, now)
 	g.updateLocked(now)
 }
 
-// interruptLocked cuts off the requests that another process has left in flight.
-func (g *Guard) interruptLocked() {
-	records := []record{{lostKey, nil}, g.budgetRecord()}
+// continueLocked cuts off the requests that another process has left in flight, and deletes the records whose loss has
+// been charged to the budget, so that it is charged once.
+func (g *Guard) continueLocked(state state) {
+	records := []record{{lostKey, nil}}
+	for _, key := range state.unreadable {
+		records = append(records, record{key, nil})
+	}
+	records = append(records, g.budgetRecord())
 	for _, u := range g.index {
 		if u.InFlight {
 			u.interrupt()
@@ -210,10 +215,11 @@ func (g *Guard) enterDayLocked(now time.Time) {
 	}
 }
 
-// maxDuration is how long the vendor works on a request at most after it was cut off. It recommends a timeout of 2 min.
+// maxDuration is how long the vendor works on a request at most. It recommends a timeout of 2 min.
 const maxDuration = time.Hour
 
-// inFlightAt returns how many requests may be in flight when a day starts, those of an earlier process included.
+// inFlightAt returns how many requests the vendor may work on when a day starts, those included that a process has left
+// or has stopped waiting for.
 func (g *Guard) inFlightAt(start time.Time) int {
 	n := g.inFlight
 	for _, u := range g.index {

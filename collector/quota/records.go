@@ -114,22 +114,33 @@ type state struct {
 	pause      pauseRecord
 	token      tokenRecord
 	balance    balanceRecord
-	lost       bool // whether records were lost
-	unreadable int  // number of records
+	lost       bool     // whether records were lost
+	unreadable []string // keys of records that could not be decoded
 }
 
 // decode decodes the records.
 func decode(records map[string][]byte) state {
 	s := state{users: make(map[int64]*user), lost: records[lostKey] != nil}
 	s.decodeUsers(records)
-	for key, value := range map[string]any{
-		budgetKey: &s.budget, pauseKey: &s.pause, tokenKey: &s.token, balanceKey: &s.balance,
-	} {
-		if text := records[key]; text != nil && json.Unmarshal(text, value) != nil {
-			s.unreadable++
-		}
-	}
+	decodeRecord(&s, records, budgetKey, &s.budget)
+	decodeRecord(&s, records, pauseKey, &s.pause)
+	decodeRecord(&s, records, tokenKey, &s.token)
+	decodeRecord(&s, records, balanceKey, &s.balance)
 	return s
+}
+
+// decodeRecord decodes a record, if there is one. Nothing is used of one that is unreadable.
+func decodeRecord[T any](s *state, records map[string][]byte, key string, to *T) {
+	text, ok := records[key]
+	if !ok {
+		return
+	}
+	var decoded T
+	if json.Unmarshal(text, &decoded) != nil {
+		s.unreadable = append(s.unreadable, key)
+		return
+	}
+	*to = decoded
 }
 
 // decodeUsers decodes the records of users on all CPUs, because that takes most of the time of a startup, and of a
@@ -143,19 +154,23 @@ func (s *state) decodeUsers(records map[string][]byte) {
 		}
 	}
 	var decoders sync.WaitGroup
+	var mu sync.Mutex // protects the following variable
+	unreadable := make(map[*user]bool)
 	for chunk := range slices.Chunk(users, len(users)/runtime.GOMAXPROCS(0)+1) {
 		decoders.Go(func() {
-			for i, u := range chunk {
+			for _, u := range chunk {
 				if json.Unmarshal(records[u.key()], &u.userRecord) != nil {
-					chunk[i] = nil
+					mu.Lock()
+					unreadable[u] = true
+					mu.Unlock()
 				}
 			}
 		})
 	}
 	decoders.Wait()
 	for _, u := range users {
-		if u == nil {
-			s.unreadable++
+		if unreadable[u] {
+			s.unreadable = append(s.unreadable, u.key())
 		} else {
 			s.users[u.WMID] = u
 		}
@@ -164,7 +179,7 @@ func (s *state) decodeUsers(records map[string][]byte) {
 
 // restoreLocked continues from a state.
 func (g *Guard) restoreLocked(s state, now time.Time) {
-	g.index, g.unreadable = s.users, s.unreadable
+	g.index, g.unreadable = s.users, len(s.unreadable)
 	g.pause, g.balance, g.token = pause{pauseRecord: s.pause}, s.balance, s.token
 	if len(g.token.Salt) == 0 {
 		g.token = tokenRecord{Salt: []byte(rand.Text())}
@@ -174,7 +189,7 @@ func (g *Guard) restoreLocked(s state, now time.Time) {
 		g.budget.today, g.budget.other, g.budget.ratio = s.budget.Today, s.budget.Other, max(1, s.budget.Ratio)
 	}
 	g.budget.enterDay(now, g.inFlightAt)
-	if s.lost || s.unreadable > 0 {
+	if s.lost || len(s.unreadable) > 0 {
 		g.budget.chargeElapsed(now)
 	}
 }

@@ -54,10 +54,17 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestUnreadable restores records that cannot be decoded: their number is known, and the elapsed share of the day's
-// budget counts as used.
+// TestUnreadable restores records that cannot be decoded. Nothing of them is used, their number is known, and the
+// elapsed share of the day's budget counts as used, once.
 func TestUnreadable(t *testing.T) {
-	for _, key := range []string{"user/1", "budget", "pause", "token", "balance"} {
+	for key, text := range map[string]string{
+		"user/1":  `{"started": "2026-11-23T17:00:00Z", "streak": "1"}`,
+		"user/3":  `{"started": 1}`, // not configured
+		"budget":  `{"today": 1}`,
+		"pause":   `{"reason": "token", "next": "2026-11-23T19:00:00Z", "length": "1h"}`,
+		"token":   `{"salt": 1}`,
+		"balance": `{"latest": {"currency": "CNY", "at": "2026-11-23T17:00:00Z", "amount": "1"}}`,
+	} {
 		s := newSetup(100, every(15*time.Minute, 1, 2)...)
 		s.at("2026-11-23 18:00")
 		g := s.guard()
@@ -66,10 +73,19 @@ func TestUnreadable(t *testing.T) {
 		if got := g.Unreadable(); got != 0 {
 			t.Errorf("%s: got %d unreadable records at first", key, got)
 		}
-		s.config.Store.(memory)[key] = []byte(`{"started": 1, "today": 1, "reason": 1, "salt": 1, "history": 1}`)
+		s.config.Store.(memory)[key] = []byte(text)
 		g = s.guard()
-		if got, used := g.Unreadable(), g.Account().Used; got != 1 || used != 75 {
-			t.Errorf("%s: got %d unreadable records and %d used, want 1 and 75", key, got, used)
+		account := g.Account()
+		if got := g.Unreadable(); got != 1 || account.Used != 75 {
+			t.Errorf("%s: got %d unreadable records and %d used, want 1 and 75", key, got, account.Used)
+		}
+		if !account.Balance.At.IsZero() || account.Pause.Reason != "" {
+			t.Errorf("%s: got balance %v and pause %v, want none", key, account.Balance, account.Pause)
+		}
+		s.at("2026-11-23 21:00")
+		g = s.guard()
+		if got := g.Unreadable(); got != 0 || g.Account().Used != 75 {
+			t.Errorf("%s, restarted: got %d unreadable records and %d used, want 0 and 75", key, got, g.Account().Used)
 		}
 	}
 }

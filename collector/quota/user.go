@@ -60,6 +60,9 @@ func (u *user) finish(result Result, now time.Time) {
 		u.undo()
 		return
 	}
+	if result.TimedOut {
+		u.CutOff = u.Started // the vendor may still work on it
+	}
 	u.updateFailingSince(result, now)
 	if u.Verdict != result.Verdict {
 		u.Streak = 0

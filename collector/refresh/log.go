@@ -53,6 +53,14 @@ func (l *requestLog) logInterrupted(requests int) {
 	}
 }
 
+// logUnreadable logs how many records of the replica that was active before could not be decoded.
+func (l *requestLog) logUnreadable(records int) {
+	if records > 0 {
+		l.rateLimited(level.Error, "unreadable")(l.logger).Log("msg", "Error decoding persistent state", "records", records,
+			"advice", "The elapsed share of the day's budget counts as used, and users without a record are requested.")
+	}
+}
+
 // logFinished logs how a request ended. A user's failure is logged when it starts, changes or ends; anything else is
 // for debugging. A refusal of the account is logged as a pause.
 func (l *requestLog) logFinished(logger log.Logger, f finishedRequest) {

@@ -152,6 +152,7 @@ func (r *run) lead() bool {
 	if records != nil {
 		r.guard.Load(records, term)
 		r.requester.logInterrupted(r.guard.Interrupted())
+		r.requester.logUnreadable(r.guard.Unreadable())
 	}
 	return err == nil && r.guard.Active()
 }

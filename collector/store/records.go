@@ -43,7 +43,7 @@ func (l *ledger) read(tx *sql.Tx, mayBeEmpty bool) (map[string][]byte, error) {
 	records, err := readRecords(tx, l.namespace)
 	got, ok := records[formatKey]
 	format, _, _ := strings.Cut(string(got), " ")
-	if ok && format != formatVersion { // first, because only a newer program can tell whether the others are damaged
+	if ok && format != formatVersion { // first, because only a newer program can detect whether the others are damaged
 		return nil, fmt.Errorf("the records have format %s, which this program does not know: use a newer version", format)
 	}
 	if err != nil {

@@ -106,7 +106,7 @@ type Store struct {
 
 	mu      sync.Mutex // protects the following fields
 	term    int64      // 0 on standby
-	renewed time.Time  // when the lease was last known to be held, by the wall clock: suspended time counts
+	renewed time.Time  // when the lease was last known to be held
 	lease   Lease
 	loaded  map[string][]byte // records that [Store.Lead] has yet to return
 	next    *batch            // gathers changes
@@ -211,7 +211,7 @@ func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64
 	switch {
 	case errors.Is(err, ErrSuperseded) && s.loaded != nil:
 		err = nil // this replica is on standby now, or active under a new term
-	case ctx.Err() != nil && s.term != 0 && time.Since(s.renewed) < slowLead:
+	case ctx.Err() != nil && s.term != 0 && elapsed(s.renewed) < slowLead:
 		err = nil // the database is slow; each request still waits for its record
 	}
 	records, s.loaded = s.loaded, nil
@@ -222,8 +222,12 @@ func (s *Store) Lead(ctx context.Context) (records map[string][]byte, term int64
 func (s *Store) Lease() (active bool, lease Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.shared == nil || s.term != 0 && time.Since(s.renewed) < leaseTime, s.lease
+	return s.shared == nil || s.term != 0 && elapsed(s.renewed) < leaseTime, s.lease
 }
+
+// elapsed returns the time since t, by the clock that shows more of it: the monotonic clock stops while the machine is
+// suspended, and the wall clock can be set back.
+func elapsed(t time.Time) time.Duration { return max(time.Since(t), time.Since(t.Round(0))) }
 
 // run works whenever a caller waits for something. Callers that start to wait during a commit share the next one.
 func (s *Store) run() {
@@ -266,7 +270,7 @@ func (s *Store) commit() {
 	s.next, s.current = newBatch(), b
 	s.mu.Unlock()
 
-	start, err := time.Now().Round(0), ErrSuperseded // on standby, nothing may be written
+	start, err := time.Now(), ErrSuperseded // on standby, nothing may be written
 	if term != 0 {
 		err = s.write(term, b.changes)
 	}
@@ -303,7 +307,7 @@ func (s *Store) commit() {
 
 // acquire takes the lease if it is free, and reads all records.
 func (s *Store) acquire() error {
-	start := time.Now().Round(0)
+	start := time.Now()
 	contents, lease, err := s.shared.Acquire()
 	s.report(OperationRead, err, false)
 	s.mu.Lock()

@@ -202,12 +202,11 @@ func (s *storage) advice() string {
 	return "Check the disk: a restart would request users again, which may be billed."
 }
 
-// lost counts and logs records that are not written, because another replica has taken the lease. The store works.
+// lost logs records that are not written, because another replica has taken the lease. The store works.
 func (s *storage) lost(keys []string) {
-	s.errors.WithLabelValues(store.OperationWrite).Inc()
 	level.Warn(s.logger).Log("msg", "Records not written, because another replica has become active",
 		"records", len(keys), "keys", strings.Join(keys[:min(maxKeys, len(keys))], ", "),
-		"advice", "No action is needed: their users wait for their interval.")
+		"advice", "No action is needed: users whose requests were in flight wait for their interval.")
 }
 
 // recovered logs that the store works again after an error.

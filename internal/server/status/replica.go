@@ -20,17 +20,16 @@ func (r renderer) newReplicaCard() *replicaCard {
 	if replica == nil {
 		return nil
 	}
-	since := r.duration(r.Now.Sub(replica.Since))
 	switch {
 	case replica.Active:
 		return &replicaCard{
-			r.Text("This replica, %s, has been active for %s.", replica.Name, since),
+			r.Text("This replica, %s, has been active for %s.", replica.Name, r.duration(r.Now.Sub(replica.Since))),
 			r.Text("The others are on standby: they expose the same values and send no requests."),
 		}
 	case replica.Held:
 		return &replicaCard{
 			r.Text("This replica, %s, is on standby. As of the last scrape, %s has been active for %s.",
-				replica.Name, replica.Holder, since),
+				replica.Name, replica.Holder, r.duration(max(0, latest(r.LastScrape, r.Started).Sub(replica.Since)))),
 			r.Text("This replica becomes active at a scrape when the other one stops or has not been scraped for 150 s."),
 		}
 	default:

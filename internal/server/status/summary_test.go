@@ -223,7 +223,7 @@ var summaries = []struct {
 	{"standby", func(d *Data) { d.Replica = &Replica{Name: "a/1", Holder: "b/1", Held: true, Since: minutesAgo(5)} },
 		[]string{
 			"Working, on standby Users",
-			"Replicas This replica, a/1, is on standby. As of the last scrape, b/1 has been active for 5 min. " +
+			"Replicas This replica, a/1, is on standby. As of the last scrape, b/1 has been active for 4 min. " +
 				"This replica becomes active at a scrape",
 		}},
 	{"standby with another clock", func(d *Data) {

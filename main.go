@@ -37,7 +37,7 @@ const (
 
 	// shutdownTimeout is how long shutdown waits for the HTTP server, once there are no API requests in flight.
 	shutdownTimeout = 2 * time.Second
-	// freeMemoryDelay is how long after startup unused memory is returned to the system, so that it delays no scrape.
+	// freeMemoryDelay is how long after startup unused memory is returned to the system. The first response must not wait.
 	freeMemoryDelay = 10 * time.Second
 )
 

@@ -402,7 +402,7 @@ func TestShutdownKeepsLease(t *testing.T) {
 				}
 				scrape(c, 9*time.Second)
 				if got := values(c); leads != test.leads || len(got) != test.values {
-					t.Errorf("asked for the lead %d times, with values %v; want %d times and %d values",
+					t.Errorf("requested the lead %d times, with values %v; want %d times and %d values",
 						leads, got, test.leads, test.values)
 				}
 				if api.requests(0) != 4 || tokens != 1 {

@@ -85,8 +85,9 @@ func cutList(text []byte) (block, bool) {
 // errWhole is the error of a list that cannot be decoded in parts, because it is invalid or an alias connects them.
 var errWhole = errors.New("the list must be decoded as a whole")
 
-// each calls f with every item, in order. The nodes of an item are garbage when f has returned. After [errWhole] the
-// calls do not count. Parts are parsed on all CPUs, because that takes most of the time of loading a configuration.
+// each calls f with every item, in order. f must not keep the nodes, which are garbage soon. After [errWhole] the calls
+// do not count. As many parts as there are CPUs are parsed at a time, because that takes most of the time of loading a
+// configuration.
 func (b block) each(f func(item *yaml.Node)) error {
 	line := b.line
 	for parts := range slices.Chunk(slices.Collect(b.parts), runtime.GOMAXPROCS(0)) {

@@ -91,8 +91,8 @@ func (e engine) allows(h history, q query, at time.Time, got, want, highest floa
 			}
 		}
 	}
-	// In charts of VictoriaMetrics, a sample is valid for a whole step, not 5 min, so that lines bridge holes. At any time,
-	// a seventh of the creators has one.
+	// In charts of VictoriaMetrics, a sample is valid for a whole step, not 5 min, so that lines bridge holes. At any
+	// time, a seventh of the creators has one.
 	return e.victoriaMetrics && !q.instant && h.missing != nil && (math.IsNaN(want) || got > want) && got < 1.2*highest
 }
 

@@ -40,15 +40,13 @@ const (
 	newToken      = "new-" + justoneapitest.Token
 )
 
-// TestFaults puts exporters through all faults and out of them again: wrong responses for some users, which must not
-// affect others, refusals of the account, outages, faults of the network, and wrong responses about the balance. Most
-// of the time is spent waiting, so make e2e runs more tests at a time than there are processors.
+// TestFaults puts exporters through faults and out of them again: refusals of the account, outages, faults of the
+// network, and wrong responses about the balance. Most of the time is spent waiting, so make e2e runs more tests at a
+// time than there are processors.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	var responses []justoneapitest.Fault
 	for _, fault := range justoneapitest.Faults() {
-		if exportertest.Explain(fault.Code).Scope != justoneapi.ScopeAccount {
-			responses = append(responses, fault)
+		if !concernsAccount(fault) {
 			continue
 		}
 		t.Run("account/"+fault.Name, func(t *testing.T) {
@@ -62,10 +60,6 @@ func TestFaults(t *testing.T) {
 			testOutage(t, outage)
 		})
 	}
-	t.Run("responses", func(t *testing.T) {
-		t.Parallel()
-		testResponseFaults(t, responses)
-	})
 	for faults := range slices.Chunk(slices.Sorted(maps.Keys(balanceFaults())), 7) {
 		t.Run("balance/"+faults[0], func(t *testing.T) {
 			t.Parallel()
@@ -303,10 +297,17 @@ func (f *faultTest) checkLog(t *testing.T, want int, texts ...string) {
 	}
 }
 
-// testResponseFaults puts one exporter through all faults of responses, each for a user with a value and for one
-// without. Each is followed by two users that succeed, because five failures in a row would pause all requests. All
-// intervals are the same, so that the users keep this order.
-func testResponseFaults(t *testing.T, faults []justoneapitest.Fault) {
+// concernsAccount reports whether a fault is a refusal of the account.
+func concernsAccount(fault justoneapitest.Fault) bool {
+	return exportertest.Explain(fault.Code).Scope == justoneapi.ScopeAccount
+}
+
+// TestResponseFaults puts one exporter through all wrong responses, each for a user with a value and for one without.
+// They must not affect other users. Each is followed by two users that succeed, because five failures in a row would
+// pause all requests. All intervals are the same, so that the users keep this order. The test runs alone, because many
+// requests are due at a time.
+func TestResponseFaults(t *testing.T) {
+	faults := slices.DeleteFunc(justoneapitest.Faults(), concernsAccount)
 	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)
 	var users, affected []*user

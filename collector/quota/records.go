@@ -39,7 +39,7 @@ type userRecord struct {
 	StartedBefore time.Time     `json:"started_before,omitzero"` // Started before the request in flight
 	DelayBefore   time.Duration `json:"delay_before,omitzero"`   // Delay before the request in flight
 	InFlight      bool          `json:"in_flight,omitempty"`
-	CutOff        time.Time     `json:"cut_off,omitzero"`  // Started of the last request that a process left in flight
+	CutOff        time.Time     `json:"cut_off,omitzero"`  // Started of the last request that ended without a response
 	Verdict       Verdict       `json:"verdict,omitempty"` // of the last completed request that was not refused
 	Streak        int           `json:"streak,omitempty"`  // how many in a row had it
 	TimedOut      bool          `json:"timed_out,omitempty"`

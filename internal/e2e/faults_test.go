@@ -135,7 +135,7 @@ type startFunc func(t *testing.T, args ...string) (*exportertest.Process, string
 func newFaultTest(t *testing.T, start startFunc, apiKeys string, users ...*user) *faultTest {
 	t.Helper()
 	text := fmt.Sprintf("api: {%s, token: %s, timeout: %v, ", apiKeys, justoneapitest.Token, apiTimeout)
-	text += "max_concurrency: 16, max_requests_per_second: 1000}\nquota: {min_interval: 2s}\nusers:\n"
+	text += "max_requests_per_second: 1000}\nquota: {min_interval: 2s}\nusers:\n"
 	for _, u := range users {
 		text += fmt.Sprintf("  - {wmid: %d, name: n%d", u.wmid, u.wmid)
 		text += "}\n"
@@ -312,22 +312,43 @@ func concernsAccount(fault justoneapitest.Fault) bool {
 	return exportertest.Explain(fault.Code).Scope == justoneapi.ScopeAccount
 }
 
-// TestResponseFaults puts one exporter through all wrong responses, each for a user with a value and for one without.
-// They must not affect other users. Each is followed by two users that succeed, because five failures in a row would
-// pause all requests. All intervals are the same, so that the users keep this order. The test runs alone, because many
-// requests are due at a time.
+// TestResponseFaults puts exporters through all wrong responses. Faults that last until the timeout have an exporter of
+// their own: there are too few of them for five failures in a row, which would pause all requests. The others have one
+// slot, so that the users keep their order, in which a user that succeeds follows each fault.
 func TestResponseFaults(t *testing.T) {
-	faults := slices.DeleteFunc(justoneapitest.Faults(), concernsAccount)
+	t.Parallel()
+	var fast, slow []justoneapitest.Fault
+	for _, fault := range justoneapitest.Faults() {
+		switch {
+		case concernsAccount(fault):
+		case fault.Slow:
+			slow = append(slow, fault)
+		default:
+			fast = append(fast, fault)
+		}
+	}
+	t.Run("fast", func(t *testing.T) {
+		t.Parallel()
+		testResponseFaults(t, fast, 1)
+	})
+	t.Run("slow", func(t *testing.T) {
+		t.Parallel()
+		testResponseFaults(t, slow, 16)
+	})
+}
+
+// testResponseFaults puts one exporter through faults, each for a user with a value and for one without. They must not
+// affect other users.
+func testResponseFaults(t *testing.T, faults []justoneapitest.Fault, slots int) {
 	api := justoneapitest.NewServer()
 	t.Cleanup(api.Close)
 	var users, affected []*user
 	for i, fault := range faults {
-		for _, u := range []*user{
-			{wmid: int64(1000 + i), fault: fault}, {wmid: int64(2000 + i), fault: fault, fresh: true},
-		} {
-			affected = append(affected, u)
-			users = append(users, u, &user{wmid: 3000 + u.wmid}, &user{wmid: 6000 + u.wmid})
-		}
+		n := int64(i)
+		known := &user{wmid: 1000 + n, fault: fault}
+		fresh := &user{wmid: 2000 + n, fault: fault, fresh: true}
+		affected = append(affected, known, fresh)
+		users = append(users, known, fresh, &user{wmid: 3000 + n})
 	}
 	for _, u := range users {
 		api.Set(u.wmid, u.succeed)
@@ -335,7 +356,8 @@ func TestResponseFaults(t *testing.T) {
 			api.Set(u.wmid, u.fail)
 		}
 	}
-	test := newFaultTest(t, exportertest.StartExporter, "base_url: '"+api.URL+"'", users...)
+	apiKeys := fmt.Sprintf("base_url: '%s', max_concurrency: %d", api.URL, slots)
+	test := newFaultTest(t, exportertest.StartExporter, apiKeys, users...)
 	test.logLimited = true
 	test.run(func() {
 		for _, u := range affected {

@@ -84,7 +84,7 @@ func testOutage(t *testing.T, o outage) {
 		api.Set(u.wmid, u.succeed)
 		users = append(users, u)
 	}
-	test := newFaultTest(t, exportertest.StartExporter, "base_url: '"+api.URL+"'", users...)
+	test := newFaultTest(t, exportertest.StartExporter, "base_url: '"+api.URL+"', max_concurrency: 16", users...)
 	test.awaitStart()
 
 	api.SetAll(arrived(o.response))

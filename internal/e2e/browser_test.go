@@ -204,6 +204,7 @@ func openStatusPage(t *testing.T, b *browser, users string, prepare func(*juston
 
 // TestStatusPage tests the page in a browser.
 func TestStatusPage(t *testing.T) {
+	t.Parallel()
 	t.Run("healthy", func(t *testing.T) {
 		b := startBrowser(t)
 		openStatusPage(t, b, "[{wmid: 2, name: 碧诗}, 3, 3546564939877816]", nil)

@@ -155,6 +155,7 @@ const cutOff = `(() => {
 // TestLayout looks at the page in all states, at several widths, in both languages, light and dark: nothing may be cut
 // off. A little below 1290 pixels, each user gets a card in place of a row.
 func TestLayout(t *testing.T) {
+	t.Parallel()
 	data := make(map[string]status.Data)
 	for _, layout := range layouts {
 		d := layoutData(layout.users)

@@ -77,7 +77,7 @@ rules: ## test the rules with several versions of Prometheus and with vmalert; b
 e2e: ## test with Prometheus, VictoriaMetrics, Alertmanager, Chromium and curl; installs and builds what is missing
 	.ci/install prometheus prometheus-alertmanager chromium curl
 	.ci/tools
-	$(GO) test -tags e2e -parallel 16 -count=1 -timeout 25m ./internal/e2e ./examples/...
+	$(GO) test -tags e2e -parallel 32 -count=1 -timeout 25m ./internal/e2e ./examples/...
 
 crash: ## test with SIGKILL, failing system calls and a full disk; needs root
 	.ci/install strace

@@ -150,31 +150,26 @@ func (s *state) decodeUsers(records map[string][]byte) {
 	for key := range records {
 		id, ok := strings.CutPrefix(key, userKey)
 		if wmid, err := strconv.ParseInt(id, 10, 64); ok && err == nil {
-			users = append(users, &user{WMID: wmid})
+			u := &user{WMID: wmid}
+			users = append(users, u)
+			s.users[wmid] = u
 		}
 	}
 	var decoders sync.WaitGroup
-	var mu sync.Mutex // protects the following variable
-	unreadable := make(map[*user]bool)
+	var mu sync.Mutex // protects s
 	for chunk := range slices.Chunk(users, len(users)/runtime.GOMAXPROCS(0)+1) {
 		decoders.Go(func() {
 			for _, u := range chunk {
 				if json.Unmarshal(records[u.key()], &u.userRecord) != nil {
 					mu.Lock()
-					unreadable[u] = true
+					delete(s.users, u.WMID)
+					s.unreadable = append(s.unreadable, u.key())
 					mu.Unlock()
 				}
 			}
 		})
 	}
 	decoders.Wait()
-	for _, u := range users {
-		if unreadable[u] {
-			s.unreadable = append(s.unreadable, u.key())
-		} else {
-			s.users[u.WMID] = u
-		}
-	}
 }
 
 // restoreLocked continues from a state.

@@ -253,6 +253,7 @@ func testAlerts(t *testing.T, program, alertmanager string) {
 	_, address = exportertest.StartExporter(t, "--config.file="+file)
 	dir.setTarget("exporter", address) // the exporter moves
 	p.expect(`count(bilibili_followers{wmid="2", instance="`+address+`"})`, 1)
+	p.expect(`count(up == 1)`, 1)
 	before.End(syscall.SIGTERM)
 	time.Sleep(faster(95 * time.Minute)) // more than the comparison with an hour ago looks back
 	if received := hook.all(); len(received) > 0 {

@@ -52,7 +52,7 @@ func openPostgres(config Config) (*postgresDB, Contents, Lease, error) {
 	}
 	p := &postgresDB{
 		db: sql.OpenDB(connector), namespace: config.Namespace, holder: config.Holder,
-		ledger: ledger{namespace: config.Namespace},
+		ledger: ledger{namespace: config.Namespace, numbered: true},
 	}
 	p.db.SetMaxOpenConns(1)
 	err = p.prepare()

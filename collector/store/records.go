@@ -34,8 +34,11 @@ const maxRows = 1000
 // record of the format, so that a record that was lost, and records of different transactions, do not match.
 type ledger struct {
 	namespace string
-	sums      map[string]int64 // checksums of the records by key
-	total     int64            // of sums
+	// numbered is whether the parameters of statements are numbered, as PostgreSQL requires. SQLite would take the numbers
+	// for names, and search for each of them among all others.
+	numbered bool
+	sums     map[string]int64 // checksums of the records by key
+	total    int64            // of sums
 }
 
 // read reads all records. A namespace that was never written to may be empty.
@@ -68,7 +71,7 @@ func (l *ledger) write(tx *sql.Tx, changes map[string][]byte) error {
 	l.add(changes)
 	all := map[string][]byte{formatKey: []byte(l.format())}
 	maps.Copy(all, changes)
-	return writeRecords(tx, l.namespace, all)
+	return l.writeRecords(tx, all)
 }
 
 // add adds the checksums of changes to those of the records.
@@ -111,26 +114,26 @@ func readRecords(tx *sql.Tx, namespace string) (map[string][]byte, error) {
 	return records, cmp.Or(rows.Err(), damage)
 }
 
-// writeRecords changes records of a namespace; nil deletes.
-func writeRecords(tx *sql.Tx, namespace string, changes map[string][]byte) error {
+// writeRecords changes records, without counting their checksums; nil deletes.
+func (l *ledger) writeRecords(tx *sql.Tx, changes map[string][]byte) error {
 	var puts, deletes []any
 	for key, value := range changes {
 		if value == nil {
-			deletes = append(deletes, namespace, key)
+			deletes = append(deletes, l.namespace, key)
 		} else {
-			puts = append(puts, namespace, key, string(value), checksum(namespace, key, string(value)))
+			puts = append(puts, l.namespace, key, string(value), checksum(l.namespace, key, string(value)))
 		}
 	}
-	if err := execRows(tx, deletes, 2,
+	if err := l.execRows(tx, deletes, 2,
 		`DELETE FROM bilibili_exporter_records WHERE (namespace, key) IN (VALUES `, `)`); err != nil {
 		return err
 	}
-	return execRows(tx, puts, 4, `INSERT INTO bilibili_exporter_records (namespace, key, value, checksum) VALUES `,
+	return l.execRows(tx, puts, 4, `INSERT INTO bilibili_exporter_records (namespace, key, value, checksum) VALUES `,
 		` ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum`)
 }
 
 // execRows executes a statement with rows of parameters between its two parts, several times if there are many rows.
-func execRows(tx *sql.Tx, parameters []any, columns int, before, after string) error {
+func (l *ledger) execRows(tx *sql.Tx, parameters []any, columns int, before, after string) error {
 	for chunk := range slices.Chunk(parameters, columns*maxRows) {
 		var statement strings.Builder
 		statement.WriteString(before)
@@ -142,7 +145,11 @@ func execRows(tx *sql.Tx, parameters []any, columns int, before, after string) e
 			case i%columns == 0:
 				separator = "), ("
 			}
-			statement.WriteString(separator + "$" + strconv.Itoa(i+1))
+			if l.numbered {
+				statement.WriteString(separator + "$" + strconv.Itoa(i+1))
+			} else {
+				statement.WriteString(separator + "?")
+			}
 		}
 		statement.WriteString(")" + after)
 		if _, err := tx.Exec(statement.String(), chunk...); err != nil {

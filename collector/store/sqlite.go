@@ -142,7 +142,7 @@ func (d *sqliteDB) open() (records map[string][]byte, err error) {
 		if records, err = d.ledger.read(tx, false); err != nil {
 			return err
 		}
-		if err := writeRecords(tx, embeddedNamespace, map[string][]byte{formatKey: nil}); err != nil {
+		if err := d.ledger.writeRecords(tx, map[string][]byte{formatKey: nil}); err != nil {
 			return err // SQLite does not write what does not change
 		}
 		return d.ledger.write(tx, nil)

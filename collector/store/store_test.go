@@ -404,19 +404,19 @@ func testNewerFormat(t *testing.T, config Config) {
 // changeFormat changes the record of the format, and the checksum of another one, under an open store.
 func changeFormat(t *testing.T, s *Store, format, key string) {
 	t.Helper()
-	change := func(namespace string) func(tx *sql.Tx) error {
+	change := func(l *ledger) func(tx *sql.Tx) error {
 		return func(tx *sql.Tx) error {
 			_, err := tx.Exec("UPDATE bilibili_exporter_records SET checksum = 1 WHERE namespace = $1 AND key = $2",
-				namespace, key)
-			return errors.Join(err, writeRecords(tx, namespace, records(formatKey, format)))
+				l.namespace, key)
+			return errors.Join(err, l.writeRecords(tx, records(formatKey, format)))
 		}
 	}
 	var err error
 	switch db := s.db.(type) {
 	case *sqliteDB:
-		err = db.inTransaction(change(embeddedNamespace))
+		err = db.inTransaction(change(&db.ledger))
 	case *postgresDB:
-		err = db.inTransaction(change(db.namespace))
+		err = db.inTransaction(change(&db.ledger))
 	}
 	if err != nil {
 		t.Fatal(err)

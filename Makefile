@@ -30,7 +30,7 @@ SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
 .PHONY: all help build release packages chart clean-release $(PLATFORMS) test race rules e2e crash damage replicas \
-	soak image testpackages bench queries fuzz examples scrapers lint prose fmt dashboards kubernetes
+	soak image testpackages bench queries fuzz examples scrapers alloy lint prose fmt dashboards kubernetes
 all: build test lint
 
 help: ## list the targets
@@ -130,6 +130,9 @@ examples: ## check the examples with the code of Helm, Grafana, Kubernetes and C
 scrapers: ## check the examples with the code of Telegraf, OpenTelemetry and Alloy, which takes minutes to compile
 	set -e; for mod in examples/scrapers/check/*/go.mod; do \
 		(cd $$(dirname $$mod) && $(GO) test -vet=off -tags remove_all_sd -count=1 ./...); done
+
+alloy: ## run the example for Grafana Alloy with its components, which take minutes to compile
+	cd examples/scrapers/check/alloy && $(GO) test -tags alloy -count=1 -v -timeout 1h -run TestRun .
 
 # Style
 

@@ -1,7 +1,8 @@
 // Package check decodes config.alloy. It is a module of its own, so that the exporter does not depend on Grafana Alloy.
 //
 // The syntax is decoded with Alloy's code, but into types of our own, because those of Alloy need 1,800 packages and
-// forks of modules. Another test looks for their attributes and blocks in the source of Alloy. Nothing is scraped.
+// forks of modules. Another test looks for their attributes and blocks in the source of Alloy. Only "make alloy"
+// compiles the packages and runs the components.
 package check
 
 import (

@@ -29,7 +29,7 @@ PACKAGED  := linux/amd64 linux/arm64
 SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
-.PHONY: all help build release packages chart clean-release $(PLATFORMS) test race rules e2e crash damage replicas \
+.PHONY: all help build release packages chart clean-release $(PLATFORMS) test race rules e2e alerts crash damage replicas \
 	soak image testpackages bench queries fuzz examples scrapers alloy lint prose fmt dashboards kubernetes
 all: build test lint
 
@@ -78,7 +78,12 @@ rules: ## test the rules with several versions of Prometheus and with vmalert; b
 e2e: ## test with Prometheus, VictoriaMetrics, Alertmanager, Chromium and curl; installs and builds what is missing
 	.ci/install prometheus prometheus-alertmanager chromium curl
 	.ci/tools
-	$(GO) test -tags e2e -parallel 32 -count=1 -timeout 25m ./internal/e2e ./examples/...
+	$(GO) test -tags e2e -parallel 8 -skip '^TestAlerts' -count=1 -timeout 25m ./internal/e2e ./examples/...
+
+alerts: ## test alerts from the API to a webhook with the same servers; waits for six minutes
+	.ci/install prometheus prometheus-alertmanager
+	.ci/tools
+	$(GO) test -tags e2e -run '^TestAlerts' -parallel 8 -count=1 -timeout 25m ./internal/e2e
 
 crash: ## test with SIGKILL, failing system calls and a full disk; needs root
 	.ci/install strace

@@ -61,19 +61,19 @@ func TestVictoriaMetricsExample(t *testing.T) {
 	}
 }
 
-// TestVictoriaMetrics tests the way of an alert with VictoriaMetrics and vmalert instead of Prometheus.
-func TestVictoriaMetrics(t *testing.T) {
+// TestAlertsVMAlert tests the way of an alert with VictoriaMetrics and vmalert instead of Prometheus.
+func TestAlertsVMAlert(t *testing.T) {
 	t.Parallel()
 	vmalerts := exportertest.Programs(t, "vmalert")
 	for i, program := range exportertest.Programs(t, "victoria-metrics") {
 		t.Run(filepath.Base(program), func(t *testing.T) {
 			t.Parallel()
-			testVictoriaMetrics(t, program, vmalerts[i])
+			testAlertsVMAlert(t, program, vmalerts[i])
 		})
 	}
 }
 
-func testVictoriaMetrics(t *testing.T, victoriaMetrics, vmalert string) {
+func testAlertsVMAlert(t *testing.T, victoriaMetrics, vmalert string) {
 	t.Helper()
 	api := justoneapitest.NewServer()
 	defer api.Close()

@@ -46,7 +46,7 @@ func (b *bench) measureProcesses(users int) {
 		b.t.Errorf("got %s API requests after restarts, %s before", got, requests)
 	}
 	b.table.set("peak resident memory", "≤ 30 MB, ≤ 120 MB", users, "%.1f MB", memory/1e6)
-	b.table.set("startup to first response, with state", "≤ 300 ms", users, "%.0f ms", milliseconds(median(durations)))
+	b.table.set("startup to first response, with state", "≤ 200 ms", users, "%.0f ms", milliseconds(median(durations)))
 }
 
 // peakMemory returns the peak resident memory of a process in bytes.

@@ -29,8 +29,8 @@ PACKAGED  := linux/amd64 linux/arm64
 SHIPPED   := LICENSE README.md README.zh-CN.md CHANGELOG.md \
 	examples/bilibili_exporter.yml examples/bilibili_exporter.zh-CN.yml
 
-.PHONY: all help build release packages chart clean-release $(PLATFORMS) test race rules e2e alerts crash damage replicas \
-	soak image testpackages bench queries fuzz examples scrapers alloy lint prose fmt dashboards kubernetes
+.PHONY: all help build release packages chart clean-release $(PLATFORMS) test race rules e2e alerts crash damage \
+	replicas soak image testpackages bench queries fuzz examples scrapers alloy lint prose fmt dashboards kubernetes
 all: build test lint
 
 help: ## list the targets

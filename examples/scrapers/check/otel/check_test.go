@@ -4,7 +4,6 @@ package check
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,10 +13,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/golang/snappy"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusremotewriteexporter"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/prometheusreceiver"
-	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/storage/remote"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer"
@@ -122,7 +120,11 @@ func write(t *testing.T, metrics pmetric.Metrics, changes ...string) map[string]
 	var mu sync.Mutex
 	names := make(map[string]bool) // protected by mu
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		request := decode(t, r.Body)
+		request, err := remote.DecodeWriteRequest(r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		for _, series := range request.Timeseries {
@@ -193,23 +195,6 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// decode decodes a request of Prometheus' remote write protocol.
-func decode(t *testing.T, body io.Reader) (request prompb.WriteRequest) {
-	t.Helper()
-	compressed, err := io.ReadAll(body)
-	if err != nil {
-		t.Error(err)
-	}
-	text, err := snappy.Decode(nil, compressed)
-	if err != nil {
-		t.Error(err)
-	}
-	if err := request.Unmarshal(text); err != nil {
-		t.Error(err)
-	}
-	return request
 }
 
 // find returns the metric with a name.

@@ -4,7 +4,6 @@ package run
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang/snappy"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/storage/remote"
 
 	"github.com/grafana/alloy/internal/alloyseed"
 	_ "github.com/grafana/alloy/internal/component/prometheus/remotewrite"
@@ -35,7 +34,7 @@ import (
 // TestRun scrapes an exposition, and checks the timeout that is sent, and that all its metrics are written with their
 // names.
 func TestRun(t *testing.T) {
-	exposition := os.Getenv("EXPOSITION")
+	config, exposition := os.Getenv("CONFIG"), os.Getenv("EXPOSITION")
 	timeouts, written := make(chan string, 1), make(chan *prompb.WriteRequest)
 	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -47,21 +46,27 @@ func TestRun(t *testing.T) {
 	}))
 	defer exporter.Close()
 	database := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		request, err := remote.DecodeWriteRequest(r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
 		select {
-		case written <- decode(t, r.Body):
+		case written <- request:
 		case <-t.Context().Done():
 		}
 	}))
 	defer database.Close()
 	start(t, strings.NewReplacer("localhost:12233", exporter.Listener.Addr().String(),
-		"http://localhost:9090", database.URL, `"1m"`, `"1s"`, `"30s"`, `"1s"`).Replace(read(t, os.Getenv("CONFIG"))))
+		"http://localhost:9090", database.URL, `"1m"`, `"1s"`, `"30s"`, `"1s"`).Replace(string(must(os.ReadFile(config)))))
 
 	if got := <-timeouts; got != "1" {
 		t.Errorf("got the timeout %q in the header, want 1", got)
 	}
 	missing := make(map[string]bool)
-	for _, sample := range regexp.MustCompile(`(?m)^(\w+)[{ ]`).FindAllStringSubmatch(read(t, exposition), -1) {
-		missing[sample[1]] = true
+	names := regexp.MustCompile(`(?m)^(\w+)[{ ]`)
+	for _, sample := range names.FindAllSubmatch(must(os.ReadFile(exposition)), -1) {
+		missing[string(sample[1])] = true
 	}
 	deadline := time.After(time.Minute)
 	for len(missing) > 0 {
@@ -131,32 +136,6 @@ func (noWeb) Run(ctx context.Context, _ service.Host) error {
 func (noWeb) Update(any) error { return nil }
 
 func (noWeb) Data() any { return web.Data{BaseHTTPPath: "/", DialFunc: (&net.Dialer{}).DialContext} }
-
-// decode decodes a request of Prometheus' remote write protocol.
-func decode(t *testing.T, body io.Reader) *prompb.WriteRequest {
-	compressed, err := io.ReadAll(body)
-	if err != nil {
-		t.Error(err)
-	}
-	text, err := snappy.Decode(nil, compressed)
-	if err != nil {
-		t.Error(err)
-	}
-	request := new(prompb.WriteRequest)
-	if err := request.Unmarshal(text); err != nil {
-		t.Error(err)
-	}
-	return request
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
 
 func must[T any](value T, err error) T {
 	if err != nil {
